@@ -1,0 +1,53 @@
+"""The errors slipway raises, all with a message that says subject, observed, expected and what to do.
+
+    SlipwayError
+    ├── InvalidInput          what the caller gave cannot be used; nothing was changed
+    │   ├── NotRegistered     the registry knows no such model, alias or version
+    │   └── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
+    ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
+    ├── VersionConflict       the version exists with other content
+    ├── IntegrityError        what was stored is not what was sent
+    ├── LoadFailed            a Triton replica refused or did not finish loading a version
+    ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
+    └── VerificationFailed    a replica serves something other than the proven model
+"""
+
+
+class SlipwayError(Exception):
+    """The base of every error slipway raises."""
+
+
+class InvalidInput(SlipwayError):
+    """Raised when a parameter, a configuration file or a model cannot be used; nothing was changed."""
+
+
+class NotRegistered(InvalidInput):
+    """Raised when the registry knows no such model, alias or version."""
+
+
+class UnusableModel(InvalidInput):
+    """Raised when a model's files are corrupt, unsafe, incomplete or not what was expected."""
+
+
+class ServiceUnavailable(SlipwayError):
+    """Raised when MLflow, S3 or Triton is down, too slow or answers with a server error, retries included."""
+
+
+class VersionConflict(SlipwayError):
+    """Raised when a model version exists in the model repository with other content."""
+
+
+class IntegrityError(SlipwayError):
+    """Raised when a stored object's size or checksum is not that of the file sent."""
+
+
+class LoadFailed(SlipwayError):
+    """Raised when a Triton replica refuses a version or does not finish loading it in time."""
+
+
+class ValidationFailed(SlipwayError):
+    """Raised when gate 2 finds that the ONNX export does not compute what the PyTorch model computes."""
+
+
+class VerificationFailed(SlipwayError):
+    """Raised when a replica's answers are not those of the proven model."""
