@@ -1,0 +1,173 @@
+"""The MLflow model registry: which version is which, where its files are, and who carries which alias."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+
+from blocks.errors import NotRegistered, ServiceUnavailable
+
+_ABSENT = {"RESOURCE_DOES_NOT_EXIST"}
+
+
+class RegisteredVersion(BaseModel):
+    """One version of a registered model, with what its run recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    version: int
+    source_uri: str = Field(description="Where the version's files are, as MLflow names it (models:/m-…).")
+    run_id: str | None = None
+    run_name: str | None = None
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    params: dict[str, str] = {}
+
+    @property
+    def uri(self) -> str:
+        """The URI of exactly this version, never of an alias."""
+        return f"models:/{self.model_name}/{self.version}"
+
+
+class ModelRegistry(Block):
+    """A typed client of the MLflow tracking server and its model registry.
+
+    Every call is bounded by `request_timeout_s` and `max_retries`. A server that cannot be reached raises
+    `ServiceUnavailable`, which is never confused with a model or alias that does not exist.
+    """
+
+    _block_type_name = "MLflow Model Registry"
+    _block_type_slug = "mlflow-model-registry"
+    _documentation_url = HttpUrl("https://mlflow.org/docs/latest/ml/model-registry/")
+
+    DOCUMENT: ClassVar[str] = "slipway"
+
+    tracking_uri: str = Field(description="Address of the MLflow server, say http://mlflow.ai-platform:80.")
+    username: str | None = Field(default=None, description="User, where the server asks for basic authentication.")
+    password: SecretStr | None = Field(default=None, description="Password of that user.")
+    request_timeout_s: int = Field(default=20, ge=1, description="Seconds one HTTP request may take.")
+    max_retries: int = Field(default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx.")
+    presigned_downloads: bool = Field(
+        default=True,
+        description="Download straight from S3 by presigned URLs; switch off where clients reach only MLflow.",
+    )
+
+    def connect(self) -> MlflowClient:
+        """Return a client, with MLflow's process-wide settings pointed at this server."""
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(self.request_timeout_s)
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(self.max_retries)
+        os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
+        os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = str(self.presigned_downloads).lower()
+        os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+        if self.username and self.password:
+            os.environ["MLFLOW_TRACKING_USERNAME"] = self.username
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = self.password.get_secret_value()
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        return MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    @contextmanager
+    def reaching(self, subject: str) -> Iterator[None]:
+        """Translate what MLflow raises while `subject` is asked for."""
+        try:
+            yield
+        except MlflowException as error:
+            if _is_absent(error):
+                raise NotRegistered(
+                    f"{subject}: not in the MLflow registry at {self.tracking_uri} ({_first_line(error)}); "
+                    "expected a registered model, alias and version: see its Models page"
+                ) from error
+            raise ServiceUnavailable(
+                f"MLflow at {self.tracking_uri}: no usable answer for {subject} after {self.max_retries} retries "
+                f"of {self.request_timeout_s} s ({_first_line(error)}); check the server and try again"
+            ) from error
+        except OSError as error:
+            raise ServiceUnavailable(
+                f"MLflow at {self.tracking_uri}: transfer of {subject} broke off ({_first_line(error)}); "
+                "check the server and its artifact store and try again"
+            ) from error
+
+    def version(self, model_name: str, version: int) -> RegisteredVersion:
+        """Return version `version` of a model; `NotRegistered` where there is none."""
+        with self.reaching(f"model '{model_name}' version {version}"):
+            return self._described(self.connect().get_model_version(model_name, str(version)))
+
+    def at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
+        """Return the version an alias points to, None where the registry knows no such model or alias."""
+        try:
+            with self.reaching(f"model '{model_name}' alias '{alias}'"):
+                return self._described(self.connect().get_model_version_by_alias(model_name, alias))
+        except NotRegistered:
+            return None
+
+    def resolve(self, model_name: str, source: str) -> RegisteredVersion:
+        """Resolve `alias:NAME` or `version:N`, once, to a version; `NotRegistered` where there is none."""
+        kind, _, value = source.partition(":")
+        if kind == "version":
+            return self.version(model_name, int(value))
+        with self.reaching(f"model '{model_name}' alias '{value}'"):
+            return self._described(self.connect().get_model_version_by_alias(model_name, value))
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Return every alias of a model with its version."""
+        with self.reaching(f"model '{model_name}'"):
+            registered = self.connect().get_registered_model(model_name)
+        return {alias: int(version) for alias, version in sorted(registered.aliases.items())}
+
+    def set_alias(self, model_name: str, alias: str, version: int) -> None:
+        """Point an alias at a version, wherever it pointed before."""
+        with self.reaching(f"alias '{alias}' of model '{model_name}'"):
+            self.connect().set_registered_model_alias(model_name, alias, str(version))
+
+    def remove_alias(self, model_name: str, alias: str) -> None:
+        """Remove an alias; one that does not exist is no error."""
+        with self.reaching(f"alias '{alias}' of model '{model_name}'"):
+            self.connect().delete_registered_model_alias(model_name, alias)
+
+    def tag_version(self, model_name: str, version: int, tags: dict[str, str]) -> None:
+        """Set tags on a version."""
+        client = self.connect()
+        with self.reaching(f"tags of model '{model_name}' version {version}"):
+            for key, value in tags.items():
+                client.set_model_version_tag(model_name, str(version), key, value)
+
+    def download(self, version: RegisteredVersion, into: Path) -> Path:
+        """Stream a version's files into a directory, which is created, and return it."""
+        self.connect()
+        into.mkdir(parents=True, exist_ok=True)
+        with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(into)))
+
+    def _described(self, found: ModelVersion) -> RegisteredVersion:
+        run = self.connect().get_run(found.run_id) if found.run_id else None
+        return RegisteredVersion(
+            model_name=found.name,
+            version=int(found.version),
+            source_uri=found.source,
+            run_id=found.run_id or None,
+            run_name=run.info.run_name if run else None,
+            aliases=tuple(found.aliases),
+            tags=dict(found.tags),
+            metrics=dict(run.data.metrics) if run else {},
+            params=dict(run.data.params) if run else {},
+        )
+
+
+def _is_absent(error: MlflowException) -> bool:
+    # A missing alias is answered with 400 INVALID_PARAMETER_VALUE, not with 404.
+    missing_alias = error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
+    return error.error_code in _ABSENT or missing_alias
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
