@@ -1,15 +1,15 @@
 """The errors slipway raises, all with a message that says subject, observed, expected and what to do.
 
-    SlipwayError
-    ├── InvalidInput          what the caller gave cannot be used; nothing was changed
-    │   ├── NotRegistered     the registry knows no such model, alias or version
-    │   └── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
-    ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
-    ├── VersionConflict       the version exists with other content
-    ├── IntegrityError        what was stored is not what was sent
-    ├── LoadFailed            a Triton replica refused or did not finish loading a version
-    ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
-    └── VerificationFailed    a replica serves something other than the proven model
+SlipwayError
+├── InvalidInput          what the caller gave cannot be used; nothing was changed
+│   ├── NotRegistered     the registry knows no such model, alias or version
+│   └── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
+├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
+├── VersionConflict       the version exists with other content
+├── IntegrityError        what was stored is not what was sent
+├── LoadFailed            a Triton replica refused or did not finish loading a version
+├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
+└── VerificationFailed    a replica serves something other than the proven model
 """
 
 

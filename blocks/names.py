@@ -27,7 +27,10 @@ def _checked_source(source: str) -> str:
 ModelName = Annotated[
     str,
     AfterValidator(_checked_model_name),
-    Field(description="Name of the model in the MLflow registry.", json_schema_extra={"pattern": MODEL_NAME_PATTERN}),
+    Field(
+        description="Name of the model in the MLflow registry.",
+        json_schema_extra={"pattern": MODEL_NAME_PATTERN},
+    ),
 ]
 
 Source = Annotated[

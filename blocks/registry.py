@@ -56,7 +56,9 @@ class ModelRegistry(Block):
     username: str | None = Field(default=None, description="User, where the server asks for basic authentication.")
     password: SecretStr | None = Field(default=None, description="Password of that user.")
     request_timeout_s: int = Field(default=20, ge=1, description="Seconds one HTTP request may take.")
-    max_retries: int = Field(default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx.")
+    max_retries: int = Field(
+        default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx."
+    )
     presigned_downloads: bool = Field(
         default=True,
         description="Download straight from S3 by presigned URLs; switch off where clients reach only MLflow.",
@@ -165,7 +167,9 @@ class ModelRegistry(Block):
 
 def _is_absent(error: MlflowException) -> bool:
     # A missing alias is answered with 400 INVALID_PARAMETER_VALUE, not with 404.
-    missing_alias = error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
+    missing_alias = (
+        error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
+    )
     return error.error_code in _ABSENT or missing_alias
 
 

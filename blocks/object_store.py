@@ -1,0 +1,196 @@
+"""One S3 bucket as slipway needs it: listed by pages, written in parallel parts, every object's content proven."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect_aws.s3 import S3Bucket
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import IntegrityError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_NO_SUCH_KEY = {"NoSuchKey", "404"}
+PART_BYTES = 16 * 1024**2
+_TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
+# CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
+_COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
+_BOUNDS = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
+
+
+class FileDigest(BaseModel):
+    """What identifies a file's content: its name, size and SHA-256."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @classmethod
+    def of(cls, path: Path) -> "FileDigest":
+        """Digest a file by streaming it."""
+        with path.open("rb") as file:
+            return cls(
+                name=path.name,
+                size_bytes=path.stat().st_size,
+                sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+            )
+
+
+class ObjectStore:
+    """A bucket reached through a Prefect `S3Bucket` block.
+
+    Every call is bounded (5 s to connect, 60 s between bytes, 4 attempts); what remains unanswered raises
+    `ServiceUnavailable` naming the address.
+    """
+
+    def __init__(self, bucket: S3Bucket) -> None:
+        self._block = bucket
+        self.bucket = bucket.bucket_name
+
+    @cached_property
+    def client(self) -> "S3Client":
+        """A boto3 client with the block's credentials and our bounds on time."""
+        credentials: Any = self._block.credentials
+        params = credentials.aws_client_parameters.get_params_override()
+        params["config"] = _BOUNDS.merge(params.get("config", Config()))
+        return credentials.get_boto3_session().client("s3", **params)  # type: ignore[no-any-return]
+
+    @property
+    def address(self) -> str:
+        """The bucket and the endpoint it is reached at, for messages."""
+        return f"S3 bucket '{self.bucket}' at {self.client.meta.endpoint_url}"
+
+    def prefixes(self, prefix: str) -> list[str]:
+        """Return the names directly below `prefix` that have keys below them, listed with a delimiter."""
+        with self._reaching(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            return [p["Prefix"][len(prefix) : -1] for page in pages for p in page.get("CommonPrefixes", [])]
+
+    def keys(self, prefix: str) -> dict[str, int]:
+        """Return every key below `prefix` with its size in bytes."""
+        with self._reaching(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
+
+    def read(self, key: str) -> bytes | None:
+        """Return a small object's content, None where there is no such key."""
+        with self._reaching(key):
+            try:
+                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                    return None
+                raise
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a small object, whole or not at all."""
+        with self._reaching(key):
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def upload(self, path: Path, key: str, digest: FileDigest) -> None:
+        """Upload a file in parallel parts and prove that the store holds it; `IntegrityError` where it does not."""
+        with self._reaching(key):
+            extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": digest.sha256}}
+            self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+        self.prove(key, path, digest)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object inside the bucket, on the server's side."""
+        with self._reaching(source):
+            self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=_COPY)
+
+    def delete(self, prefix: str) -> None:
+        """Delete every key below `prefix`, a thousand a request."""
+        keys = list(self.keys(prefix))
+        with self._reaching(prefix):
+            for start in range(0, len(keys), 1000):
+                batch = [{"Key": key} for key in keys[start : start + 1000]]
+                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+
+    def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
+        """Tell whether the object under `key` exists and is the local file, by size and checksum."""
+        observed, expected = self._compared(key, path, digest)
+        return observed == expected
+
+    def prove(self, key: str, path: Path, digest: FileDigest) -> None:
+        """Raise `IntegrityError` unless the object under `key` is the local file, by size and checksum.
+
+        The evidence is the strongest the store gives: its own SHA-256 (AWS S3), an ETag that is an MD5, else the
+        object read back.
+        """
+        observed, expected = self._compared(key, path, digest)
+        if observed != expected:
+            raise IntegrityError(
+                f"{self.address}, key {key}: holds {observed}, expected {expected}; the transfer was damaged: try again"
+            )
+
+    def _compared(self, key: str, path: Path, digest: FileDigest) -> tuple[str, str]:
+        with self._reaching(key):
+            try:
+                head: dict[str, Any] = dict(
+                    self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                    return "nothing", f"{digest.size_bytes} bytes"
+                raise
+            if head["ContentLength"] != digest.size_bytes:
+                return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
+            return _evidence(head, path, digest) or (self._sha256_of(key), digest.sha256)
+
+    def _sha256_of(self, key: str) -> str:
+        digest = hashlib.sha256()
+        for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(1024**2):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _reaching(self, subject: str) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError, Boto3Error) as error:
+            raise ServiceUnavailable(
+                f"{self.address}: no usable answer for {subject} ({str(error)[:300]}); "
+                "check the store, its credentials and the bucket, and try again"
+            ) from error
+
+
+def _evidence(head: dict[str, Any], path: Path, digest: FileDigest) -> tuple[str, str] | None:
+    """Return (what the store says, what it should say), None where it says nothing comparable."""
+    if checksum := head.get("ChecksumSHA256"):
+        if "-" in checksum:
+            parts = _parts(path, "sha256")
+            return (
+                checksum,
+                f"{base64.b64encode(hashlib.sha256(b''.join(parts)).digest()).decode()}-{len(parts)}",
+            )
+        return checksum, base64.b64encode(bytes.fromhex(digest.sha256)).decode()
+    etag = str(head["ETag"]).strip('"')
+    if re.fullmatch("[0-9a-f]{32}", etag):
+        with path.open("rb") as file:
+            return etag, hashlib.file_digest(file, "md5").hexdigest()
+    if re.fullmatch("[0-9a-f]{32}-[0-9]+", etag):
+        parts = _parts(path, "md5")
+        return etag, f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
+    return None
+
+
+def _parts(path: Path, algorithm: str) -> list[bytes]:
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(PART_BYTES), b"")
+        return [hashlib.new(algorithm, chunk, usedforsecurity=False).digest() for chunk in chunks]
