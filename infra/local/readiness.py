@@ -1,0 +1,99 @@
+"""Asks each server whether it answers, and waits for it no longer than its deadline."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from mypy_boto3_s3 import S3Client
+
+from infra.local.errors import StackError
+from infra.local.settings import WORK_POOL, LocalStack
+from infra.local.supervision import Program, programs
+
+DEADLINES_S = {"s3": 20.0, "mlflow": 120.0, "prefect": 120.0, "worker": 60.0, "triton-0": 60.0, "triton-1": 60.0}
+POLL_INTERVAL_S = 0.25
+PROBE_TIMEOUT_S = 3.0
+LOG_NOISE = ("INFO", "WARNING", "NOTICE", "  ", "I1", "W1", "+-", "| ")
+
+
+def s3_client(stack: LocalStack) -> "S3Client":
+    """Return a client of the stack's S3 server that answers or fails at once."""
+    quick = Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 1}, s3={"addressing_style": "path"})
+    return boto3.client(
+        "s3",
+        endpoint_url=stack.s3_url,
+        aws_access_key_id=stack.s3_access_key_id,
+        aws_secret_access_key=stack.s3_secret_access_key,
+        region_name="us-east-1",
+        config=quick,
+    )
+
+
+def answers(stack: LocalStack, server: str) -> bool:
+    """Return whether a server answers the request its users depend on."""
+    try:
+        return _PROBES[server](stack)
+    except (httpx.HTTPError, BotoCoreError, ClientError):
+        return False
+
+
+def _s3(stack: LocalStack) -> bool:
+    return "Buckets" in s3_client(stack).list_buckets()
+
+
+def _http(url: str) -> bool:
+    return httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
+
+
+def _worker(stack: LocalStack) -> bool:
+    url = f"{stack.prefect_api_url}/work_pools/{WORK_POOL}/workers/filter"
+    answer = httpx.post(url, json={}, timeout=PROBE_TIMEOUT_S, trust_env=False).raise_for_status()
+    started = datetime.now(UTC).timestamp() - programs(stack)["worker"].uptime_s
+    heartbeats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in answer.json()]
+    return any(heartbeat >= started for heartbeat in heartbeats)
+
+
+_PROBES: dict[str, Callable[[LocalStack], bool]] = {
+    "s3": _s3,
+    "mlflow": lambda stack: _http(f"{stack.mlflow_url}/health"),
+    "prefect": lambda stack: _http(f"{stack.prefect_api_url}/health"),
+    "triton-0": lambda stack: _http(f"{stack.triton_urls['triton-0']}/v2/health/live"),
+    "triton-1": lambda stack: _http(f"{stack.triton_urls['triton-1']}/v2/health/live"),
+    "worker": _worker,
+}
+
+
+def await_ready(stack: LocalStack, servers: Iterable[str], report: Callable[[str], None]) -> None:
+    """Wait until every named server answers; one that dies or is late is an error with its log's path."""
+    start, waiting = time.monotonic(), dict.fromkeys(servers, 0)
+    while waiting:
+        now = programs(stack)
+        for server in list(waiting):
+            waiting[server] = _checked(stack, now[server], waiting[server])
+            elapsed = time.monotonic() - start
+            if answers(stack, server):
+                del waiting[server]
+                report(f"{server} answers at {stack.address(server)} ({elapsed:.1f} s)")
+            elif elapsed > DEADLINES_S[server]:
+                raise StackError(
+                    f"{server} did not answer within {DEADLINES_S[server]:.0f} s; {last_words(stack, server)}"
+                )
+        time.sleep(POLL_INTERVAL_S)
+
+
+def _checked(stack: LocalStack, program: Program, known_pid: int) -> int:
+    if not program.alive or (known_pid and program.pid != known_pid):
+        raise StackError(f"{program.name} stopped while starting; {last_words(stack, program.name)}")
+    return program.pid
+
+
+def last_words(stack: LocalStack, server: str) -> str:
+    """Return a server's log path and the last line in it that is likely to say what went wrong."""
+    path = stack.log(server)
+    lines = path.read_text(errors="replace").splitlines()[-60:] if path.exists() else []
+    useful = [line.strip() for line in lines if line.strip() and not line.startswith(LOG_NOISE)]
+    return f"its log {path} ends: {useful[-1]}" if useful else f"its log is {path}"

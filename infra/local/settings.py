@@ -1,0 +1,205 @@
+"""The local stack's addresses, and the environment its servers and flows run in."""
+
+import ipaddress
+import secrets
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODELS_BUCKET = "triton-models"
+MLFLOW_BUCKET = "mlflow"
+RESULTS_BUCKET = "prefect-results"
+BUCKETS = (MODELS_BUCKET, MLFLOW_BUCKET, RESULTS_BUCKET)
+REPOSITORY_PREFIX = "repository"
+WORK_POOL = "local"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(path).expanduser().absolute())]
+
+
+class Endpoint(NamedTuple):
+    """A port one server listens on, and the variable that moves it."""
+
+    server: str
+    port: int
+    variable: str
+
+
+class LocalStack(BaseSettings):
+    """Where the local stack keeps its state and listens; every field is overridable as `SLIPWAY_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="forbid")
+
+    state: AbsolutePath = Field(ROOT / ".local", description="Directory of data, logs and the generated S3 key.")
+    host: str = Field("127.0.0.1", description="Loopback address every server listens on.")
+    prefect_port: Port = 4200
+    mlflow_port: Port = 5000
+    s3_port: Port = 9000
+    triton_0_http_port: Port = 8000
+    triton_0_grpc_port: Port = 8001
+    triton_0_metrics_port: Port = 8002
+    triton_1_http_port: Port = 8010
+    triton_1_grpc_port: Port = 8011
+    triton_1_metrics_port: Port = 8012
+    s3_access_key_id: str = "slipway"
+    triton_replicas: str | None = Field(
+        None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
+    )
+    worker_limit: int = Field(8, ge=1, description="Flow runs the worker executes at once.")
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, host: str) -> str:
+        if not ipaddress.ip_address(host).is_loopback:
+            raise ValueError(f"host {host!r}: expected a loopback address, since no server here asks who is calling")
+        return host
+
+    @property
+    def starts_triton(self) -> bool:
+        """True when the two Triton replicas belong to this stack."""
+        return self.triton_replicas is None
+
+    @property
+    def triton_names(self) -> tuple[str, ...]:
+        """The names of the Triton replicas this stack starts."""
+        return ("triton-0", "triton-1") if self.starts_triton else ()
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every port this stack opens."""
+        fields = [("prefect", "prefect_port"), ("mlflow", "mlflow_port"), ("s3", "s3_port")]
+        fields += [
+            (name, f"{name.replace('-', '_')}_{kind}_port")
+            for name in self.triton_names
+            for kind in ("http", "grpc", "metrics")
+        ]
+        return tuple(Endpoint(server, getattr(self, field), f"SLIPWAY_{field.upper()}") for server, field in fields)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The supervised programs of this stack, in the order they are shown."""
+        return ("s3", "mlflow", "prefect", *self.triton_names, "worker")
+
+    @property
+    def prefect_url(self) -> str:
+        """The Prefect pages."""
+        return f"http://{self.host}:{self.prefect_port}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        """The Prefect API."""
+        return f"{self.prefect_url}/api"
+
+    @property
+    def mlflow_url(self) -> str:
+        """The MLflow pages and its tracking and registry address."""
+        return f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def s3_url(self) -> str:
+        """The S3 endpoint."""
+        return f"http://{self.host}:{self.s3_port}"
+
+    @property
+    def triton_addresses(self) -> tuple[str, ...]:
+        """The gRPC address of every replica."""
+        if self.triton_replicas is not None:
+            return tuple(part.strip() for part in self.triton_replicas.split(",") if part.strip())
+        return (f"{self.host}:{self.triton_0_grpc_port}", f"{self.host}:{self.triton_1_grpc_port}")
+
+    @property
+    def triton_urls(self) -> dict[str, str]:
+        """The HTTP address of every replica this stack starts, by name."""
+        ports = {"triton-0": self.triton_0_http_port, "triton-1": self.triton_1_http_port}
+        return {name: f"http://{self.host}:{ports[name]}" for name in self.triton_names}
+
+    def address(self, server: str) -> str:
+        """Return where a server answers, or a dash for one that listens nowhere."""
+        fixed = {"s3": self.s3_url, "mlflow": self.mlflow_url, "prefect": self.prefect_url}
+        return (fixed | self.triton_urls).get(server, "-")
+
+    def log(self, server: str) -> Path:
+        """Return the log file of a server."""
+        return self.state / "logs" / f"{server}.log"
+
+    @cached_property
+    def s3_secret_access_key(self) -> str:
+        """The S3 key of this state directory, generated the first time and readable by its owner only."""
+        path = self.state / "s3-secret-access-key"
+        if not path.exists():
+            self.state.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(20))
+        return path.read_text()
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables every server and flow process of this stack runs with."""
+        return self._slipway() | self._prefect() | self._mlflow() | self._s3() | {"OMP_WAIT_POLICY": "PASSIVE"}
+
+    def _slipway(self) -> dict[str, str]:
+        return {
+            "SLIPWAY_STATE": str(self.state),
+            "SLIPWAY_MLFLOW_TRACKING_URI": self.mlflow_url,
+            "SLIPWAY_S3_ENDPOINT_URL": self.s3_url,
+            "SLIPWAY_S3_ACCESS_KEY_ID": self.s3_access_key_id,
+            "SLIPWAY_S3_SECRET_ACCESS_KEY": self.s3_secret_access_key,
+            "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
+            "SLIPWAY_RESULTS_BUCKET": RESULTS_BUCKET,
+            "SLIPWAY_TRITON_REPLICAS": ",".join(self.triton_addresses),
+        }
+
+    def _prefect(self) -> dict[str, str]:
+        return {
+            "PREFECT_HOME": str(self.state / "prefect"),
+            "PREFECT_API_URL": self.prefect_api_url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # in memory, the default, a restarted server can block a limit for good
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            # two stacks must not write their pages into the one installed package
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.state / "prefect" / "ui"),
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "DO_NOT_TRACK": "1",
+        }
+
+    def _mlflow(self) -> dict[str, str]:
+        return {
+            "MLFLOW_TRACKING_URI": self.mlflow_url,
+            "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def _s3(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": self.s3_access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.s3_secret_access_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def supervisor_environment(self, triton_python: str | None) -> dict[str, str]:
+        """Return what `supervisord.conf` expands, added to `environment()`; rclone takes its key from here."""
+        ports = {f"SLIPWAY_{name.upper()}": str(port) for name, port in self if name.endswith("_port")}
+        return (
+            self.environment()
+            | ports
+            | {
+                "SLIPWAY_SUPERVISED": str(self.state),
+                "SLIPWAY_HOST": self.host,
+                "SLIPWAY_PYTHON": sys.executable,
+                "SLIPWAY_BIN": str(Path(sys.executable).parent),
+                "SLIPWAY_ROOT": str(ROOT),
+                "SLIPWAY_WORKER_LIMIT": str(self.worker_limit),
+                "SLIPWAY_TRITON_PYTHON": triton_python or "false",
+                "RCLONE_CONFIG": "",
+                "RCLONE_AUTH_KEY": f'"{self.s3_access_key_id},{self.s3_secret_access_key}"',
+                "PYTHONUNBUFFERED": "1",
+            }
+        )

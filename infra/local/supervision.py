@@ -1,0 +1,139 @@
+"""Runs the servers under supervisor, and sees to it that none of their processes outlives the stack."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from xmlrpc.client import Error, ServerProxy
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from infra.local.errors import StackError
+from infra.local.settings import ROOT, LocalStack
+
+CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
+FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "RCLONE_", "SUPERVISOR_", "TRITON_")
+SOCKET_PATH_LIMIT = 104  # bytes an AF_UNIX address holds on every system supported
+STOP_DEADLINE_S = 30.0
+
+
+class Program(NamedTuple):
+    """What supervisor knows about one server."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+
+    @property
+    def alive(self) -> bool:
+        """True while its process runs."""
+        return self.state in ("STARTING", "RUNNING")
+
+
+def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
+    """Start supervisord in the background with the programs that depend on no other."""
+    socket = stack.state / "supervisor.sock"
+    if len(os.fsencode(socket)) >= SOCKET_PATH_LIMIT:
+        raise StackError(f"the path {socket} is too long for a socket; set SLIPWAY_STATE to a shorter directory")
+    for directory in ("logs", "s3", "triton", "prefect"):
+        (stack.state / directory).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)]
+    variables = base_environment() | stack.supervisor_environment(triton_python)
+    answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603
+    if answer.returncode != 0:
+        raise StackError(f"supervisord did not start: {(answer.stderr or answer.stdout).strip()}")
+    _await_socket(stack)
+
+
+def base_environment() -> dict[str, str]:
+    """Return this process's variables without those that would point a server or flow somewhere else."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
+
+
+def _await_socket(stack: LocalStack, deadline_s: float = 10.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not is_up(stack):
+        if time.monotonic() > end:
+            raise StackError(f"supervisord did not answer within {deadline_s:.0f} s; see {stack.log('supervisord')}")
+        time.sleep(0.1)
+
+
+def _supervisor(stack: LocalStack) -> Any:
+    transport = cast(Any, SupervisorTransport)(None, None, serverurl=f"unix://{stack.state}/supervisor.sock")
+    return cast(Any, ServerProxy("http://127.0.0.1", transport=transport)).supervisor
+
+
+def is_up(stack: LocalStack) -> bool:
+    """Return whether the stack's supervisor answers."""
+    try:
+        return bool(_supervisor(stack).getState()["statename"] == "RUNNING")
+    except (OSError, HTTPException, Error):
+        return False
+
+
+def programs(stack: LocalStack) -> dict[str, Program]:
+    """Return what every server does now, by name."""
+    answer = {info["name"]: info for info in _supervisor(stack).getAllProcessInfo()}
+    return {
+        name: Program(name, info["statename"], info["pid"], max(0, info["now"] - info["start"]) if info["pid"] else 0)
+        for name, info in answer.items()
+        if name in stack.servers
+    }
+
+
+def start_program(stack: LocalStack, name: str) -> None:
+    """Start one server unless it runs; the caller waits until it is ready."""
+    if not programs(stack)[name].alive:
+        _supervisor(stack).startProcess(name, False)
+
+
+def stop(stack: LocalStack) -> bool:
+    """Stop every process of the stack, orphans included; return whether there was any."""
+    stopped = False
+    if is_up(stack):
+        with contextlib.suppress(OSError, HTTPException, Error):
+            supervisor = _supervisor(stack)
+            supervisor.stopProcess("worker") if programs(stack)["worker"].alive else None
+            supervisor.stopAllProcesses()
+            supervisor.shutdown()
+            stopped = True
+        _await_end(stack)
+    return _sweep(stack) or stopped
+
+
+def _await_end(stack: LocalStack) -> None:
+    end = time.monotonic() + STOP_DEADLINE_S
+    while (stack.state / "supervisord.pid").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def supervised_processes(stack: LocalStack) -> list[psutil.Process]:
+    """Return the processes that carry this stack's mark in their environment."""
+    return [process for process in psutil.process_iter() if _mark(process) == str(stack.state)]
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("SLIPWAY_SUPERVISED")
+    except (psutil.Error, OSError):
+        return None
+
+
+def _sweep(stack: LocalStack) -> bool:
+    left = supervised_processes(stack)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=3)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=3)
+    Path(stack.state / "supervisor.sock").unlink(missing_ok=True)
+    return bool(left)

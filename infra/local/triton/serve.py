@@ -1,0 +1,123 @@
+# /// script
+# requires-python = ">=3.11,<3.13"
+# dependencies = ["nvidia-pytriton==0.7.0", "onnxruntime>=1.23,<2", "numpy<2"]
+# ///
+"""Becomes one real Triton Inference Server from the `nvidia-pytriton` wheel, with our ONNX Runtime backend.
+
+It has an environment of its own, since the wheel's Python stub breaks with numpy 2. The process is replaced by
+`tritonserver`, so that a supervisor's signals reach it. Prints missing system libraries with `--check`.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import distribution
+from pathlib import Path
+
+ONNXRUNTIME_BACKEND = Path(__file__).parent / "backends" / "onnxruntime"
+WHEEL = Path(str(distribution("nvidia-pytriton").locate_file("")))
+SERVER = WHEEL / "pytriton" / "tritonserver"
+STUB = "{0.major}.{0.minor}/triton_python_backend_stub".format(sys.version_info)
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+def main() -> None:
+    """Check the libraries or become the server."""
+    arguments = _arguments()
+    missing = missing_libraries()
+    if missing:
+        sys.exit(f"missing system libraries: {', '.join(missing)}")
+    if not arguments.check:
+        become_server(arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only check for missing system libraries")
+    parser.add_argument("--directory", type=Path, help="working directory of this replica, emptied at start")
+    parser.add_argument("--repository", help="model repository, a directory or s3://http://host:port/bucket/prefix")
+    parser.add_argument("--host", default="127.0.0.1")
+    for kind in ("http", "grpc", "metrics"):
+        parser.add_argument(f"--{kind}-port", type=int)
+    return parser.parse_args()
+
+
+def missing_libraries() -> list[str]:
+    """Return the shared libraries the server, the Python backend or its stub need and this system lacks."""
+    files = [
+        SERVER / "bin" / "tritonserver",
+        SERVER / "backends" / "python" / "libtriton_python.so",
+        SERVER / "python_backend_stubs" / STUB,
+    ]
+    command = ["ldd", *map(str, files)]
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)  # noqa: S603
+    return sorted({line.split()[0] for line in answer.stdout.splitlines() if "not found" in line})
+
+
+def environment() -> dict[str, str]:
+    """Return this process's variables with the wheel's and this Python's libraries and programs first."""
+    libraries = [WHEEL / "nvidia_pytriton.libs", Path(sys.base_prefix, "lib"), sysconfig.get_config_var("LIBDIR")]
+    return os.environ | {
+        "LD_LIBRARY_PATH": os.pathsep.join([*map(str, libraries), *_present("LD_LIBRARY_PATH")]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), *_present("PATH")]),
+    }
+
+
+def _present(variable: str) -> list[str]:
+    value = os.environ.get(variable)
+    return [value] if value else []
+
+
+def become_server(arguments: argparse.Namespace) -> None:
+    """Replace this process by `tritonserver`, working in an emptied directory; never returns."""
+    directory: Path = arguments.directory.absolute()
+    prefix = f"slipway-{arguments.http_port}-"
+    shutil.rmtree(directory, ignore_errors=True)
+    remove_leaked_memory(prefix)
+    backends = assemble_backends(directory / "backends")
+    downloads = directory / "downloads"
+    downloads.mkdir()
+    binary = SERVER / "bin" / "tritonserver"
+    options = [*server_options(arguments), f"--backend-directory={backends}"]
+    options += [f"--backend-config={name},shm-region-prefix-name={prefix}" for name in ("python", "onnxruntime")]
+    variables = environment() | {"TRITON_AWS_MOUNT_DIRECTORY": str(downloads)}
+    os.execve(binary, [str(binary), *options], variables)  # noqa: S606
+
+
+def remove_leaked_memory(prefix: str) -> None:
+    """Remove the shared memory that a killed server on the same port left behind."""
+    for leaked in SHARED_MEMORY.glob(f"{prefix}*"):
+        leaked.unlink(missing_ok=True)
+
+
+def assemble_backends(directory: Path) -> Path:
+    """Copy the Python backend with the stub of this Python, and our ONNX Runtime backend, side by side."""
+    python = directory / "python"
+    shutil.copytree(SERVER / "backends" / "python", python)
+    shutil.copy2(SERVER / "python_backend_stubs" / STUB, python)
+    shutil.copytree(ONNXRUNTIME_BACKEND, directory / "onnxruntime", ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
+def server_options(arguments: argparse.Namespace) -> list[str]:
+    """Return the options a replica needs: explicit loading, no exit on a bad model, one address."""
+    addresses = [f"--{kind}-address={arguments.host}" for kind in ("http", "grpc", "metrics")]
+    ports = [f"--{kind}-port={getattr(arguments, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
+    return [
+        f"--model-repository={arguments.repository}",
+        "--model-control-mode=explicit",
+        "--load-model=*",
+        "--exit-on-error=false",
+        "--strict-readiness=false",
+        "--exit-timeout-secs=3",
+        "--allow-gpu-metrics=false",
+        *addresses,
+        *ports,
+    ]
+
+
+if __name__ == "__main__":
+    main()
