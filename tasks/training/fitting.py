@@ -1,0 +1,183 @@
+"""The training loop: AdamW under a one-cycle schedule, the best epoch kept, the same seed the same weights."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from blocks.errors import UnusableModel
+from tasks.training.datasets import ImageDataset, ImageSplit
+
+EVALUATION_BATCH = 256
+WEIGHT_DECAY = 0.05
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a model does on a split: accuracy from 0 to 1, mean cross-entropy, logits (n, classes) float32."""
+
+    accuracy: float
+    loss: float
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """What one epoch came to. Accuracies are fractions; `best_*` are of the best epoch so far."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    epoch_time_s: float
+    best_epoch: int
+    best_val_accuracy: float
+    best_val_loss: float
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Make what is computed inside depend on nothing but `seed`, and leave the process' settings as they were."""
+    before = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # Only warned about: a GPU kernel without a deterministic variant is no reason not to train.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the optimiser steps in one epoch; a last, smaller batch is left for another epoch's shuffle."""
+    return max(1, images // batch_size)
+
+
+def fit(
+    model: nn.Module,
+    dataset: ImageDataset,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    device: torch.device,
+    on_step: Callable[[], None] = lambda: None,
+) -> Iterator[EpochFigures]:
+    """Train `model` in place, yielding figures after each epoch; at the end it carries the best epoch's weights.
+
+    The best epoch has the highest validation accuracy, among equals the lowest loss. Raises `UnusableModel` as
+    soon as a loss is not a number. On a GPU: mixed precision, channels last, decoded images resident.
+    """
+    model.to(device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    images, labels = _resident(dataset.train, device)
+    steps = steps_per_epoch(len(labels), batch_size)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * steps)
+    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+    best: EpochFigures | None = None
+    best_weights: dict[str, Tensor] = {}
+    for epoch in range(1, epochs + 1):
+        started = time.monotonic()
+        losses = []
+        for chosen in torch.split(torch.randperm(len(labels))[: steps * batch_size], batch_size):
+            batch = _batch(images, chosen, device, dataset)
+            losses.append(_step(model, batch, labels[chosen.to(device)], optimiser, scaler))
+            schedule.step()
+            on_step()
+        judged = evaluate(model, dataset.validation, device)
+        best = _figures(epoch, torch.stack(losses).mean().item(), judged, time.monotonic() - started, best)
+        if best.best_epoch == epoch:
+            best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        yield best
+    model.load_state_dict(best_weights)
+
+
+@torch.no_grad()
+def evaluate(model: Callable[[Tensor], Tensor], split: ImageSplit, device: torch.device) -> Judgement:
+    """Return a model's figures on a split, in full precision; a module is put into evaluation mode."""
+    if isinstance(model, nn.Module) and not isinstance(model, torch.fx.GraphModule):
+        model.eval()
+    batches = (split.images[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
+    logits = torch.cat([model(_scaled(torch.from_numpy(batch.copy()), device)).cpu() for batch in batches])
+    labels = torch.from_numpy(split.labels)
+    return Judgement(
+        accuracy=(logits.argmax(1) == labels).double().mean().item(),
+        loss=functional.cross_entropy(logits, labels).item(),
+        logits=logits.numpy(),
+    )
+
+
+def _resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Tensor]:
+    # Imagenette decoded at 256 pixels is 1.9 GB: memory holds it, and no loader stands between disk and step.
+    images = split.images if split.images.flags.writeable else split.images.copy()
+    return torch.from_numpy(images).to(device), torch.from_numpy(split.labels).to(device)
+
+
+def _batch(images: Tensor, chosen: Tensor, device: torch.device, dataset: ImageDataset) -> Tensor:
+    batch = _scaled(images[chosen.to(images.device)], device)
+    if dataset.augmented:
+        batch = random_crops(batch, dataset.input_size)
+    return batch.contiguous(memory_format=torch.channels_last) if device.type == "cuda" else batch
+
+
+def _scaled(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device).float() / 255
+
+
+def random_crops(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return one random crop (35 to 100 % of the area) of each image, half of them mirrored, at `size`.
+
+    Where and how large is drawn on the CPU, one sampling pass then cuts the whole batch, on a GPU too.
+    """
+    count = len(images)
+    scale = torch.empty(count).uniform_(0.35, 1).sqrt()
+    mirror = torch.randint(0, 2, (count,)) * 2 - 1
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = (torch.rand(count, 2) * 2 - 1) * (1 - scale).unsqueeze(1)
+    grid = functional.affine_grid(theta, [count, 3, *size], align_corners=False).to(images.device)
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _step(
+    model: nn.Module, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Tensor:
+    model.train()
+    with torch.autocast(images.device.type, enabled=scaler.is_enabled()):
+        loss = functional.cross_entropy(model(images), labels)
+    optimiser.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.step(optimiser)
+    scaler.update()
+    return loss.detach()
+
+
+def _figures(
+    epoch: int, train_loss: float, judged: Judgement, epoch_time_s: float, best: EpochFigures | None
+) -> EpochFigures:
+    if not (math.isfinite(train_loss) and math.isfinite(judged.loss)):
+        raise UnusableModel(
+            f"training diverged in epoch {epoch}: training loss {train_loss}, validation loss {judged.loss}; "
+            "expected finite numbers: lower learning_rate, or look for broken images"
+        )
+    better = best is None or (judged.accuracy, -judged.loss) > (best.best_val_accuracy, -best.best_val_loss)
+    return EpochFigures(
+        epoch=epoch,
+        train_loss=train_loss,
+        val_loss=judged.loss,
+        val_accuracy=judged.accuracy,
+        epoch_time_s=epoch_time_s,
+        best_epoch=epoch if better or best is None else best.best_epoch,
+        best_val_accuracy=judged.accuracy if better or best is None else best.best_val_accuracy,
+        best_val_loss=judged.loss if better or best is None else best.best_val_loss,
+    )

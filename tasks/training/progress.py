@@ -1,0 +1,61 @@
+"""How far a training run is: a bar on the terminal and, inside a Prefect run, a progress artifact."""
+
+import time
+from types import TracebackType
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+UPDATE_INTERVAL_S = 2.0
+
+
+class TrainingProgress:
+    """Counts optimiser steps; the Prefect artifact is updated every two seconds at most."""
+
+    def __init__(self, title: str, steps: int) -> None:
+        self._steps = steps
+        self._done = 0
+        self._title = title
+        self._updated = 0.0
+        self._artifact: UUID | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+        )
+        self._task = self._bar.add_task(title, total=steps)
+
+    def __enter__(self) -> "TrainingProgress":
+        if TaskRunContext.get() is not None:
+            created = create_progress_artifact(progress=0.0, key="training-progress", description=self._title)
+            self._artifact = created if isinstance(created, UUID) else None
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._publish()
+
+    def step(self) -> None:
+        """Count one more step."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+        if time.monotonic() - self._updated > UPDATE_INTERVAL_S:
+            self._publish()
+
+    def describe(self, text: str) -> None:
+        """Say beside the bar what the last epoch came to."""
+        self._title = text
+        self._bar.update(self._task, description=text)
+        self._publish()
+
+    def _publish(self) -> None:
+        self._updated = time.monotonic()
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, progress=100.0 * self._done / self._steps, description=self._title)
