@@ -8,7 +8,6 @@ from rich.console import Console
 
 from infra.local import stack as local
 from infra.local.errors import StackError
-from infra.local.settings import LocalStack
 
 app = App(name="python -m infra.local", help="The local stack: real servers on this machine.")
 console = Console(highlight=False, soft_wrap=True)
@@ -18,14 +17,14 @@ console = Console(highlight=False, soft_wrap=True)
 def up() -> None:
     """Start the servers and wait until all of them answer."""
     start = time.monotonic()
-    local.up(LocalStack(), lambda line: console.print(f"  {line}"))
+    local.up(local.current(), lambda line: console.print(f"  {line}"))
     console.print(f"the local stack is up ({time.monotonic() - start:.1f} s)")
 
 
 @app.command
 def down() -> None:
     """Stop every server; the state stays."""
-    console.print("the local stack is down" if local.down(LocalStack()) else "the local stack was not running")
+    console.print("the local stack is down" if local.down(local.current()) else "the local stack was not running")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from infra.local.errors import StackError
-from infra.local.settings import ROOT, Endpoint, LocalStack
+from infra.local.settings import ROOT, Endpoint
 
 TRITON_SCRIPT = ROOT / "infra" / "local" / "triton" / "serve.py"
 TRITON_LOCK = TRITON_SCRIPT.with_name("serve.py.lock")

@@ -3,16 +3,25 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Sequence
+from typing import NamedTuple
 
+import httpx
 from botocore.exceptions import ClientError
 
 from infra.local.errors import StackError
 from infra.local.readiness import s3_client
 from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, WORK_POOL, LocalStack
-from infra.local.supervision import base_environment
+from infra.local.supervision import base_environment, mark
 
 COMMAND_TIMEOUT_S = 180
+
+
+class Command(NamedTuple):
+    """A running command that provides something, and what to call it."""
+
+    what: str
+    log_name: str
+    process: subprocess.Popen[bytes]
 
 
 def create_buckets(stack: LocalStack) -> None:
@@ -30,34 +39,46 @@ def create_buckets(stack: LocalStack) -> None:
 
 
 def create_work_pool(stack: LocalStack) -> None:
-    """Create or renew the process work pool the deployments run in."""
-    arguments = ("work-pool", "create", WORK_POOL, "--type", "process", "--overwrite")
-    _run(stack, "creating the work pool", ("prefect", "--no-prompt", *arguments))
+    """Create the process work pool of the deployments unless it exists; its worker fills in the job template."""
+    body = {"name": WORK_POOL, "type": "process"}
+    answer = httpx.post(f"{stack.prefect_api_url}/work_pools/", json=body, timeout=30, trust_env=False)
+    if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
+        raise StackError(
+            f"the work pool was not created: {answer.status_code} {answer.text}; see {stack.log('prefect')}"
+        )
 
 
-def register_blocks(stack: LocalStack) -> None:
-    """Save the blocks the flows load, with this stack's values."""
+def start_commands(stack: LocalStack) -> list[Command]:
+    """Start saving the blocks and applying prefect.yaml, at once."""
+    commands = []
     if importlib.util.find_spec("blocks.register") is not None:
-        _run(stack, "registering the blocks", ("blocks.register",))
-
-
-def deploy_flows(stack: LocalStack) -> None:
-    """Apply the deployments of prefect.yaml."""
+        commands.append(_command(stack, "registering the blocks", "blocks", ["blocks.register"]))
     if (ROOT / "prefect.yaml").exists():
-        _run(stack, "deploying the flows", ("prefect", "--no-prompt", "deploy", "--all"))
+        deploy = ["prefect", "--no-prompt", "deploy", "--all"]
+        commands.append(_command(stack, "deploying the flows", "deployments", deploy))
+    return commands
 
 
-def _run(stack: LocalStack, what: str, module: Sequence[str]) -> None:
-    command = [sys.executable, "-m", *module]
-    variables = base_environment() | stack.environment()
-    log = stack.log("setup")
-    with log.open("a") as output:
-        try:
-            answer = subprocess.run(  # noqa: S603
-                command, env=variables, cwd=ROOT, stdout=output, stderr=output, timeout=COMMAND_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise StackError(f"{what} took over {COMMAND_TIMEOUT_S} s; see {log}") from exc
-    if answer.returncode != 0:
-        lines = [line.strip() for line in log.read_text().splitlines() if line.strip()]
-        raise StackError(f"{what} failed with status {answer.returncode}; its log {log} ends: {(lines or ['-'])[-1]}")
+def _command(stack: LocalStack, what: str, log_name: str, module: list[str]) -> Command:
+    with stack.log(log_name).open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", *module],
+            env=base_environment() | stack.environment() | mark(stack),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    return Command(what, log_name, process)
+
+
+def finish_command(stack: LocalStack, command: Command) -> None:
+    """Wait for a command; a failure is an error with its log's path and last line."""
+    log = stack.log(command.log_name)
+    try:
+        status = command.process.wait(COMMAND_TIMEOUT_S)
+    except subprocess.TimeoutExpired as exc:
+        raise StackError(f"{command.what} took over {COMMAND_TIMEOUT_S} s; see {log}") from exc
+    if status != 0:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        raise StackError(f"{command.what} failed with status {status}; its log {log} ends: {(lines or ['-'])[-1]}")

@@ -3,21 +3,25 @@
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from mypy_boto3_s3 import S3Client
 
 from infra.local.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
-from infra.local.supervision import Program, programs
+from infra.local.supervision import programs
 
-DEADLINES_S = {"s3": 20.0, "mlflow": 120.0, "prefect": 120.0, "worker": 60.0, "triton-0": 60.0, "triton-1": 60.0}
-POLL_INTERVAL_S = 0.25
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Generous: on two cores, cold bytecode makes the first start of the Python servers take most of a minute.
+DEADLINES_S = {"s3": 20.0, "mlflow": 180.0, "prefect": 180.0, "worker": 90.0, "triton-0": 90.0, "triton-1": 90.0}
+POLL_INTERVAL_S = 0.2
 PROBE_TIMEOUT_S = 3.0
-LOG_NOISE = ("INFO", "WARNING", "NOTICE", "  ", "I1", "W1", "+-", "| ")
+QUIET_LINES = ("INFO", "WARNING", "NOTICE", "I0", "I1", "W0", "W1", "+", "|")
 
 
 def s3_client(stack: LocalStack) -> "S3Client":
@@ -52,6 +56,7 @@ def _http(url: str) -> bool:
 def _worker(stack: LocalStack) -> bool:
     url = f"{stack.prefect_api_url}/work_pools/{WORK_POOL}/workers/filter"
     answer = httpx.post(url, json={}, timeout=PROBE_TIMEOUT_S, trust_env=False).raise_for_status()
+    # A worker of this name that stopped a moment ago still counts as online: only a newer heartbeat tells.
     started = datetime.now(UTC).timestamp() - programs(stack)["worker"].uptime_s
     heartbeats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in answer.json()]
     return any(heartbeat >= started for heartbeat in heartbeats)
@@ -67,33 +72,40 @@ _PROBES: dict[str, Callable[[LocalStack], bool]] = {
 }
 
 
-def await_ready(stack: LocalStack, servers: Iterable[str], report: Callable[[str], None]) -> None:
-    """Wait until every named server answers; one that dies or is late is an error with its log's path."""
-    start, waiting = time.monotonic(), dict.fromkeys(servers, 0)
-    while waiting:
-        now = programs(stack)
-        for server in list(waiting):
-            waiting[server] = _checked(stack, now[server], waiting[server])
-            elapsed = time.monotonic() - start
-            if answers(stack, server):
-                del waiting[server]
-                report(f"{server} answers at {stack.address(server)} ({elapsed:.1f} s)")
-            elif elapsed > DEADLINES_S[server]:
-                raise StackError(
-                    f"{server} did not answer within {DEADLINES_S[server]:.0f} s; {last_words(stack, server)}"
-                )
-        time.sleep(POLL_INTERVAL_S)
+class Watch:
+    """Waits for servers of one starting stack, and notices any that dies meanwhile."""
 
+    def __init__(self, stack: LocalStack, report: Callable[[str], None]) -> None:
+        self._stack = stack
+        self._report = report
+        self._start = time.monotonic()
+        self._pids: dict[str, int] = {}
 
-def _checked(stack: LocalStack, program: Program, known_pid: int) -> int:
-    if not program.alive or (known_pid and program.pid != known_pid):
-        raise StackError(f"{program.name} stopped while starting; {last_words(stack, program.name)}")
-    return program.pid
+    def await_ready(self, servers: Iterable[str]) -> None:
+        """Wait until every named server answers; one that dies or is late is an error with its log's path."""
+        waiting, begin = list(servers), time.monotonic()
+        while waiting:
+            self._notice_deaths(waiting)
+            for server in list(waiting):
+                if answers(self._stack, server):
+                    waiting.remove(server)
+                    self._report(f"{server:9} {self._stack.address(server)} ({time.monotonic() - self._start:.1f} s)")
+                elif time.monotonic() - begin > DEADLINES_S[server]:
+                    late = f"{server} did not answer within {DEADLINES_S[server]:.0f} s"
+                    raise StackError(f"{late}; {last_words(self._stack, server)}")
+            time.sleep(POLL_INTERVAL_S if waiting else 0)
+
+    def _notice_deaths(self, waiting: list[str]) -> None:
+        now = programs(self._stack)
+        for name in {*waiting, *self._pids}:
+            restarted = now[name].pid != self._pids.setdefault(name, now[name].pid)
+            if restarted or not now[name].alive:
+                raise StackError(f"{name} died while starting; {last_words(self._stack, name)}")
 
 
 def last_words(stack: LocalStack, server: str) -> str:
     """Return a server's log path and the last line in it that is likely to say what went wrong."""
     path = stack.log(server)
     lines = path.read_text(errors="replace").splitlines()[-60:] if path.exists() else []
-    useful = [line.strip() for line in lines if line.strip() and not line.startswith(LOG_NOISE)]
+    useful = [line.strip() for line in lines if line.strip() and not line.startswith(QUIET_LINES)]
     return f"its log {path} ends: {useful[-1]}" if useful else f"its log is {path}"

@@ -191,7 +191,6 @@ class LocalStack(BaseSettings):
             self.environment()
             | ports
             | {
-                "SLIPWAY_SUPERVISED": str(self.state),
                 "SLIPWAY_HOST": self.host,
                 "SLIPWAY_PYTHON": sys.executable,
                 "SLIPWAY_BIN": str(Path(sys.executable).parent),

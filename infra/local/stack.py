@@ -1,12 +1,24 @@
 """Brings the whole local stack up and down."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from infra.local import preflight, provision, readiness, supervision
+from infra.local import preflight, provision, supervision
+from infra.local.readiness import Watch, answers
 from infra.local.settings import LocalStack
 
 Report = Callable[[str], None]
+
+
+def current() -> LocalStack:
+    """Return the stack that runs in the state directory, with the addresses it started on, or the configured one."""
+    configured = LocalStack()
+    started_on = _settings_file(configured)
+    if started_on.exists() and supervision.is_up(configured):
+        return LocalStack.model_validate_json(started_on.read_text())
+    return configured
 
 
 def up(stack: LocalStack, report: Report) -> None:
@@ -14,44 +26,55 @@ def up(stack: LocalStack, report: Report) -> None:
 
     After a failure nothing of a stack that was not running before is left; the StackError says what and where.
     """
-    running = supervision.is_up(stack)
-    try:
-        _repair(stack, report) if running else _start(stack, report)
-    except BaseException:
-        if not running:
+    with _alone(stack):
+        if supervision.is_up(stack):
+            _repair(stack, report)
+            return
+        preflight.check_ports(stack.endpoints, stack.host)
+        python = preflight.triton_python() if stack.starts_triton else None
+        try:
+            supervision.start_supervisor(stack, python)
+            _settings_file(stack).write_text(stack.model_dump_json())
+            _bring_up(stack, report)
+        except BaseException:
             supervision.stop(stack)
-        raise
+            raise
 
 
-def _start(stack: LocalStack, report: Report) -> None:
-    preflight.check_ports(stack.endpoints, stack.host)
-    python = preflight.triton_python() if stack.starts_triton else None
-    supervision.start_supervisor(stack, python)
-    _bring_up(stack, report)
+def _settings_file(stack: LocalStack) -> Path:
+    return stack.state / "running.json"
+
+
+@contextmanager
+def _alone(stack: LocalStack) -> Iterator[None]:
+    stack.state.mkdir(parents=True, exist_ok=True)
+    with (stack.state / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _repair(stack: LocalStack, report: Report) -> None:
-    report(f"already up, state in {stack.state}")
     programs = supervision.programs(stack)
-    if any(not programs[name].alive for name in stack.servers):
+    silent = [name for name in stack.servers if not (programs[name].alive and answers(stack, name))]
+    report(f"already up, state in {stack.state}")
+    if silent:
+        report(f"repairing {', '.join(silent)}")
         _bring_up(stack, report)
 
 
 def _bring_up(stack: LocalStack, report: Report) -> None:
-    for name in ("s3", "mlflow", "prefect"):
-        supervision.start_program(stack, name)
-    readiness.await_ready(stack, ["s3"], report)
+    watch = Watch(stack, report)
+    supervision.start_programs(stack, ["s3", "mlflow", "prefect"])
+    watch.await_ready(["s3"])
     provision.create_buckets(stack)
-    for name in stack.triton_names:
-        supervision.start_program(stack, name)
-    readiness.await_ready(stack, ["prefect", "mlflow", *stack.triton_names], report)
+    supervision.start_programs(stack, stack.triton_names)
+    watch.await_ready([*stack.triton_names, "prefect"])
     provision.create_work_pool(stack)
-    supervision.start_program(stack, "worker")
-    with ThreadPoolExecutor() as executor:
-        steps = [executor.submit(step, stack) for step in (provision.register_blocks, provision.deploy_flows)]
-        for step in steps:
-            step.result()
-    readiness.await_ready(stack, ["worker"], report)
+    supervision.start_programs(stack, ["worker"])
+    commands = provision.start_commands(stack)
+    watch.await_ready(["mlflow", "worker"])
+    for command in commands:
+        provision.finish_command(stack, command)
 
 
 def down(stack: LocalStack) -> bool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,6 +21,7 @@ CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
 FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "RCLONE_", "SUPERVISOR_", "TRITON_")
 SOCKET_PATH_LIMIT = 104  # bytes an AF_UNIX address holds on every system supported
 STOP_DEADLINE_S = 30.0
+MARK = "SLIPWAY_SUPERVISED"
 
 
 class Program(NamedTuple):
@@ -44,7 +46,7 @@ def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
     for directory in ("logs", "s3", "triton", "prefect"):
         (stack.state / directory).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)]
-    variables = base_environment() | stack.supervisor_environment(triton_python)
+    variables = base_environment() | stack.supervisor_environment(triton_python) | mark(stack)
     answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603
     if answer.returncode != 0:
         raise StackError(f"supervisord did not start: {(answer.stderr or answer.stdout).strip()}")
@@ -87,10 +89,12 @@ def programs(stack: LocalStack) -> dict[str, Program]:
     }
 
 
-def start_program(stack: LocalStack, name: str) -> None:
-    """Start one server unless it runs; the caller waits until it is ready."""
-    if not programs(stack)[name].alive:
-        _supervisor(stack).startProcess(name, False)
+def start_programs(stack: LocalStack, names: Iterable[str]) -> None:
+    """Start servers that do not run; the caller waits until they are ready."""
+    now = programs(stack)
+    for name in names:
+        if not now[name].alive:
+            _supervisor(stack).startProcess(name, False)
 
 
 def stop(stack: LocalStack) -> bool:
@@ -99,7 +103,8 @@ def stop(stack: LocalStack) -> bool:
     if is_up(stack):
         with contextlib.suppress(OSError, HTTPException, Error):
             supervisor = _supervisor(stack)
-            supervisor.stopProcess("worker") if programs(stack)["worker"].alive else None
+            if programs(stack)["worker"].alive:
+                supervisor.stopProcess("worker")  # first, so that flow runs can still say that they were stopped
             supervisor.stopAllProcesses()
             supervisor.shutdown()
             stopped = True
@@ -115,12 +120,17 @@ def _await_end(stack: LocalStack) -> None:
 
 def supervised_processes(stack: LocalStack) -> list[psutil.Process]:
     """Return the processes that carry this stack's mark in their environment."""
-    return [process for process in psutil.process_iter() if _mark(process) == str(stack.state)]
+    return [process for process in psutil.process_iter() if _mark_of(process) == str(stack.state)]
 
 
-def _mark(process: psutil.Process) -> str | None:
+def mark(stack: LocalStack) -> dict[str, str]:
+    """Return the variable that every process of this stack, and no other, carries."""
+    return {MARK: str(stack.state)}
+
+
+def _mark_of(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get("SLIPWAY_SUPERVISED")
+        return process.environ().get(MARK)
     except (psutil.Error, OSError):
         return None
 

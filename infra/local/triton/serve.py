@@ -20,7 +20,7 @@ from pathlib import Path
 ONNXRUNTIME_BACKEND = Path(__file__).parent / "backends" / "onnxruntime"
 WHEEL = Path(str(distribution("nvidia-pytriton").locate_file("")))
 SERVER = WHEEL / "pytriton" / "tritonserver"
-STUB = "{0.major}.{0.minor}/triton_python_backend_stub".format(sys.version_info)
+STUB = f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 

@@ -1,7 +1,7 @@
 """thin"""
 
-import json, os
-import numpy as np
+import os
+
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
