@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -32,8 +32,6 @@ class TritonFleet(Block):
         "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/README.html"
     )
 
-    DOCUMENT: ClassVar[str] = "slipway"
-
     replicas: list[Replica] = Field(
         min_length=1,
         description="gRPC addresses: host:port each, or dns:///name:port for every address behind a name.",
@@ -58,7 +56,7 @@ class TritonFleet(Block):
                 client.is_server_live(client_timeout=self.call_timeout_s)
         return addresses
 
-    def load(self, address: str, model_name: str) -> None:
+    def load_model(self, address: str, model_name: str) -> None:
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
         try:
             with self._talking(address, f"load of model '{model_name}'", self.load_timeout_s) as client:
@@ -69,7 +67,7 @@ class TritonFleet(Block):
                 "before are still served"
             ) from error
 
-    def unload(self, address: str, model_name: str) -> None:
+    def unload_model(self, address: str, model_name: str) -> None:
         """Make one replica stop serving a model, all its versions."""
         try:
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:

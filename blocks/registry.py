@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -49,8 +48,6 @@ class ModelRegistry(Block):
     _block_type_name = "MLflow Model Registry"
     _block_type_slug = "mlflow-model-registry"
     _documentation_url = HttpUrl("https://mlflow.org/docs/latest/ml/model-registry/")
-
-    DOCUMENT: ClassVar[str] = "slipway"
 
     tracking_uri: str = Field(description="Address of the MLflow server, say http://mlflow.ai-platform:80.")
     username: str | None = Field(default=None, description="User, where the server asks for basic authentication.")

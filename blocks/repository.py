@@ -10,7 +10,6 @@ journal/<model>.json                  the release under way, with the way back
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
@@ -41,8 +40,6 @@ class ModelRepository(Block):
     _documentation_url = HttpUrl(
         "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html"
     )
-
-    DOCUMENT: ClassVar[str] = "slipway"
 
     bucket: S3Bucket = Field(description="Bucket that holds the repository.")
     repository_prefix: str = Field(default="repository", description="What Triton's --model-repository names.")

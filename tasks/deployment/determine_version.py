@@ -1,0 +1,86 @@
+"""Step 2, determine-version: the number a release gets in the model repository, and all that was before it."""
+
+import json
+from typing import Annotated
+
+from prefect import runtime, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
+
+from blocks.errors import VersionConflict
+from blocks.fleet import TritonFleet
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from tasks.deployment.fetch_model import FetchedModel
+from tasks.deployment.plan import ReleasePlan, unfinished_release
+from tasks.deployment.serving_config import served_versions
+
+# Triton reads directory names with stoll and aborts on numbers that do not fit.
+MAX_VERSION = 999_999_999
+ForcedVersion = Annotated[
+    int | None,
+    Field(ge=1, le=MAX_VERSION, description="Version number in the repository; the next free one where left out."),
+]
+
+
+@task(name="determine-version", cache_policy=NO_CACHE)
+def determine_version(
+    fetched: FetchedModel,
+    force_version: ForcedVersion = None,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> ReleasePlan:
+    """Return the plan of a release: the next version number, or the forced one, and the state before.
+
+    A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
+    the forced version exists with other content.
+    """
+    begun = unfinished_release(repository, fetched.model_name)
+    if begun and begun.registry_version == fetched.registered.version and begun.flow_run_id == runtime.flow_run.id:
+        return begun
+    config = repository.read_config(fetched.model_name)
+    aliases = registry.aliases(fetched.model_name)
+    served = served_versions(config)
+    live = max(served, default=None)
+    is_live = aliases.get("live") == fetched.registered.version and _holds(repository, live, fetched)
+    version, exists = (live, True) if is_live and force_version in {None, live} else (force_version, False)
+    stored = repository.versions(fetched.model_name)
+    if version is None:
+        version = stored.next
+    elif not exists and version in (*stored.repository, *stored.archive):
+        exists = _checked_same(repository, version, fetched)
+    return ReleasePlan(
+        model_name=fetched.model_name,
+        registry_version=fetched.registered.version,
+        version=version,
+        creates_version=not exists,
+        already_live=is_live and version == live and _served_everywhere(fleet, fetched.model_name, version),
+        flow_run_id=runtime.flow_run.id,
+        config_before=config,
+        served_before=served,
+        aliases_before=aliases,
+    )
+
+
+def _checked_same(repository: ModelRepository, version: int, fetched: FetchedModel) -> bool:
+    if not _holds(repository, version, fetched):
+        raise VersionConflict(
+            f"model '{fetched.model_name}' version {version} in {repository.store.address}: exists with other content "
+            f"than registry version {fetched.registered.version}; a version is never overwritten: "
+            "choose another force_version or leave it out"
+        )
+    return True
+
+
+def _holds(repository: ModelRepository, version: int | None, fetched: FetchedModel) -> bool:
+    metadata = repository.read_metadata(fetched.model_name, version) if version is not None else None
+    if metadata is None:
+        return False
+    recorded = json.loads(metadata).get("model", {}).get("sha256", {})
+    return bool(recorded == {file.name: file.sha256 for file in fetched.files})
+
+
+def _served_everywhere(fleet: TritonFleet, model_name: str, version: int) -> bool:
+    return all(fleet.is_ready(address, model_name, version) for address in fleet.check())

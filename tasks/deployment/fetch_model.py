@@ -1,0 +1,138 @@
+"""Step 1, fetch-model: resolve an alias once, stream the version's files to disk, check them."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import task
+from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import IntegrityError, UnusableModel
+from blocks.names import ModelName, Source
+from blocks.object_store import FileDigest
+from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.deployment.model_files import MODEL_FILE, ModelSignature, external_files, read_signature
+
+GOLDEN_FILE = "golden.npz"
+CHECKSUM_TAG = "sha256/"
+
+
+class FetchedModel(BaseModel):
+    """One version of a registered ONNX model, as it was found on disk; the files themselves are not in here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(description="What was asked for: alias:NAME or version:N.")
+    registered: RegisteredVersion
+    files: tuple[FileDigest, ...] = Field(description="model.onnx and its external data: what Triton needs.")
+    golden: FileDigest | None = Field(description="Inputs with the outputs PyTorch gave, None where there are none.")
+    signature: ModelSignature
+
+    @property
+    def model_name(self) -> str:
+        """Name of the registered model."""
+        return self.registered.model_name
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of everything Triton needs."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@task(
+    name="fetch-model",
+    task_run_name="fetch-model {model_name} {source}",
+    cache_policy=(INPUTS + RUN_ID + TASK_SOURCE) - "registry",
+)
+def fetch_model(model_name: ModelName, source: Source = "alias:deploy", *, registry: ModelRegistry) -> FetchedModel:
+    """Download a registered ONNX model and check it.
+
+    Raises:
+        NotRegistered: the registry knows no such model, alias or version.
+        UnusableModel: the files are corrupt, incomplete, hold NaN or point outside their directory.
+        IntegrityError: a file is not the one that was registered, by the SHA-256 in the version's tags.
+    """
+    registered = registry.resolve(model_name, source)
+    subject = f"model '{model_name}' version {registered.version}"
+    directory = _downloaded(registered, registry)
+    signature = read_signature(directory, subject)
+    names = (MODEL_FILE, *external_files(directory, subject))
+    fetched = FetchedModel(
+        source=source,
+        registered=registered,
+        files=tuple(FileDigest.of(directory / name) for name in names),
+        golden=FileDigest.of(directory / GOLDEN_FILE) if (directory / GOLDEN_FILE).exists() else None,
+        signature=signature,
+    )
+    _compare_with_registration(fetched)
+    return fetched
+
+
+def local_files(fetched: FetchedModel, registry: ModelRegistry) -> Path:
+    """Return the directory with a fetched model's files, downloaded again where they are gone or damaged."""
+    directory = _directory(fetched.registered)
+    wanted = (*fetched.files, *([fetched.golden] if fetched.golden else []))
+    if all((directory / file.name).exists() and FileDigest.of(directory / file.name) == file for file in wanted):
+        return directory
+    shutil.rmtree(directory, ignore_errors=True)
+    directory = _downloaded(fetched.registered, registry)
+    for file in wanted:
+        _compare(FileDigest.of(directory / file.name), file, fetched.registered)
+    return directory
+
+
+def discard_local_files(fetched: FetchedModel) -> None:
+    """Free the disk; whoever needs the files again downloads them again."""
+    shutil.rmtree(_directory(fetched.registered), ignore_errors=True)
+
+
+def _directory(registered: RegisteredVersion) -> Path:
+    root = Path(os.environ.get("SLIPWAY_WORKSPACE", Path(tempfile.gettempdir()) / "slipway"))
+    return root / registered.model_name / str(registered.version)
+
+
+def _downloaded(registered: RegisteredVersion, registry: ModelRegistry) -> Path:
+    """Download into a directory of our own and put it in place whole, so that runs side by side see all or nothing."""
+    final = _directory(registered)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=".download-") as temporary:
+        found = registry.download(registered, Path(temporary))
+        _name_model_file(found, f"model '{registered.model_name}' version {registered.version}")
+        shutil.rmtree(final, ignore_errors=True)
+        found.rename(final)
+        Path(temporary).mkdir(exist_ok=True)
+    return final
+
+
+def _name_model_file(directory: Path, subject: str) -> None:
+    """Give the model file Triton's name for it, as MLmodel says which file it is, never by looking for one."""
+    try:
+        described: dict[str, Any] = yaml.safe_load((directory / "MLmodel").read_text())
+        recorded = str(described["flavors"]["onnx"]["data"])
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UnusableModel(
+            f"{subject}: its files are not those of an ONNX model ({sorted(p.name for p in directory.iterdir())}); "
+            "expected one logged with mlflow.onnx"
+        ) from error
+    if recorded != MODEL_FILE:
+        if Path(recorded).name != recorded:
+            raise UnusableModel(f"{subject}: model file at {recorded!r}, expected a file beside MLmodel")
+        (directory / recorded).rename(directory / MODEL_FILE)
+
+
+def _compare_with_registration(fetched: FetchedModel) -> None:
+    for file in (*fetched.files, *([fetched.golden] if fetched.golden else [])):
+        if recorded := fetched.registered.tags.get(f"{CHECKSUM_TAG}{file.name}"):
+            _compare(file, file.model_copy(update={"sha256": recorded}), fetched.registered)
+
+
+def _compare(observed: FileDigest, expected: FileDigest, registered: RegisteredVersion) -> None:
+    if observed.sha256 != expected.sha256:
+        raise IntegrityError(
+            f"model '{registered.model_name}' version {registered.version}: {observed.name} has SHA-256 "
+            f"{observed.sha256}, registered was {expected.sha256}; the file changed after gate 2: register it again"
+        )

@@ -1,0 +1,48 @@
+"""Step 6, update-aliases: `live` moves to the released version, `previous` to the one before it."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+
+LIVE, PREVIOUS = "live", "previous"
+
+
+class AliasChange(BaseModel):
+    """The aliases of a model before and after."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: dict[str, int]
+    after: dict[str, int]
+    dry_run: bool = Field(default=False, description="Whether the change was only worked out.")
+
+
+@task(name="update-aliases", cache_policy=NO_CACHE)
+def update_aliases(
+    model_name: ModelName, registry_version: int, dry_run: bool = False, *, registry: ModelRegistry
+) -> AliasChange:
+    """Point `live` at a version and `previous` at the one that was live.
+
+    Running it again changes nothing: a version that is live already does not become its own rollback target.
+    """
+    before = registry.aliases(model_name)
+    after = dict(before)
+    if before.get(LIVE) != registry_version:
+        after |= {PREVIOUS: before[LIVE]} if LIVE in before else {}
+        after[LIVE] = registry_version
+    if not dry_run:
+        registry.version(model_name, registry_version)
+        move_aliases(registry, model_name, before, after)
+    return AliasChange(before=before, after=after, dry_run=dry_run)
+
+
+def move_aliases(registry: ModelRegistry, model_name: str, before: dict[str, int], after: dict[str, int]) -> None:
+    """Bring `previous`, then `live`, from one state to another, and touch no other alias."""
+    for alias in (PREVIOUS, LIVE):
+        if alias in after and before.get(alias) != after[alias]:
+            registry.set_alias(model_name, alias, after[alias])
+        elif alias in before and alias not in after:
+            registry.remove_alias(model_name, alias)

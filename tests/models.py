@@ -1,0 +1,69 @@
+"""Small ONNX models, registered as gate 2 registers them: files, golden samples, checksums, alias `deploy`."""
+
+import hashlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from blocks.registry import ModelRegistry, RegisteredVersion
+
+FEATURES, CLASSES, GOLDEN_SAMPLES = 4, 3, 6
+
+
+def linear_model(weights: np.ndarray, bias: np.ndarray | None = None) -> onnx.ModelProto:
+    """Return `output = input @ weights + bias`: FP32 input [batch_size, 4], output [batch_size, 3]."""
+    bias = np.zeros(weights.shape[1], np.float32) if bias is None else bias
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["input", "weights", "bias"], ["output"])],
+        "linear",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch_size", weights.shape[0]])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch_size", weights.shape[1]])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def random_weights(seed: int) -> np.ndarray:
+    """Return FP32 weights [4, 3]; another seed, another model."""
+    return np.random.default_rng(seed).standard_normal((FEATURES, CLASSES)).astype(np.float32)
+
+
+def register_linear(registry: ModelRegistry, model_name: str, seed: int, lie: float = 0.0) -> RegisteredVersion:
+    """Register a linear model with its golden samples; `lie` is added to what the samples claim."""
+    weights = random_weights(seed)
+    inputs = np.random.default_rng(seed + 1).standard_normal((GOLDEN_SAMPLES, FEATURES)).astype(np.float32)
+    return register(registry, model_name, linear_model(weights), inputs, inputs @ weights + np.float32(lie))
+
+
+def register(
+    registry: ModelRegistry, model_name: str, model: onnx.ModelProto, inputs: np.ndarray, outputs: np.ndarray
+) -> RegisteredVersion:
+    """Register a model with golden inputs and outputs and point `deploy` at it."""
+    with TemporaryDirectory() as temporary:
+        directory = Path(temporary) / "model"
+        mlflow.onnx.save_model(model, str(directory), pip_requirements=["onnxruntime"], save_as_external_data=False)
+        np.savez(directory / "golden.npz", **{"input/input": inputs, "output/output": outputs})
+        return register_directory(registry, model_name, directory)
+
+
+def register_directory(registry: ModelRegistry, model_name: str, directory: Path) -> RegisteredVersion:
+    """Register a directory as a version of a model, whatever is in it, and point `deploy` at it."""
+    client = registry.connect()
+    if not client.search_registered_models(filter_string=f"name = '{model_name}'"):
+        client.create_registered_model(model_name)
+    experiment = mlflow.set_experiment("slipway-tests").experiment_id
+    with mlflow.start_run(experiment_id=experiment, run_name=f"register {model_name}") as run:
+        logged = mlflow.initialize_logged_model(name="model", source_run_id=run.info.run_id)
+        client.log_model_artifacts(logged.model_id, str(directory))
+        client.finalize_logged_model(logged.model_id, "READY")
+        mlflow.log_metric("validation_max_diff", 0.0)
+    tags = {f"sha256/{p.name}": hashlib.sha256(p.read_bytes()).hexdigest() for p in directory.glob("*.onnx")}
+    created = client.create_model_version(
+        model_name, f"models:/{logged.model_id}", run.info.run_id, tags=tags, model_id=logged.model_id
+    )
+    registry.set_alias(model_name, "deploy", int(created.version))
+    return registry.version(model_name, int(created.version))
