@@ -1,7 +1,6 @@
 """PyTorch models in the registry, as exported programs (pt2): nothing is ever pickled or unpickled."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -10,13 +9,11 @@ import numpy as np
 import torch
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from torch import Tensor, nn
+from torch import nn
 
 from blocks.errors import UnusableModel
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.samples import INPUT, OUTPUT
-
-Classifier = Callable[[Tensor], Tensor]
 
 
 def register_weights(
@@ -43,7 +40,7 @@ def register_weights(
     return int(logged.registered_model_version)
 
 
-def load_weights(version: RegisteredVersion, registry: ModelRegistry) -> tuple[Classifier, list[int]]:
+def load_weights(version: RegisteredVersion, registry: ModelRegistry) -> tuple[nn.Module, list[int]]:
     """Return a registered model, on the CPU and ready to infer, and its input shape [1, 3, height, width].
 
     Raises `UnusableModel` for files that are no exported program, above all pickles, or hold NaN weights.

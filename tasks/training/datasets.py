@@ -71,11 +71,6 @@ def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> Imag
     return _folder(Path(dataset), size, num_workers)
 
 
-def as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return images as the model takes them: float32 from 0 to 1, same shape."""
-    return images.astype(np.float32) / np.float32(255)
-
-
 def _digits(size: tuple[int, int]) -> ImageDataset:
     scans = load_digits()
     pixels = torch.from_numpy(scans.images).float().unsqueeze(1) * (255 / 16)

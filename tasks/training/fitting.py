@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blocks.errors import UnusableModel
+from blocks.errors import InvalidInput, UnusableModel
 from tasks.training.datasets import ImageDataset, ImageSplit
 
 EVALUATION_BATCH = 256
@@ -94,7 +94,7 @@ def fit(
             losses.append(_step(model, batch, labels[chosen.to(device)], optimiser, scaler))
             schedule.step()
             on_step()
-        judged = evaluate(model, dataset.validation, device)
+        judged = evaluate(model, dataset.validation, len(dataset.classes), device)
         best = _figures(epoch, torch.stack(losses).mean().item(), judged, time.monotonic() - started, best)
         if best.best_epoch == epoch:
             best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -103,12 +103,21 @@ def fit(
 
 
 @torch.no_grad()
-def evaluate(model: Callable[[Tensor], Tensor], split: ImageSplit, device: torch.device) -> Judgement:
-    """Return a model's figures on a split, in full precision; a module is put into evaluation mode."""
-    if isinstance(model, nn.Module) and not isinstance(model, torch.fx.GraphModule):
+def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.device) -> Judgement:
+    """Return a model's figures on a split, in full precision; it is put into evaluation mode.
+
+    Raises `InvalidInput` where the model tells apart another number of classes.
+    """
+    # An exported program is in the mode it was exported in, and refuses to be asked for another.
+    if not isinstance(model, torch.fx.GraphModule):
         model.eval()
     batches = (split.images[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
     logits = torch.cat([model(_scaled(torch.from_numpy(batch.copy()), device)).cpu() for batch in batches])
+    if logits.shape[1] != classes:
+        raise InvalidInput(
+            f"the model tells {logits.shape[1]} classes apart, the images have {classes}; expected the same: "
+            "a model of other classes needs a name of its own"
+        )
     labels = torch.from_numpy(split.labels)
     return Judgement(
         accuracy=(logits.argmax(1) == labels).double().mean().item(),

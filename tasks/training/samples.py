@@ -34,6 +34,11 @@ def write_golden(path: Path, inputs: NDArray[np.float32], outputs: NDArray[np.fl
     np.savez_compressed(path, **arrays)
 
 
+def as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return images as a model takes them: float32 from 0 to 1, same shape."""
+    return images.astype(np.float32) / np.float32(255)
+
+
 def random_inputs(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
     """Return uniformly random pixels from 0 to 1 of a shape, the same for the same seed."""
     return np.random.default_rng(seed).random(shape, dtype=np.float32)

@@ -57,7 +57,7 @@ class TrackedRun:
     def log_figure(self, figure: Figure, file: str) -> None:
         """Store a picture with the run."""
         with self._registry.reaching(f"picture {file} of run {self.run_id}"):
-            mlflow.log_figure(figure, file, save_kwargs={"dpi": 130})
+            mlflow.log_figure(figure, file, save_kwargs={"dpi": 130, "bbox_inches": "tight", "pad_inches": 0.2})
 
     def log_text(self, text: str, file: str) -> None:
         """Store a text with the run."""

@@ -40,6 +40,7 @@ class TrainedModel(BaseModel):
     train_time_s: float
 
 
+@task(name="train", task_run_name="train {model_name}")
 def train(
     model_name: str,
     dataset: str,
@@ -127,7 +128,7 @@ def _log_pictures(
     model: ResNet18, images: ImageDataset, history: list[EpochFigures], device: torch.device, run: TrackedRun
 ) -> None:
     validation, classes, title = images.validation, images.classes, f"{ARCHITECTURE} on {images.name}"
-    logits = evaluate(model, validation, device).logits
+    logits = evaluate(model, validation, len(classes), device).logits
     run.log_figure(pictures.training_curves(history, title), "training_curves.png")
     run.log_figure(
         pictures.confusion_matrix(validation.labels, logits.argmax(axis=1), classes, title), "confusion_matrix.png"
@@ -171,6 +172,3 @@ def _params(settings: TrainingSettings, images: ImageDataset, device: torch.devi
         "pytorch_version": torch.__version__,
         "cuda_version": torch.version.cuda if device.type == "cuda" else "none",
     }
-
-
-train_task = task(name="train", task_run_name="train {model_name}")(train)

@@ -1,0 +1,110 @@
+"""Gate 1 as a pure function of figures: does a candidate deserve to become champion?"""
+
+import math
+
+from pydantic import BaseModel, ConfigDict
+
+# Decimal figures such as 0.905 - 0.9 are not exact in binary: what is this close counts as reached.
+ROUNDING = 1e-9
+
+
+class Verdict(BaseModel):
+    """What gate 1 decided, and every figure it decided by; None where there is no usable figure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    version: int
+    metric_name: str
+    greater_is_better: bool
+    candidate_value: float | None
+    metric_threshold: float
+    reaches_threshold: bool
+    champion_version: int | None
+    champion_value: float | None
+    improvement: float | None
+    min_improvement: float
+    improves_enough: bool
+    already_champion: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether both conditions hold."""
+        return self.reaches_threshold and self.improves_enough
+
+    @property
+    def reason(self) -> str:
+        """The verdict in one sentence, with both conditions' figures."""
+        decision = "promoted" if self.passed else "rejected"
+        if self.already_champion:
+            decision = "is champion already" if self.passed else "is champion, yet would be rejected now"
+        return (
+            f"model '{self.model_name}' version {self.version} {decision}: "
+            f"{self._threshold_sentence()}; {self._improvement_sentence()}"
+        )
+
+    def _threshold_sentence(self) -> str:
+        relation = ">=" if self.greater_is_better else "<="
+        met = "met" if self.reaches_threshold else "not met"
+        return f"{self.metric_name} {_shown(self.candidate_value)} {relation} {self.metric_threshold:g} is {met}"
+
+    def _improvement_sentence(self) -> str:
+        if self.champion_version is None:
+            return "there is no champion yet"
+        if self.already_champion:
+            return "nothing to improve on"
+        met = "met" if self.improves_enough else "not met"
+        return (
+            f"improvement {_shown(self.improvement, sign=True)} on champion version {self.champion_version} "
+            f"({_shown(self.champion_value)}) >= {self.min_improvement:g} is {met}"
+        )
+
+
+def judge(
+    model_name: str,
+    version: int,
+    *,
+    metric_name: str,
+    greater_is_better: bool,
+    candidate_value: float | None,
+    metric_threshold: float,
+    champion_version: int | None,
+    champion_value: float | None,
+    min_improvement: float,
+) -> Verdict:
+    """Return the verdict; both conditions are always checked, and a missing or NaN figure meets neither.
+
+    `champion_version` None says that there is no champion yet. A lower-is-better metric is mirrored: the threshold
+    is then the most the metric may be, and an improvement is a decrease.
+    """
+    sign = 1 if greater_is_better else -1
+    candidate, champion = _usable(candidate_value), _usable(champion_value)
+    improvement = None if candidate is None or champion is None else sign * (candidate - champion)
+    already_champion = champion_version == version
+    return Verdict(
+        model_name=model_name,
+        version=version,
+        metric_name=metric_name,
+        greater_is_better=greater_is_better,
+        candidate_value=candidate,
+        metric_threshold=metric_threshold,
+        reaches_threshold=candidate is not None and sign * (candidate - metric_threshold) >= -ROUNDING,
+        champion_version=champion_version,
+        champion_value=champion,
+        improvement=improvement,
+        min_improvement=min_improvement,
+        improves_enough=(champion_version is None and candidate is not None)
+        or already_champion
+        or (improvement is not None and improvement >= min_improvement - ROUNDING),
+        already_champion=already_champion,
+    )
+
+
+def _usable(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _shown(value: float | None, sign: bool = False) -> str:
+    if value is None:
+        return "(missing or not a number)"
+    return f"{value:+.4f}" if sign else f"{value:.4f}"

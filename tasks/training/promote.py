@@ -1,0 +1,112 @@
+"""Step 2 of the training flow, gate 1: let a candidate become champion only if it has earned it."""
+
+import logging
+
+import torch
+from prefect import task
+
+from blocks.errors import InvalidInput
+from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.training.artifacts import publish_report
+from tasks.training.checkpoint import load_weights
+from tasks.training.datasets import load_dataset
+from tasks.training.fitting import evaluate
+from tasks.training.gate import Verdict, judge
+
+logger = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
+
+
+@task(name="promote", task_run_name="promote {model_name} version {version}")
+def promote(
+    model_name: str,
+    version: int,
+    metric_name: str,
+    greater_is_better: bool,
+    metric_threshold: float,
+    min_improvement: float,
+    num_workers: int,
+    *,
+    registry: ModelRegistry,
+) -> Verdict:
+    """Judge version `version` against the threshold and the champion; if it passes, it carries `champion`.
+
+    The champion is judged on the candidate's validation data: by what its run recorded if the data had the same
+    digest, otherwise by evaluating it again. Running this again after a success passes again.
+    Raises `NotRegistered` for an unknown version and `ServiceUnavailable` for a registry that does not answer,
+    which is not the same as having no champion.
+    """
+    candidate = registry.version(model_name, version)
+    champion = registry.at_alias(model_name, CHAMPION)
+    while True:
+        verdict = judge(
+            model_name,
+            version,
+            metric_name=metric_name,
+            greater_is_better=greater_is_better,
+            candidate_value=candidate.metrics.get(metric_name),
+            metric_threshold=metric_threshold,
+            champion_version=champion.version if champion else None,
+            champion_value=_champion_value(champion, candidate, metric_name, num_workers, registry),
+            min_improvement=min_improvement,
+        )
+        # Another run may have promoted its own candidate while this champion was evaluated again.
+        now = registry.at_alias(model_name, CHAMPION)
+        if (now and now.version) == (champion and champion.version):
+            break
+        champion = now
+    if verdict.passed and not verdict.already_champion:
+        registry.set_alias(model_name, CHAMPION, version)
+    registry.tag_version(model_name, version, {"gate_1": "passed" if verdict.passed else "rejected"})
+    logger.info(verdict.reason)
+    publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
+    return verdict
+
+
+def _champion_value(
+    champion: RegisteredVersion | None,
+    candidate: RegisteredVersion,
+    metric_name: str,
+    num_workers: int,
+    registry: ModelRegistry,
+) -> float | None:
+    if champion is None or champion.version == candidate.version:
+        return None
+    digest = candidate.params.get("data.validation_digest")
+    if digest and champion.params.get("data.validation_digest") == digest:
+        return champion.metrics.get(metric_name)
+    if metric_name not in MEASURED_AGAIN:
+        raise InvalidInput(
+            f"metric '{metric_name}': champion version {champion.version} was judged on other validation data, and "
+            f"only {' and '.join(MEASURED_AGAIN)} can be measured again; judge by one of them"
+        )
+    return _measured_again(champion, candidate, metric_name, num_workers, registry)
+
+
+def _measured_again(
+    champion: RegisteredVersion,
+    candidate: RegisteredVersion,
+    metric_name: str,
+    num_workers: int,
+    registry: ModelRegistry,
+) -> float:
+    """Evaluate the champion, at its own input size, on the data the candidate was validated on."""
+    model, champion_shape = load_weights(champion, registry)
+    dataset, digest = candidate.params.get("data.dataset", ""), candidate.params.get("data.validation_digest")
+    images = load_dataset(dataset, _input_shape(candidate), num_workers)
+    if images.validation_digest != digest:
+        raise InvalidInput(
+            f"dataset {dataset}: its validation images have digest {images.validation_digest}, but version "
+            f"{candidate.version} was validated on {digest}; they have changed since: train again"
+        )
+    if champion_shape != _input_shape(candidate):
+        images = load_dataset(dataset, champion_shape, num_workers)
+    judged = evaluate(model, images.validation, len(images.classes), torch.device("cpu"))
+    logger.info("champion version %d evaluated again: accuracy %.4f", champion.version, judged.accuracy)
+    return judged.accuracy if metric_name == "best_val_accuracy" else judged.loss
+
+
+def _input_shape(version: RegisteredVersion) -> list[int]:
+    return [int(size) for size in version.params.get("data.input_shape", "").split(",")]
