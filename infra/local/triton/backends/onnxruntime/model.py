@@ -1,29 +1,191 @@
-"""thin"""
+"""A Triton backend in Python that serves `backend: "onnxruntime"` models as NVIDIA's native one does.
 
-import os
+Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, the parameters
+`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` and any `session.*` entry, and auto-completion of
+absent inputs and outputs. On the CPU only. See github.com/triton-inference-server/onnxruntime_backend.
+"""
 
-import onnxruntime as ort
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
 import triton_python_backend_utils as pb_utils
+
+AUTO_COMPLETED_MAX_BATCH_SIZE = 4  # as the native backend
+DATA_TYPES = {
+    "tensor(bool)": "TYPE_BOOL",
+    "tensor(double)": "TYPE_FP64",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(int16)": "TYPE_INT16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+    "tensor(int8)": "TYPE_INT8",
+    "tensor(string)": "TYPE_STRING",
+    "tensor(uint16)": "TYPE_UINT16",
+    "tensor(uint32)": "TYPE_UINT32",
+    "tensor(uint64)": "TYPE_UINT64",
+    "tensor(uint8)": "TYPE_UINT8",
+}
+Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class TritonPythonModel:
+    """One instance of one version of a model."""
+
     @staticmethod
-    def auto_complete_config(c):
-        print("AUTO", c.as_dict(), pb_utils.get_model_dir(), flush=True)
-        return c
+    def auto_complete_config(model_config: Any) -> Any:
+        """Fill in inputs, outputs, max_batch_size and dynamic batching, unless inputs and outputs are given."""
+        config = model_config.as_dict()
+        if config["input"] and config["output"]:
+            return model_config
+        session = open_session(config)
+        tensors = [*session.get_inputs(), *session.get_outputs()]
+        if config["max_batch_size"] == 0 and all(shape_of(tensor)[:1] == [-1] for tensor in tensors):
+            model_config.set_max_batch_size(AUTO_COMPLETED_MAX_BATCH_SIZE)
+            if "sequence_batching" not in config:
+                model_config.set_dynamic_batching()
+        batched = model_config.as_dict()["max_batch_size"] > 0
+        for tensor in session.get_inputs():
+            model_config.add_input(described(tensor, batched))
+        for tensor in session.get_outputs():
+            model_config.add_output(described(tensor, batched))
+        return model_config
 
-    def initialize(self, args):
-        print("INIT", args, pb_utils.get_model_dir(), os.listdir(args["model_repository"]), flush=True)
-        self.s = ort.InferenceSession(os.path.join(pb_utils.get_model_dir(), "model.onnx"))
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the version's ONNX file and refuse a configuration that disagrees with it."""
+        config = json.loads(args["model_config"])
+        self.session = open_session(config)
+        self.batched = config["max_batch_size"] > 0
+        for kind, tensors in (("input", self.session.get_inputs()), ("output", self.session.get_outputs())):
+            check_agreement(config, kind, tensors)
+        self.output_names = [tensor.name for tensor in self.session.get_outputs()]
 
-    def execute(self, requests):
-        out = []
-        for r in requests:
-            try:
-                feed = {t.name(): t.as_numpy() for t in r.inputs()}
-                names = [o.name for o in self.s.get_outputs()]
-                res = self.s.run(names, feed)
-                out.append(pb_utils.InferenceResponse([pb_utils.Tensor(n, a) for n, a in zip(names, res)]))
-            except Exception as e:
-                out.append(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(e))))
-        return out
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer each request; those that can share a run of the session do, and an error is one request's own."""
+        feeds = [{tensor.name(): decoded(tensor.as_numpy()) for tensor in request.inputs()} for request in requests]
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for index, feed in enumerate(feeds):
+            groups[self.shared_shape(feed) if self.batched else index].append(index)
+        answers: list[Any] = [None] * len(requests)
+        for indexes in groups.values():
+            for index, answer in zip(indexes, self.run([feeds[index] for index in indexes]), strict=True):
+                answers[index] = response(answer, requests[index].requested_output_names())
+        return answers
+
+    @staticmethod
+    def shared_shape(feed: Arrays) -> tuple[Any, ...]:
+        """Return what two requests must have in common to become one batch."""
+        return tuple(sorted((name, array.dtype.str, array.shape[1:]) for name, array in feed.items()))
+
+    def run(self, feeds: list[Arrays]) -> list[Arrays | str]:
+        """Return each feed's outputs, or its error; a batch that fails is tried one by one."""
+        try:
+            if len(feeds) == 1:
+                return [self.run_session(feeds[0])]
+            return self.run_batch(feeds)
+        except Exception as exc:  # noqa: BLE001, the session's errors have no common type, and one request's stays its own
+            if len(feeds) == 1:
+                return [str(exc)]
+            return [self.run([feed])[0] for feed in feeds]
+
+    def run_batch(self, feeds: list[Arrays]) -> list[Arrays | str]:
+        """Run several feeds as one batch along the first axis and give each its part of the outputs."""
+        together = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+        sizes = [len(next(iter(feed.values()))) for feed in feeds]
+        outputs = self.run_session(together)
+        if any(array.ndim == 0 or len(array) != sum(sizes) for array in outputs.values()):
+            raise ValueError("an output has no batch axis")
+        ends = np.cumsum(sizes)[:-1]
+        parts = {name: np.split(array, ends) for name, array in outputs.items()}
+        return [{name: split[index] for name, split in parts.items()} for index in range(len(feeds))]
+
+    def run_session(self, feed: Arrays) -> Arrays:
+        """Return the outputs of one run of the session, by name."""
+        return dict(zip(self.output_names, self.session.run(self.output_names, feed), strict=True))
+
+    def finalize(self) -> None:
+        """Let the session's memory go."""
+        del self.session
+
+
+def open_session(config: dict[str, Any]) -> onnxruntime.InferenceSession:
+    """Return a session on the version's ONNX file; one that cannot be opened is a load error naming the file."""
+    path = Path(pb_utils.get_model_dir(), config.get("default_model_filename") or "model.onnx")
+    try:
+        return onnxruntime.InferenceSession(str(path), session_options(config), providers=["CPUExecutionProvider"])
+    except Exception as exc:  # noqa: BLE001, the session's errors have no common type
+        reason = f"model '{config['name']}' version {path.parent.name}: {path.name} cannot be opened: {exc}"
+        raise pb_utils.TritonModelException(reason) from None
+
+
+def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
+    """Return the options a configuration asks for; by default one thread and no spinning, which starves others."""
+    given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(given.get("intra_op_thread_count", 1))
+    options.inter_op_num_threads = int(given.get("inter_op_thread_count", 1))
+    if given.get("execution_mode", "0") == "1":
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    entries = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
+    for key, value in {**entries, **given}.items():
+        if key.startswith("session."):
+            options.add_session_config_entry(key, value)
+    return options
+
+
+def shape_of(tensor: Any) -> list[int]:
+    """Return an ONNX tensor's shape, -1 where it is free."""
+    return [size if isinstance(size, int) and size >= 0 else -1 for size in tensor.shape or []]
+
+
+def described(tensor: Any, batched: bool) -> dict[str, Any]:
+    """Return the entry of config.pbtxt that describes a tensor, without its batch axis where there is one."""
+    shape = shape_of(tensor)
+    return {"name": tensor.name, "data_type": DATA_TYPES[tensor.type], "dims": shape[1:] if batched else shape}
+
+
+def check_agreement(config: dict[str, Any], kind: str, tensors: Sequence[Any]) -> None:
+    """Raise a load error where the configuration's inputs or outputs are not those of the model."""
+    actual = {tensor.name: tensor for tensor in tensors}
+    for entry in config[kind]:
+        tensor = actual.get(entry["name"])
+        subject = f"model '{config['name']}', {kind} '{entry['name']}'"
+        if tensor is None:
+            raise pb_utils.TritonModelException(f"{subject}: the model has {sorted(actual)} only")
+        if entry["data_type"] != DATA_TYPES.get(tensor.type):
+            text = f"{subject}: the configuration says {entry['data_type']}, the model {tensor.type}"
+            raise pb_utils.TritonModelException(text)
+        said = [-1] * (config["max_batch_size"] > 0) + [int(size) for size in entry["dims"]]
+        if not compatible(said, shape_of(tensor)):
+            text = f"{subject}: the configuration says shape {said}, the model {shape_of(tensor)}"
+            raise pb_utils.TritonModelException(text)
+    unfed = set(actual) - {entry["name"] for entry in config[kind]}
+    if kind == "input" and unfed:
+        raise pb_utils.TritonModelException(f"model '{config['name']}': the configuration lacks inputs {sorted(unfed)}")
+
+
+def compatible(said: list[int], shape: list[int]) -> bool:
+    """Return whether two shapes can describe the same tensor, -1 being any size."""
+    return len(said) == len(shape) and all(-1 in (a, b) or a == b for a, b in zip(said, shape, strict=True))
+
+
+def decoded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an input as ONNX Runtime takes it: strings as text."""
+    return np.vectorize(bytes.decode, otypes=[object])(array) if array.dtype == object and array.size else array
+
+
+def response(answer: Arrays | str, requested: Sequence[str]) -> Any:
+    """Return the inference response with the requested outputs, or with the error."""
+    if isinstance(answer, str):
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(answer, pb_utils.TritonError.INVALID_ARG))
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, encoded(answer[name])) for name in requested])
+
+
+def encoded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an output as Triton takes it: strings as bytes, memory in order."""
+    return np.vectorize(str.encode, otypes=[object])(array) if array.dtype == object else np.ascontiguousarray(array)
