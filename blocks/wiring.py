@@ -49,7 +49,12 @@ class Addresses(BaseSettings):
 
 def load_blocks() -> Blocks:
     """Return the registered blocks."""
-    return Blocks(_loaded(ModelRegistry), _loaded(ModelRepository), _loaded(TritonFleet))
+    return Blocks(load_block(ModelRegistry), load_block(ModelRepository), load_block(TritonFleet))
+
+
+def load_block(block_type: type[T]) -> T:
+    """Return the registered document of one block type."""
+    return cast(T, block_type.load(DOCUMENT))
 
 
 def register_blocks(addresses: Addresses) -> None:
@@ -72,10 +77,6 @@ def register_blocks(addresses: Addresses) -> None:
         TritonFleet(replicas=replicas, model_control_key=addresses.triton_model_control_key),
     ):
         block.save(DOCUMENT, overwrite=True)
-
-
-def _loaded(block_type: type[T]) -> T:
-    return cast(T, block_type.load(DOCUMENT))
 
 
 def _credentials(addresses: Addresses) -> AwsCredentials:

@@ -1,0 +1,115 @@
+"""Run one step of a flow from a shell: `python -m tasks fetch-model --model-name resnet18-digits-onnx`.
+
+The commands and their options are made from the steps' own signatures. Blocks are loaded from Prefect; a value
+that another step returned is given as the JSON file that step printed, so steps chain like the flow does:
+
+    python -m tasks fetch-model --model-name resnet18-digits-onnx > fetched.json
+    python -m tasks determine-version --fetched fetched.json > plan.json
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import App, Parameter
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
+from rich.console import Console
+
+from blocks.errors import SlipwayError
+from blocks.wiring import load_block
+
+STEPS = {
+    "train": "tasks.training.train",
+    "promote": "tasks.training.promote",
+    "export-onnx": "tasks.training.export_onnx",
+    "validate-onnx": "tasks.training.validate_onnx",
+    "fetch-model": "tasks.deployment.fetch_model",
+    "determine-version": "tasks.deployment.determine_version",
+    "prepare-artifacts": "tasks.deployment.prepare_artifacts",
+    "upload-to-s3": "tasks.deployment.upload_to_s3",
+    "reload-triton": "tasks.deployment.reload_triton",
+    "update-aliases": "tasks.deployment.update_aliases",
+    "verify-deployment": "tasks.deployment.verify_deployment",
+    "finish-release": "tasks.deployment.finish_release",
+    "undo-release": "tasks.deployment.undo_release",
+}
+
+
+def step(name: str) -> Callable[..., Any]:
+    """Return the plain function behind a step; only its own module and what that needs is imported."""
+    function = getattr(importlib.import_module(STEPS[name]), name.replace("-", "_"))
+    return getattr(function, "fn", function)  # type: ignore[no-any-return]
+
+
+def command(function: Callable[..., Any]) -> Callable[..., str]:
+    """Return a function of plain options that runs a step and returns its result as JSON."""
+    hints = get_type_hints(function, include_extras=True)
+    blocks = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
+    files = {name for name, kind in hints.items() if name != "return" and _is_a(kind, BaseModel) and name not in blocks}
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+
+    def run(**options: Any) -> str:
+        loaded = {name: load_block(kind) for name, kind in blocks.items()}
+        values = {name: _read(value) if name in files else value for name, value in options.items()}
+        result = checked(**values, **loaded)
+        return TypeAdapter(Any).dump_json(result, indent=2).decode()
+
+    run.__doc__ = (inspect.getdoc(function) or "").split("\n\n", 1)[0]
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            parameter.replace(
+                kind=inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[Path, Parameter(help=f"JSON file with a {hints[name].__name__}.")]
+                if name in files
+                else hints[name],
+            )
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in blocks
+        ]
+    )
+    return run
+
+
+def _is_a(kind: Any, base: type) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, base)
+
+
+def _read(path: Path) -> Any:
+    return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+
+
+def main(arguments: list[str]) -> int:
+    """Run the step the first argument names; 0 where it succeeded, 1 where it failed, 2 for bad input."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    app = App(name="python -m tasks", help=__doc__, default_parameter=Parameter(json_list=True))
+    wanted = [name for name in STEPS if name in arguments[:1]]
+    for position, name in enumerate(wanted or STEPS):
+        app.command(command(step(name)) if wanted else _unloaded(name), name=name, sort_key=position)
+    try:
+        print(app(arguments, result_action="return_value") or "")  # noqa: T201
+    except SlipwayError as error:
+        console.print(f"{type(error).__name__}: {error}", style="red")
+        return 1
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            console.print(f"--{where}: {problem['msg']}, observed {problem['input']!r}", style="red")
+        return 2
+    return 0
+
+
+def _unloaded(name: str) -> Callable[[], None]:
+    """Stand in for a step in the list of commands, so that listing them does not import torch."""
+
+    def listed() -> None: ...
+
+    listed.__doc__ = f"Step of the {STEPS[name].split('.')[1]} flow; its options: python -m tasks {name} --help"
+    return listed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
