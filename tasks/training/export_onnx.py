@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights, tensor_signature
 from tasks.training.samples import INPUT, OUTPUT
 from tasks.training.tracking import tracked_run
@@ -42,7 +43,7 @@ class OnnxExport(BaseModel):
     export_duration_s: float
 
 
-@task(name="export-onnx", task_run_name="export {model_name} version {version}")
+@task(name="export-onnx", task_run_name="export {model_name} version {version}", cache_policy=PER_RUN)
 def export_onnx(
     model_name: str,
     version: int,

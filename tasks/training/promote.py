@@ -8,6 +8,7 @@ from prefect import task
 from blocks.errors import InvalidInput
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.artifacts import publish_report
+from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
 from tasks.training.fitting import evaluate
@@ -19,7 +20,7 @@ CHAMPION = "champion"
 MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
 
 
-@task(name="promote", task_run_name="promote {model_name} version {version}")
+@task(name="promote", task_run_name="promote {model_name} version {version}", cache_policy=PER_RUN)
 def promote(
     model_name: str,
     version: int,

@@ -1,15 +1,15 @@
 """An export run's way into the registry: found, registered once, its golden samples beside its ONNX file."""
 
-import tempfile
 from pathlib import Path
 
 import mlflow
 from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import InvalidInput
+from blocks.object_store import FileDigest
 from blocks.registry import ModelRegistry, RegisteredVersion
-from tasks.training.inference import Array
-from tasks.training.samples import GOLDEN_FILE, write_golden
+from tasks.training.export_onnx import EXTERNAL_DATA_FILE, ONNX_FILE
+from tasks.training.samples import GOLDEN_FILE
 
 # MLflow keeps no infinity, which is what a difference is where outputs cannot be compared.
 LARGEST_METRIC = 1e300
@@ -73,22 +73,24 @@ def record_validation(
 
 
 def register_export(
-    export: ExportRun, parent: RegisteredVersion, max_diff: float, golden: tuple[Array, Array], registry: ModelRegistry
+    export: ExportRun, parent: RegisteredVersion, max_diff: float, files: Path, registry: ModelRegistry
 ) -> int:
-    """Store the golden samples with the ONNX model and register it; return the version, the old one if it is."""
+    """Register the ONNX model whose validated files, golden samples among them, are in a directory.
+
+    Returns the version, the old one if the export is registered already. The tags carry the SHA-256 of each file
+    that was validated, so that whoever deploys the version can tell that it is this one.
+    """
     client = registry.connect()
     with registry.reaching(f"versions of model '{export.onnx_name}'"):
         known = client.search_model_versions(f"run_id='{export.run_id}'")
     for version in known:
         if version.name == export.onnx_name:
             return int(version.version)
-    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
-        write_golden(Path(directory) / GOLDEN_FILE, *golden)
-        with registry.reaching(f"golden samples of run {export.run_id}"):
-            client.log_model_artifact(export.model_id, str(Path(directory) / GOLDEN_FILE))
+    with registry.reaching(f"golden samples of run {export.run_id}"):
+        client.log_model_artifact(export.model_id, str(files / GOLDEN_FILE))
     with registry.reaching(f"registration of model '{export.onnx_name}'"):
         registered = mlflow.register_model(
-            f"models:/{export.model_id}", export.onnx_name, tags=_trace(parent, max_diff)
+            f"models:/{export.model_id}", export.onnx_name, tags=_trace(parent, max_diff) | _checksums(files)
         )
     return int(registered.version)
 
@@ -101,3 +103,8 @@ def _trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
         "validation_max_diff": f"{max_diff:.3e}",
         "validation_passed": "true",
     }
+
+
+def _checksums(files: Path) -> dict[str, str]:
+    present = [files / name for name in (ONNX_FILE, EXTERNAL_DATA_FILE, GOLDEN_FILE) if (files / name).exists()]
+    return {f"sha256/{file.name}": FileDigest.of(file).sha256 for file in present}

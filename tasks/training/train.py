@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.registry import ModelRegistry
 from tasks.training import figures as pictures
+from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import register_weights
 from tasks.training.datasets import ImageDataset, load_dataset
 from tasks.training.fitting import EpochFigures, deterministic, evaluate, fit, steps_per_epoch
@@ -40,7 +41,7 @@ class TrainedModel(BaseModel):
     train_time_s: float
 
 
-@task(name="train", task_run_name="train {model_name}")
+@task(name="train", task_run_name="train {model_name}", cache_policy=PER_RUN)
 def train(
     model_name: str,
     dataset: str,

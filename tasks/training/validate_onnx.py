@@ -13,13 +13,14 @@ from torch import nn
 from blocks.errors import ValidationFailed
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.artifacts import publish_report
+from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
 from tasks.training.export_onnx import ONNX_FILE
 from tasks.training.inference import Array, pytorch_outputs
 from tasks.training.registration import ExportRun, download_export, find_export, record_validation, register_export
 from tasks.training.report import REPORT_FILE, validation_report
-from tasks.training.samples import SAMPLES_FILE, as_input, random_inputs, read_samples
+from tasks.training.samples import GOLDEN_FILE, SAMPLES_FILE, as_input, random_inputs, read_samples, write_golden
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class ValidatedOnnx(BaseModel):
     reason: str
 
 
-@task(name="validate-onnx", task_run_name="validate export {export_run_id}")
+@task(name="validate-onnx", task_run_name="validate export {export_run_id}", cache_policy=PER_RUN)
 def validate_onnx(
     export_run_id: str, validation_tolerance: float, validation_samples: int, seed: int, *, registry: ModelRegistry
 ) -> ValidatedOnnx:
@@ -61,14 +62,17 @@ def validate_onnx(
         RANDOM: random_inputs((validation_samples, *input_shape[1:]), seed),
         REAL: _validation_images(parent, registry),
     }
-    comparison = _compared(export, model, inputs, validation_tolerance, registry)
-    figures = figures_of(comparison, validation_tolerance)
-    _report(export, comparison, figures, registry)
-    if not comparison.passed:
-        raise ValidationFailed(
-            f"{export.subject}: {comparison.reason}; see {REPORT_FILE} of MLflow run {export.run_id}"
-        )
-    version = register_export(export, parent, figures["validation_max_diff"], _golden(model, inputs), registry)
+    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+        files = download_export(export, Path(directory), registry)
+        comparison = compare_models(model, files / ONNX_FILE, inputs, validation_tolerance)
+        figures = figures_of(comparison, validation_tolerance)
+        _report(export, comparison, figures, registry)
+        if not comparison.passed:
+            raise ValidationFailed(
+                f"{export.subject}: {comparison.reason}; see {REPORT_FILE} of MLflow run {export.run_id}"
+            )
+        _write_golden(files / GOLDEN_FILE, model, inputs)
+        version = register_export(export, parent, figures["validation_max_diff"], files, registry)
     registry.set_alias(export.onnx_name, DEPLOY, version)
     logger.info("%s version %d carries '%s': %s", export.onnx_name, version, DEPLOY, comparison.reason)
     return ValidatedOnnx(
@@ -95,21 +99,13 @@ def _validation_images(parent: RegisteredVersion, registry: ModelRegistry) -> Ar
         return as_input(read_samples(Path(path)))
 
 
-def _compared(
-    export: ExportRun, model: nn.Module, inputs: dict[str, Array], tolerance: float, registry: ModelRegistry
-) -> Comparison:
-    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
-        files = download_export(export, Path(directory), registry)
-        return compare_models(model, files / ONNX_FILE, inputs, tolerance)
-
-
 def _report(export: ExportRun, comparison: Comparison, figures: dict[str, float], registry: ModelRegistry) -> None:
     report = validation_report(export.subject, comparison.parities, comparison.problem)
     record_validation(export, figures, report, REPORT_FILE, registry)
     publish_report("gate-2", report, comparison.reason)
 
 
-def _golden(model: nn.Module, inputs: dict[str, Array]) -> tuple[Array, Array]:
+def _write_golden(path: Path, model: nn.Module, inputs: dict[str, Array]) -> None:
     chosen = np.concatenate([inputs[kind][:GOLDEN_OF_EACH] for kind in (REAL, RANDOM)])
     outputs, _ = pytorch_outputs(model, chosen, len(chosen))
-    return chosen, outputs
+    write_golden(path, chosen, outputs)

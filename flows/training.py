@@ -1,0 +1,100 @@
+"""The training flow: from images to a validated ONNX model in the MLflow registry, passed on to deployment.
+
+train -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2) -> deploy-model
+"""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from pydantic import BaseModel, ConfigDict
+
+from blocks.names import ModelName
+from blocks.wiring import RESULT_STORAGE, load_blocks
+from flows.defaults import load_defaults
+from flows.deployment import deploy_model
+from tasks.training.export_onnx import OnnxExport, export_onnx
+from tasks.training.gate import Verdict
+from tasks.training.parameters import (
+    BatchSize,
+    Dataset,
+    Deploy,
+    Epochs,
+    GreaterIsBetter,
+    InputShape,
+    LearningRate,
+    MetricName,
+    MetricThreshold,
+    MinImprovement,
+    NumWorkers,
+    Seed,
+    ValidationSamples,
+    ValidationTolerance,
+)
+from tasks.training.promote import promote
+from tasks.training.train import TrainedModel, train
+from tasks.training.validate_onnx import ValidatedOnnx, validate_onnx
+
+DEFAULTS = load_defaults().train_model
+
+
+class Training(BaseModel):
+    """What a training run led to: both gates' figures and the ONNX version ready for deployment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trained: TrainedModel
+    verdict: Verdict
+    exported: OnnxExport
+    validated: ValidatedOnnx
+
+
+@flow(
+    name="train-model",
+    flow_run_name="train {model_name} on {dataset}",
+    result_storage=RESULT_STORAGE,
+    result_serializer="json",
+    persist_result=True,
+)
+def train_model(
+    model_name: ModelName = DEFAULTS.model_name,
+    dataset: Dataset = DEFAULTS.dataset,
+    epochs: Epochs = DEFAULTS.epochs,
+    learning_rate: LearningRate = DEFAULTS.learning_rate,
+    batch_size: BatchSize = DEFAULTS.batch_size,
+    num_workers: NumWorkers = DEFAULTS.num_workers,
+    input_shape: InputShape = DEFAULTS.input_shape,
+    seed: Seed = DEFAULTS.seed,
+    metric_name: MetricName = DEFAULTS.metric_name,
+    greater_is_better: GreaterIsBetter = DEFAULTS.greater_is_better,
+    metric_threshold: MetricThreshold = DEFAULTS.metric_threshold,
+    min_improvement: MinImprovement = DEFAULTS.min_improvement,
+    validation_tolerance: ValidationTolerance = DEFAULTS.validation_tolerance,
+    validation_samples: ValidationSamples = DEFAULTS.validation_samples,
+    deploy: Deploy = DEFAULTS.deploy,
+) -> Training | State[Verdict]:
+    """Train a ResNet18; export, validate and deploy it if it beats the champion.
+
+    A candidate that gate 1 refuses ends the run as `Completed` named `Rejected`, and nothing is exported. An export
+    that gate 2 refuses fails the run with `ValidationFailed`, and nothing is registered.
+    """
+    registry = load_blocks().registry
+    trained = train(
+        model_name, dataset, epochs, learning_rate, batch_size, num_workers, input_shape, seed, registry=registry
+    )
+    verdict = promote(
+        model_name,
+        trained.version,
+        metric_name,
+        greater_is_better,
+        metric_threshold,
+        min_improvement,
+        num_workers,
+        registry=registry,
+    )
+    if not verdict.passed:
+        return Completed(name="Rejected", message=verdict.reason, data=verdict)
+    exported = export_onnx(model_name, trained.version, registry=registry)
+    validated = validate_onnx(exported.run_id, validation_tolerance, validation_samples, seed, registry=registry)
+    if deploy:
+        deploy_model(model_name=validated.model_name, source=f"version:{validated.version}")
+    return Training(trained=trained, verdict=verdict, exported=exported, validated=validated)
