@@ -1,39 +1,88 @@
-"""The commands behind `make up`, `make down`, `make status` and `make logs`."""
+"""The commands behind `make up`, `make down`, `make status`, `make logs` and `make demo`."""
 
+import subprocess
 import sys
 import time
 
 from cyclopts import App
+from pydantic import ValidationError
 from rich.console import Console
 
+from infra.local import environment_file, status
 from infra.local import stack as local
 from infra.local.errors import StackError
+from infra.local.settings import LocalStack
 
 app = App(name="python -m infra.local", help="The local stack: real servers on this machine.")
 console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command
-def up() -> None:
+def up() -> LocalStack:
     """Start the servers and wait until all of them answer."""
     start = time.monotonic()
-    local.up(local.current(), lambda line: console.print(f"  {line}"))
-    console.print(f"the local stack is up ({time.monotonic() - start:.1f} s)")
+    stack = local.current()
+    console.print(f"starting the local stack, state in {stack.state}")
+    local.up(stack, lambda line: console.print(f"  {line}"))
+    if not environment_file.write(stack):
+        console.print(f"  .env is not ours and stays as it is; export PREFECT_API_URL={stack.prefect_api_url}")
+    console.print(f"up in {time.monotonic() - start:.0f} s: Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
+    return stack
 
 
 @app.command
 def down() -> None:
     """Stop every server; the state stays."""
-    console.print("the local stack is down" if local.down(local.current()) else "the local stack was not running")
+    stack = local.current()
+    environment_file.remove(stack)
+    console.print("the local stack is down" if local.down(stack) else "the local stack was not running")
+
+
+@app.command(name="status")
+def show_status() -> None:
+    """Show each server's state, address, process and log."""
+    console.print(status.server_table(local.running(LocalStack().state)))
+
+
+@app.command
+def logs(server: str | None = None, *, lines: int = 20, follow: bool = False) -> None:
+    """Show the last lines of one server's log, or of all.
+
+    Parameters
+    ----------
+    server
+        Name of the server; all by default.
+    lines
+        Number of lines of each.
+    follow
+        Go on showing lines as they come.
+    """
+    stack = local.current()
+    known = sorted(path.stem for path in (stack.state / "logs").glob("*.log"))
+    if server is not None and server not in known:
+        raise StackError(f"no log of a server {server!r}; there are {', '.join(known) or 'none yet'}")
+    paths = [stack.log(name) for name in ([server] if server else known)]
+    if paths:
+        options = [f"--lines={lines}", *(["--follow=name"] if follow else [])]
+        subprocess.run(["tail", *options, *paths], check=False)  # noqa: S603, S607
 
 
 def main() -> None:
     """Run a command; an error is one line and status 1."""
     try:
-        app()
-    except StackError as exc:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(exc), markup=False, style="red")
+        app(result_action="return_value")
+    except (StackError, ValidationError) as exc:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {_line(exc)}", markup=False, style="red")
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _line(exc: StackError | ValidationError) -> str:
+    if isinstance(exc, StackError):
+        return str(exc)
+    first = exc.errors()[0]
+    return f"SLIPWAY_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local import preflight, provision, supervision
+from infra.local.errors import StackError
 from infra.local.readiness import Watch, answers
 from infra.local.settings import LocalStack
 
@@ -13,12 +14,20 @@ Report = Callable[[str], None]
 
 
 def current() -> LocalStack:
-    """Return the stack that runs in the state directory, with the addresses it started on, or the configured one."""
+    """Return the stack of the state directory: with the addresses it runs on, else with the configured ones."""
     configured = LocalStack()
-    started_on = _settings_file(configured)
-    if started_on.exists() and supervision.is_up(configured):
-        return LocalStack.model_validate_json(started_on.read_text())
-    return configured
+    try:
+        return running(configured.state)
+    except StackError:
+        return configured
+
+
+def running(state: Path) -> LocalStack:
+    """Return the stack that runs in a state directory; a StackError says that none does."""
+    stack = LocalStack(state=state)
+    if not (_settings_file(stack).exists() and supervision.is_up(stack)):
+        raise StackError(f"no local stack runs in {state}; start it with make up")
+    return LocalStack.model_validate_json(_settings_file(stack).read_text())
 
 
 def up(stack: LocalStack, report: Report) -> None:

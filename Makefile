@@ -1,0 +1,58 @@
+# The one vocabulary of people, hooks and CI. Every target does its own set-up, uv included.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(PATH):$(CURDIR)/.local/uv/bin
+RUN := uv run --no-sync
+STACK := $(RUN) python -m infra.local
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## Start the local stack, train, gate, export, deploy, verify, and show what is live
+	@$(STACK) demo
+
+.PHONY: up
+up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons
+	@$(STACK) up
+
+.PHONY: down
+down: setup ## Stop the local stack; its state stays in .local
+	@$(STACK) down
+
+.PHONY: status
+status: setup ## Show what each server does
+	@$(STACK) status
+
+.PHONY: logs
+logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
+	@$(STACK) logs $(SERVER)
+
+.PHONY: test
+test: setup ## Run all tests against a stack of their own; ARGS="-k word" narrows
+	@$(RUN) pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, format and types
+	@$(RUN) ruff check
+	@$(RUN) ruff format --check
+	@$(RUN) mypy
+
+.PHONY: format
+format: setup ## Rewrite the code in the project's format
+	@$(RUN) ruff check --fix
+	@$(RUN) ruff format
+
+.PHONY: lock
+lock: setup ## Renew both locks
+	@uv lock --upgrade
+	@uv lock --upgrade --script infra/local/triton/serve.py
+
+.PHONY: setup
+setup: ## Install what the locks name; the other targets do this by themselves
+	@command -v uv >/dev/null || infra/local/install-uv .local/uv
+	@uv sync --quiet --locked

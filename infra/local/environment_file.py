@@ -1,0 +1,26 @@
+"""The `.env` at the repository's root that points plain `prefect` and `python -m tasks` at the running stack."""
+
+from pathlib import Path
+
+from infra.local.settings import ROOT, LocalStack
+
+PATH = ROOT / ".env"
+HEADER = "# Written by make up and removed by make down: points Prefect, run from here, at the local stack.\n"
+
+
+def write(stack: LocalStack, path: Path = PATH) -> bool:
+    """Write the file unless one that is not ours is there; return whether it was written."""
+    if path.exists() and not _is_ours(path):
+        return False
+    path.write_text(f"{HEADER}PREFECT_API_URL={stack.prefect_api_url}\n")
+    return True
+
+
+def remove(stack: LocalStack, path: Path = PATH) -> None:
+    """Remove the file if it is ours and points at this stack."""
+    if path.exists() and _is_ours(path) and stack.prefect_api_url in path.read_text():
+        path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.read_text().startswith(HEADER)

@@ -1,0 +1,88 @@
+"""The one stack all tests of a session share: the same servers, started by the same code, as `make up`."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from infra.local import stack as local
+from infra.local.settings import LocalStack
+
+FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "use the running stack of this state directory instead of starting one, and leave it running"
+    parser.addoption("--stack-state", type=Path, default=None, help=text)
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The running local stack, to which this process's Prefect, MLflow and blocks point."""
+    state: Path | None = request.config.getoption("--stack-state")
+    with ExitStack() as cleanup:
+        if state is not None:
+            stack = local.running(state)
+        else:
+            stack = stack_on_free_ports(tmp_path_factory.mktemp("stack"))
+            cleanup.enter_context(_stopped_afterwards(stack))
+            local.up(stack, lambda line: None)
+        cleanup.enter_context(_pointed_at(stack))
+        yield stack
+
+
+def stack_on_free_ports(state: Path) -> LocalStack:
+    """Return the settings of a stack that can run beside any other."""
+    fields = [name for name in LocalStack.model_fields if name.endswith("_port")]
+    ports = dict(zip(fields, free_ports(len(fields)), strict=True))
+    return LocalStack.model_validate({"state": state, **ports})
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports nothing listens on now."""
+    free: list[int] = []
+    for port in random.sample(FREE_PORT_RANGE, len(FREE_PORT_RANGE)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                free.append(port)
+        if len(free) == count:
+            return free
+    raise OSError(f"fewer than {count} free ports in {FREE_PORT_RANGE}")
+
+
+@contextmanager
+def _stopped_afterwards(stack: LocalStack) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, _end_session)
+    try:
+        yield
+    finally:
+        local.down(stack)
+        signal.signal(signal.SIGTERM, before)
+        for data in ("s3", "triton", "prefect"):
+            shutil.rmtree(stack.state / data, ignore_errors=True)
+
+
+def _end_session(*_: object) -> NoReturn:
+    pytest.exit("terminated", returncode=143)
+
+
+@contextmanager
+def _pointed_at(stack: LocalStack) -> Iterator[None]:
+    from prefect.context import refresh_global_settings_context
+
+    before = dict(os.environ)
+    os.environ.update(stack.environment())
+    refresh_global_settings_context()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        refresh_global_settings_context()

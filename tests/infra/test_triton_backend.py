@@ -1,0 +1,178 @@
+"""Our ONNX Runtime backend behaves as NVIDIA's native one where slipway depends on it."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+from onnx import GraphProto, TensorProto, helper
+from tritonclient.utils import InferenceServerException
+
+from infra.local.readiness import s3_client
+from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+EXPLICIT = """
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 8
+input [ {{ name: "input", data_type: TYPE_FP32, dims: [ {dims} ] }} ]
+output [ {{ name: "output", data_type: TYPE_FP32, dims: [ {dims} ] }} ]
+dynamic_batching {{ max_queue_delay_microseconds: 200000 }}
+instance_group [ {{ count: 1, kind: KIND_CPU }} ]
+version_policy {{ all {{}} }}
+"""
+Put = Callable[..., None]
+
+
+def multiplier(factor: float, *, width: int | str = 4) -> bytes:
+    """A model whose output is its input times a factor."""
+    shape = ["batch_size", width]
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("input", "output")]
+    constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
+    node = helper.make_node("Mul", ["input", "factor"], ["output"])
+    graph = helper.make_graph([node], "multiplier", tensors[:1], tensors[1:], [constant])
+    return _serialized(graph)
+
+
+def _serialized(graph: GraphProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def client(stack: LocalStack) -> Iterator[triton_grpc.InferenceServerClient]:
+    with triton_grpc.InferenceServerClient(stack.triton_addresses[0]) as client:
+        yield client
+
+
+@pytest.fixture
+def put(stack: LocalStack, client: triton_grpc.InferenceServerClient) -> Iterator[Put]:
+    """Puts a model's files into the repository, and takes them away after the test."""
+    s3, keys, names = s3_client(stack), [], set()
+
+    def put(name: str, config: str | None = None, **versions: bytes) -> None:
+        names.add(name)
+        files = {f"{version.removeprefix('v')}/model.onnx": content for version, content in versions.items()}
+        if config is not None:
+            files["config.pbtxt"] = config.encode()
+        for path, content in files.items():
+            keys.append(f"{REPOSITORY_PREFIX}/{name}/{path}")
+            s3.put_object(Bucket=MODELS_BUCKET, Key=keys[-1], Body=content)
+
+    yield put
+    for name in names:
+        client.unload_model(name)
+    for key in keys:
+        s3.delete_object(Bucket=MODELS_BUCKET, Key=key)
+
+
+def infer(client: triton_grpc.InferenceServerClient, model: str, rows: Array, version: str = "") -> Array:
+    tensor = triton_grpc.InferInput("input", list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows)
+    answer: Array = client.infer(model, [tensor], version, client_timeout=20).as_numpy("output")
+    return answer
+
+
+def rows(count: int, width: int = 4) -> Array:
+    return np.arange(count * width, dtype=np.float32).reshape(count, width)
+
+
+def test_two_versions_answer_each_as_itself(client: triton_grpc.InferenceServerClient, put: Put) -> None:
+    put("two-versions", EXPLICIT.format(name="two-versions", dims=4), v1=multiplier(2), v2=multiplier(3))
+
+    client.load_model("two-versions", client_timeout=30)
+
+    np.testing.assert_array_equal(infer(client, "two-versions", rows(2), "1"), rows(2) * 2)
+    np.testing.assert_array_equal(infer(client, "two-versions", rows(2), "2"), rows(2) * 3)
+
+
+def test_http_answers_as_grpc_does(client: triton_grpc.InferenceServerClient, stack: LocalStack, put: Put) -> None:
+    put("over-http", EXPLICIT.format(name="over-http", dims=4), v1=multiplier(2))
+    client.load_model("over-http", client_timeout=30)
+    tensor = {"name": "input", "shape": [3, 4], "datatype": "FP32", "data": rows(3).ravel().tolist()}
+
+    url = f"{stack.triton_urls['triton-0']}/v2/models/over-http/infer"
+    answer = httpx.post(url, json={"inputs": [tensor]}).raise_for_status().json()["outputs"][0]
+
+    assert answer["shape"] == [3, 4]
+    np.testing.assert_array_equal(answer["data"], rows(3).ravel() * 2)
+
+
+def test_absent_inputs_and_outputs_are_filled_in_as_the_native_backend_does(
+    client: triton_grpc.InferenceServerClient, put: Put
+) -> None:
+    put("completed", 'name: "completed"\nbackend: "onnxruntime"\n', v1=multiplier(2))
+
+    client.load_model("completed", client_timeout=30)
+
+    config = client.get_model_config("completed", as_json=True)["config"]
+    assert config["max_batch_size"] == 4
+    assert "dynamic_batching" in config
+    assert [(tensor["name"], tensor["data_type"], tensor["dims"]) for tensor in config["input"]] == [
+        ("input", "TYPE_FP32", ["4"])
+    ]
+    assert [tensor["name"] for tensor in config["output"]] == ["output"]
+    np.testing.assert_array_equal(infer(client, "completed", rows(1)), rows(1) * 2)
+
+
+def test_a_corrupt_model_is_refused_with_the_reason_and_the_old_version_serves_on(
+    client: triton_grpc.InferenceServerClient, put: Put
+) -> None:
+    put("corrupt", EXPLICIT.format(name="corrupt", dims=4), v1=multiplier(2))
+    client.load_model("corrupt", client_timeout=30)
+    put("corrupt", v2=multiplier(3)[:40])
+
+    with pytest.raises(InferenceServerException, match=r"'corrupt' version 2: model\.onnx cannot be opened"):
+        client.load_model("corrupt", client_timeout=30)
+
+    np.testing.assert_array_equal(infer(client, "corrupt", rows(1), "1"), rows(1) * 2)
+
+
+def test_a_configuration_that_disagrees_with_the_model_is_refused(
+    client: triton_grpc.InferenceServerClient, put: Put
+) -> None:
+    put("disagreeing", EXPLICIT.format(name="disagreeing", dims=5), v1=multiplier(2))
+
+    with pytest.raises(InferenceServerException, match=r"says shape \[-1, 5\], the model \[-1, 4\]"):
+        client.load_model("disagreeing", client_timeout=30)
+
+
+def test_requests_share_a_batch_and_a_wrong_one_fails_alone(
+    client: triton_grpc.InferenceServerClient, stack: LocalStack, put: Put
+) -> None:
+    put("batched", EXPLICIT.format(name="batched", dims=-1), v1=_square_only())
+    client.load_model("batched", client_timeout=30)
+    answers: dict[int, Array | Exception] = {}
+
+    def ask(index: int, width: int) -> None:
+        with triton_grpc.InferenceServerClient(stack.triton_addresses[0]) as own:
+            try:
+                answers[index] = infer(own, "batched", rows(1, width))
+            except InferenceServerException as exc:
+                answers[index] = exc
+
+    threads = [threading.Thread(target=ask, args=(index, 5 if index == 2 else 4)) for index in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert isinstance(answers.pop(2), InferenceServerException)
+    for answer in answers.values():
+        np.testing.assert_array_equal(np.asarray(answer), rows(1))
+    statistics = client.get_inference_statistics("batched", as_json=True)["model_stats"][0]
+    assert int(statistics["execution_count"]) < int(statistics["inference_count"])
+
+
+def _square_only() -> bytes:
+    """A model that takes rows of any width by its signature, and fails on any but four values."""
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch_size", "width"]) for name in ("input", "output")
+    ]
+    identity = helper.make_tensor("identity", TensorProto.FLOAT, [4, 4], np.eye(4, dtype=np.float32).ravel())
+    node = helper.make_node("MatMul", ["input", "identity"], ["output"])
+    graph = helper.make_graph([node], "square", tensors[:1], tensors[1:], [identity])
+    return _serialized(graph)
