@@ -12,6 +12,7 @@ from blocks.names import ModelName
 from blocks.wiring import RESULT_STORAGE, load_blocks
 from flows.defaults import load_defaults
 from flows.deployment import deploy_model
+from flows.forms import described
 from tasks.training.export_onnx import OnnxExport, export_onnx
 from tasks.training.gate import Verdict
 from tasks.training.parameters import (
@@ -55,6 +56,7 @@ class Training(BaseModel):
     result_serializer="json",
     persist_result=True,
 )
+@described
 def train_model(
     model_name: ModelName = DEFAULTS.model_name,
     dataset: Dataset = DEFAULTS.dataset,

@@ -13,9 +13,11 @@ from prefect import task
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights, tensor_signature
+from tasks.training.parameters import Version
 from tasks.training.samples import INPUT, OUTPUT
 from tasks.training.tracking import tracked_run
 
@@ -45,8 +47,8 @@ class OnnxExport(BaseModel):
 
 @task(name="export-onnx", task_run_name="export {model_name} version {version}", cache_policy=PER_RUN)
 def export_onnx(
-    model_name: str,
-    version: int,
+    model_name: ModelName,
+    version: Version,
     *,
     registry: ModelRegistry,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,

@@ -49,6 +49,11 @@ InputShape = Annotated[
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Seed of weights, shuffling and augmentation.")]
 
+Version = Annotated[int, Field(ge=1, description="Version of the model in the MLflow registry.")]
+ExportRunId = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{32}$", description="MLflow run of an export-onnx step, 32 hexadecimal digits.")
+]
+
 MetricName = Annotated[
     str, Field(min_length=1, pattern=r"^[\w./ -]+$", description="MLflow metric that gate 1 judges by.")
 ]

@@ -6,6 +6,7 @@ import torch
 from prefect import task
 
 from blocks.errors import InvalidInput
+from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.artifacts import publish_report
 from tasks.training.caching import PER_RUN
@@ -13,6 +14,14 @@ from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
 from tasks.training.fitting import evaluate
 from tasks.training.gate import Verdict, judge
+from tasks.training.parameters import (
+    GreaterIsBetter,
+    MetricName,
+    MetricThreshold,
+    MinImprovement,
+    NumWorkers,
+    Version,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +31,13 @@ MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
 
 @task(name="promote", task_run_name="promote {model_name} version {version}", cache_policy=PER_RUN)
 def promote(
-    model_name: str,
-    version: int,
-    metric_name: str,
-    greater_is_better: bool,
-    metric_threshold: float,
-    min_improvement: float,
-    num_workers: int,
+    model_name: ModelName,
+    version: Version,
+    metric_name: MetricName,
+    greater_is_better: GreaterIsBetter,
+    metric_threshold: MetricThreshold,
+    min_improvement: MinImprovement,
+    num_workers: NumWorkers,
     *,
     registry: ModelRegistry,
 ) -> Verdict:

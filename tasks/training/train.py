@@ -10,13 +10,23 @@ import torch
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
+from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from tasks.training import figures as pictures
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import register_weights
 from tasks.training.datasets import ImageDataset, load_dataset
 from tasks.training.fitting import EpochFigures, deterministic, evaluate, fit, steps_per_epoch
-from tasks.training.parameters import TrainingSettings
+from tasks.training.parameters import (
+    BatchSize,
+    Dataset,
+    Epochs,
+    InputShape,
+    LearningRate,
+    NumWorkers,
+    Seed,
+    TrainingSettings,
+)
 from tasks.training.progress import TrainingProgress
 from tasks.training.resnet import ARCHITECTURE, ResNet18
 from tasks.training.samples import SAMPLES_FILE, write_samples
@@ -43,14 +53,14 @@ class TrainedModel(BaseModel):
 
 @task(name="train", task_run_name="train {model_name}", cache_policy=PER_RUN)
 def train(
-    model_name: str,
-    dataset: str,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    num_workers: int,
-    input_shape: list[int],
-    seed: int,
+    model_name: ModelName,
+    dataset: Dataset,
+    epochs: Epochs,
+    learning_rate: LearningRate,
+    batch_size: BatchSize,
+    num_workers: NumWorkers,
+    input_shape: InputShape,
+    seed: Seed,
     *,
     registry: ModelRegistry,
 ) -> TrainedModel:

@@ -18,6 +18,7 @@ from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
 from tasks.training.export_onnx import ONNX_FILE
 from tasks.training.inference import Array, pytorch_outputs
+from tasks.training.parameters import ExportRunId, Seed, ValidationSamples, ValidationTolerance
 from tasks.training.registration import ExportRun, download_export, find_export, record_validation, register_export
 from tasks.training.report import REPORT_FILE, validation_report
 from tasks.training.samples import GOLDEN_FILE, SAMPLES_FILE, as_input, random_inputs, read_samples, write_golden
@@ -47,7 +48,12 @@ class ValidatedOnnx(BaseModel):
 
 @task(name="validate-onnx", task_run_name="validate export {export_run_id}", cache_policy=PER_RUN)
 def validate_onnx(
-    export_run_id: str, validation_tolerance: float, validation_samples: int, seed: int, *, registry: ModelRegistry
+    export_run_id: ExportRunId,
+    validation_tolerance: ValidationTolerance,
+    validation_samples: ValidationSamples,
+    seed: Seed,
+    *,
+    registry: ModelRegistry,
 ) -> ValidatedOnnx:
     """Compare an export with the version it was made of; register it as `<model>-onnx` and set `deploy` if it holds.
 
