@@ -38,7 +38,7 @@ def determine_version(
     the forced version exists with other content.
     """
     begun = unfinished_release(repository, fetched.model_name)
-    if begun and begun.registry_version == fetched.registered.version and begun.flow_run_id == runtime.flow_run.id:
+    if begun and begun.registry_version == fetched.registered.version and begun.flow_run_id == _flow_run_id():
         return begun
     config = repository.read_config(fetched.model_name)
     aliases = registry.aliases(fetched.model_name)
@@ -57,7 +57,7 @@ def determine_version(
         version=version,
         creates_version=not exists,
         already_live=is_live and version == live and _served_everywhere(fleet, fetched.model_name, version),
-        flow_run_id=runtime.flow_run.id,
+        flow_run_id=_flow_run_id(),
         config_before=config,
         served_before=served,
         aliases_before=aliases,
@@ -84,3 +84,7 @@ def _holds(repository: ModelRepository, version: int | None, fetched: FetchedMod
 
 def _served_everywhere(fleet: TritonFleet, model_name: str, version: int) -> bool:
     return all(fleet.is_ready(address, model_name, version) for address in fleet.check())
+
+
+def _flow_run_id() -> str:
+    return runtime.flow_run.id or "shell"

@@ -15,7 +15,7 @@ class ReleasePlan(BaseModel):
     version: int = Field(description="Version in Triton's model repository.")
     creates_version: bool = Field(description="Whether the version's files are ours to write, and to remove again.")
     already_live: bool = Field(description="Whether the registry version is what `live` and the policy name already.")
-    flow_run_id: str | None = None
+    flow_run_id: str = Field(description="The flow run that releases, 'shell' outside of one.")
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")

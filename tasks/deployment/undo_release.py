@@ -34,7 +34,9 @@ def undo_release(
         fleet: the replicas.
     """
     plan = unfinished_release(repository, model_name)
-    if plan is None or only_flow_run_id not in {None, plan.flow_run_id} or other_than_flow_run_id == plan.flow_run_id:
+    if plan is None:
+        return None
+    if only_flow_run_id not in {None, plan.flow_run_id} or other_than_flow_run_id == plan.flow_run_id:
         return None
     repository.commit(model_name, plan.config_before)
     before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
