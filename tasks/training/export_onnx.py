@@ -1,6 +1,5 @@
 """Step 3 of the training flow: express exactly the promoted version as ONNX."""
 
-import logging
 import tempfile
 import time
 import warnings
@@ -18,10 +17,9 @@ from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights, tensor_signature
 from tasks.training.parameters import Version
+from tasks.training.reporting import say
 from tasks.training.samples import INPUT, OUTPUT
 from tasks.training.tracking import tracked_run
-
-logger = logging.getLogger(__name__)
 
 ONNX_FILE = "model.onnx"
 EXTERNAL_DATA_FILE = "model.onnx.data"
@@ -68,7 +66,7 @@ def export_onnx(
         duration_s = time.monotonic() - started
         size_bytes = sum(file.stat().st_size for file in path.parent.iterdir())
         run_id, model_id, opset = _logged(path, parent, input_shape, external, duration_s, size_bytes, registry)
-    logger.info("%s version %d exported in %.1f s: %.1f MB", model_name, version, duration_s, size_bytes / 1e6)
+    say(f"{model_name} version {version} exported in {duration_s:.1f} s: {size_bytes / 1e6:.1f} MB")
     return OnnxExport(
         model_name=model_name,
         version=version,

@@ -1,14 +1,11 @@
 """Step 2 of the training flow, gate 1: let a candidate become champion only if it has earned it."""
 
-import logging
-
 import torch
 from prefect import task
 
 from blocks.errors import InvalidInput
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
-from tasks.training.artifacts import publish_report
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
@@ -22,8 +19,7 @@ from tasks.training.parameters import (
     NumWorkers,
     Version,
 )
-
-logger = logging.getLogger(__name__)
+from tasks.training.reporting import publish_report, say
 
 CHAMPION = "champion"
 MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
@@ -70,7 +66,7 @@ def promote(
     if verdict.passed and not verdict.already_champion:
         registry.set_alias(model_name, CHAMPION, version)
     registry.tag_version(model_name, version, {"gate_1": "passed" if verdict.passed else "rejected"})
-    logger.info(verdict.reason)
+    say(verdict.reason)
     publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
     return verdict
 
@@ -114,7 +110,7 @@ def _measured_again(
     if champion_shape != _input_shape(candidate):
         images = load_dataset(dataset, champion_shape, num_workers)
     judged = evaluate(model, images.validation, len(images.classes), torch.device("cpu"))
-    logger.info("champion version %d evaluated again: accuracy %.4f", champion.version, judged.accuracy)
+    say(f"champion version {champion.version} evaluated again: accuracy {judged.accuracy:.4f}, loss {judged.loss:.4f}")
     return judged.accuracy if metric_name == "best_val_accuracy" else judged.loss
 
 

@@ -1,6 +1,5 @@
 """Step 1 of the training flow: train a ResNet18 and register its best epoch."""
 
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,11 +27,10 @@ from tasks.training.parameters import (
     TrainingSettings,
 )
 from tasks.training.progress import TrainingProgress
+from tasks.training.reporting import say
 from tasks.training.resnet import ARCHITECTURE, ResNet18
 from tasks.training.samples import SAMPLES_FILE, write_samples
 from tasks.training.tracking import TrackedRun, tracked_run
-
-logger = logging.getLogger(__name__)
 
 KEPT_SAMPLES = 32
 
@@ -128,10 +126,8 @@ def _epochs(
         ):
             text = f"epoch {figures.epoch} of {settings.epochs}: accuracy {figures.val_accuracy:.4f}"
             progress.describe(text)
-            logger.info(
-                "%s, training loss %.4f, validation loss %.4f, %.1f s",
-                text, figures.train_loss, figures.val_loss, figures.epoch_time_s,
-            )  # fmt: skip
+            losses = f"training loss {figures.train_loss:.4f}, validation loss {figures.val_loss:.4f}"
+            say(f"{text}, {losses}, {figures.epoch_time_s:.1f} s")
             yield figures
 
 

@@ -1,6 +1,5 @@
 """Step 4 of the training flow, gate 2: register an ONNX export only if it computes what PyTorch computes."""
 
-import logging
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from torch import nn
 
 from blocks.errors import ValidationFailed
 from blocks.registry import ModelRegistry, RegisteredVersion
-from tasks.training.artifacts import publish_report
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
@@ -21,9 +19,8 @@ from tasks.training.inference import Array, pytorch_outputs
 from tasks.training.parameters import ExportRunId, Seed, ValidationSamples, ValidationTolerance
 from tasks.training.registration import ExportRun, download_export, find_export, record_validation, register_export
 from tasks.training.report import REPORT_FILE, validation_report
+from tasks.training.reporting import publish_report, say
 from tasks.training.samples import GOLDEN_FILE, SAMPLES_FILE, as_input, random_inputs, read_samples, write_golden
-
-logger = logging.getLogger(__name__)
 
 DEPLOY = "deploy"
 RANDOM, REAL = "random", "real"
@@ -80,7 +77,7 @@ def validate_onnx(
         _write_golden(files / GOLDEN_FILE, model, inputs)
         version = register_export(export, parent, figures["validation_max_diff"], files, registry)
     registry.set_alias(export.onnx_name, DEPLOY, version)
-    logger.info("%s version %d carries '%s': %s", export.onnx_name, version, DEPLOY, comparison.reason)
+    say(f"{export.onnx_name} version {version} carries '{DEPLOY}': {comparison.reason}")
     return ValidatedOnnx(
         model_name=export.onnx_name,
         version=version,
