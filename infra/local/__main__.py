@@ -71,15 +71,15 @@ def main() -> None:
     """Run a command; an error is one line and status 1."""
     try:
         app(result_action="return_value")
-    except (StackError, ValidationError) as exc:
+    except (StackError, ValidationError, OSError) as exc:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {_line(exc)}", markup=False, style="red")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _line(exc: StackError | ValidationError) -> str:
-    if isinstance(exc, StackError):
+def _line(exc: Exception) -> str:
+    if not isinstance(exc, ValidationError):
         return str(exc)
     first = exc.errors()[0]
     return f"SLIPWAY_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}"

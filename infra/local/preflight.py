@@ -13,10 +13,11 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from infra.local.errors import StackError
-from infra.local.settings import ROOT, Endpoint
+from infra.local.settings import ROOT, Endpoint, LocalStack
 
 TRITON_SCRIPT = ROOT / "infra" / "local" / "triton" / "serve.py"
 TRITON_LOCK = TRITON_SCRIPT.with_name("serve.py.lock")
+REPLICA_TIMEOUT_S = 5
 TRITON_PACKAGE = "nvidia-pytriton"
 
 
@@ -32,6 +33,18 @@ def check_ports(endpoints: Iterable[Endpoint], host: str) -> None:
                     f"port {endpoint.port} on {host}, which {endpoint.server} wants, cannot be had ({exc.strerror}); "
                     f"stop its owner or set {endpoint.variable} to a free port"
                 ) from exc
+
+
+def check_replicas(stack: LocalStack) -> None:
+    """Raise a StackError unless something listens at the address of every Triton started otherwise."""
+    for address in stack.triton_addresses:
+        host, _, port = address.rpartition(":")
+        if not (host and port.isdigit()):
+            raise StackError(f"SLIPWAY_TRITON_REPLICAS: {address!r} is not host:port")
+        try:
+            socket.create_connection((host, int(port)), timeout=REPLICA_TIMEOUT_S).close()
+        except OSError as exc:
+            raise StackError(f"no Triton answers at {address}, from SLIPWAY_TRITON_REPLICAS: {exc}") from exc
 
 
 def triton_python() -> str:

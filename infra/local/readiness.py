@@ -1,5 +1,6 @@
 """Asks each server whether it answers, and waits for it no longer than its deadline."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
-from infra.local.supervision import programs
+from infra.local.supervision import programs, start_programs
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 DEADLINES_S = {"s3": 20.0, "mlflow": 180.0, "prefect": 180.0, "worker": 90.0, "triton-0": 90.0, "triton-1": 90.0}
 POLL_INTERVAL_S = 0.2
 PROBE_TIMEOUT_S = 3.0
+CAUSES = (
+    re.compile(r"(Error|Exception): "),
+    re.compile(r"error|fatal|failed|critical|missing", re.IGNORECASE),
+    re.compile(""),
+)
 QUIET_LINES = ("INFO", "WARNING", "NOTICE", "I0", "I1", "W0", "W1", "+", "|")
 
 
@@ -81,11 +87,15 @@ class Watch:
         self._start = time.monotonic()
         self._pids: dict[str, int] = {}
 
+    def start(self, servers: Iterable[str]) -> None:
+        """Start servers that do not run, and watch them from now on."""
+        self._pids.update(start_programs(self._stack, servers))
+
     def await_ready(self, servers: Iterable[str]) -> None:
         """Wait until every named server answers; one that dies or is late is an error with its log's path."""
         waiting, begin = list(servers), time.monotonic()
         while waiting:
-            self._notice_deaths(waiting)
+            self._notice_deaths()
             for server in list(waiting):
                 if answers(self._stack, server):
                     waiting.remove(server)
@@ -95,17 +105,17 @@ class Watch:
                     raise StackError(f"{late}; {last_words(self._stack, server)}")
             time.sleep(POLL_INTERVAL_S if waiting else 0)
 
-    def _notice_deaths(self, waiting: list[str]) -> None:
+    def _notice_deaths(self) -> None:
         now = programs(self._stack)
-        for name in {*waiting, *self._pids}:
-            restarted = now[name].pid != self._pids.setdefault(name, now[name].pid)
-            if restarted or not now[name].alive:
+        for name, pid in self._pids.items():
+            if not now[name].alive or now[name].pid != pid:
                 raise StackError(f"{name} died while starting; {last_words(self._stack, name)}")
 
 
 def last_words(stack: LocalStack, server: str) -> str:
     """Return a server's log path and the last line in it that is likely to say what went wrong."""
     path = stack.log(server)
-    lines = path.read_text(errors="replace").splitlines()[-60:] if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines()[-80:] if path.exists() else []
     useful = [line.strip() for line in lines if line.strip() and not line.startswith(QUIET_LINES)]
-    return f"its log {path} ends: {useful[-1]}" if useful else f"its log is {path}"
+    causes = [line for cause in CAUSES for line in reversed(useful) if cause.search(line)]
+    return f"its log {path} says: {causes[0]}" if causes else f"its log is {path}"

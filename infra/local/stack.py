@@ -40,7 +40,11 @@ def up(stack: LocalStack, report: Report) -> None:
             _repair(stack, report)
             return
         preflight.check_ports(stack.endpoints, stack.host)
-        python = preflight.triton_python() if stack.starts_triton else None
+        if stack.starts_triton:
+            python = preflight.triton_python()
+        else:
+            python = None
+            preflight.check_replicas(stack)
         try:
             supervision.start_supervisor(stack, python)
             _settings_file(stack).write_text(stack.model_dump_json())
@@ -63,24 +67,27 @@ def _alone(stack: LocalStack) -> Iterator[None]:
 
 
 def _repair(stack: LocalStack, report: Report) -> None:
+    report(f"already up, state in {stack.state}")
     programs = supervision.programs(stack)
     silent = [name for name in stack.servers if not (programs[name].alive and answers(stack, name))]
-    report(f"already up, state in {stack.state}")
     if silent:
         report(f"repairing {', '.join(silent)}")
-        _bring_up(stack, report)
+        for name in silent:
+            if programs[name].alive:
+                supervision.stop_program(stack, name)
+        _bring_up(stack, report, with_flows="prefect" in silent)
 
 
-def _bring_up(stack: LocalStack, report: Report) -> None:
+def _bring_up(stack: LocalStack, report: Report, *, with_flows: bool = True) -> None:
     watch = Watch(stack, report)
-    supervision.start_programs(stack, ["s3", "mlflow", "prefect"])
+    watch.start(["s3", "mlflow", "prefect"])
     watch.await_ready(["s3"])
     provision.create_buckets(stack)
-    supervision.start_programs(stack, stack.triton_names)
+    watch.start(stack.triton_names)
     watch.await_ready([*stack.triton_names, "prefect"])
     provision.create_work_pool(stack)
-    supervision.start_programs(stack, ["worker"])
-    commands = provision.start_commands(stack)
+    watch.start(["worker"])
+    commands = provision.start_commands(stack) if with_flows else []
     watch.await_ready(["mlflow", "worker"])
     for command in commands:
         provision.finish_command(stack, command)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, cast
-from xmlrpc.client import Error, ServerProxy
+from xmlrpc.client import Error, Fault, ServerProxy
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
@@ -43,7 +43,7 @@ def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
     socket = stack.state / "supervisor.sock"
     if len(os.fsencode(socket)) >= SOCKET_PATH_LIMIT:
         raise StackError(f"the path {socket} is too long for a socket; set SLIPWAY_STATE to a shorter directory")
-    for directory in ("logs", "s3", "triton", "prefect"):
+    for directory in ("logs", "triton", "prefect"):
         (stack.state / directory).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)]
     variables = base_environment() | stack.supervisor_environment(triton_python) | mark(stack)
@@ -89,12 +89,20 @@ def programs(stack: LocalStack) -> dict[str, Program]:
     }
 
 
-def start_programs(stack: LocalStack, names: Iterable[str]) -> None:
-    """Start servers that do not run; the caller waits until they are ready."""
-    now = programs(stack)
+def start_programs(stack: LocalStack, names: Iterable[str]) -> dict[str, int]:
+    """Start servers that do not run, without waiting until they are ready; return the process id of each."""
+    before = programs(stack)
     for name in names:
-        if not now[name].alive:
-            _supervisor(stack).startProcess(name, False)
+        if not before[name].alive:
+            with contextlib.suppress(Fault):  # it died at once: whoever waits for it sees that, with its log
+                _supervisor(stack).startProcess(name, False)
+    now = programs(stack)
+    return {name: now[name].pid for name in names}
+
+
+def stop_program(stack: LocalStack, name: str) -> None:
+    """Stop one server and wait until it has ended."""
+    _supervisor(stack).stopProcess(name)
 
 
 def stop(stack: LocalStack) -> bool:
