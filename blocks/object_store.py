@@ -173,13 +173,11 @@ class ObjectStore:
 def _evidence(head: dict[str, Any], path: Path, digest: FileDigest) -> tuple[str, str] | None:
     """Return (what the store says, what it should say), None where it says nothing comparable."""
     if checksum := head.get("ChecksumSHA256"):
-        if "-" in checksum:
-            parts = _parts(path, "sha256")
-            return (
-                checksum,
-                f"{base64.b64encode(hashlib.sha256(b''.join(parts)).digest()).decode()}-{len(parts)}",
-            )
-        return checksum, base64.b64encode(bytes.fromhex(digest.sha256)).decode()
+        # Of the whole object, or, where it came in parts, of the parts' checksums and with their number behind.
+        stored = checksum.partition("-")[0]
+        whole = base64.b64encode(bytes.fromhex(digest.sha256)).decode()
+        composite = base64.b64encode(hashlib.sha256(b"".join(_parts(path, "sha256"))).digest()).decode()
+        return stored, composite if stored == composite else whole
     etag = str(head["ETag"]).strip('"')
     if re.fullmatch("[0-9a-f]{32}", etag):
         with path.open("rb") as file:

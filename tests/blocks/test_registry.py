@@ -1,0 +1,77 @@
+"""The registry: what is not there is told apart from a registry that cannot be asked."""
+
+import time
+
+import pytest
+
+from blocks.errors import NotRegistered, ServiceUnavailable
+from blocks.registry import ModelRegistry
+from blocks.wiring import Blocks
+from tests.faults import failing_server, silent_server
+from tests.models import register_linear
+from tests.ports import free_port
+
+
+def impatient(url: str) -> ModelRegistry:
+    return ModelRegistry(tracking_uri=url, request_timeout_s=1, max_retries=1)
+
+
+def test_a_version_is_resolved_by_alias_and_by_number(blocks: Blocks) -> None:
+    registered = register_linear(blocks.registry, "registry-resolve-onnx", seed=1)
+
+    by_alias = blocks.registry.resolve("registry-resolve-onnx", "alias:deploy")
+    by_number = blocks.registry.resolve("registry-resolve-onnx", f"version:{registered.version}")
+
+    assert by_alias == by_number == registered
+    assert by_alias.metrics["validation_max_diff"] == 0.0
+
+
+@pytest.mark.parametrize("source", ["alias:deploy", "version:1"])
+def test_an_unknown_model_is_not_registered(blocks: Blocks, source: str) -> None:
+    with pytest.raises(NotRegistered, match="model 'no-such-model' .*not in the MLflow registry at http"):
+        blocks.registry.resolve("no-such-model", source)
+
+
+@pytest.mark.parametrize("source", ["alias:nope", "version:999"])
+def test_an_unknown_alias_or_version_of_a_known_model_is_not_registered(blocks: Blocks, source: str) -> None:
+    register_linear(blocks.registry, "registry-known-onnx", seed=1)
+
+    with pytest.raises(NotRegistered, match=r"model 'registry-known-onnx' (alias 'nope'|version 999)"):
+        blocks.registry.resolve("registry-known-onnx", source)
+
+
+def test_an_alias_nobody_carries_is_none(blocks: Blocks) -> None:
+    register_linear(blocks.registry, "registry-none-onnx", seed=1)
+
+    assert blocks.registry.at_alias("registry-none-onnx", "champion") is None
+    assert blocks.registry.at_alias("no-such-model", "champion") is None
+
+
+def test_removing_an_alias_twice_is_no_error(blocks: Blocks) -> None:
+    register_linear(blocks.registry, "registry-remove-onnx", seed=1)
+
+    blocks.registry.remove_alias("registry-remove-onnx", "deploy")
+    blocks.registry.remove_alias("registry-remove-onnx", "deploy")
+
+    assert blocks.registry.aliases("registry-remove-onnx") == {}
+
+
+def test_a_registry_that_is_down_is_never_no_alias(blocks: Blocks) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+
+    with pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
+        impatient(url).at_alias("model", "champion")
+
+
+def test_a_registry_that_answers_500_is_never_no_alias(blocks: Blocks) -> None:
+    with failing_server(500) as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
+        impatient(url).at_alias("model", "champion")
+
+
+def test_a_registry_that_does_not_answer_is_given_up_after_bounded_time(blocks: Blocks) -> None:
+    start = time.monotonic()
+
+    with silent_server() as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
+        impatient(url).aliases("model")
+
+    assert time.monotonic() - start < 30
