@@ -8,12 +8,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from infra.local import stack as local
 from infra.local.settings import LocalStack
+
+if TYPE_CHECKING:
+    from blocks.wiring import Blocks
 
 FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
 
@@ -86,3 +89,11 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         refresh_global_settings_context()
+
+
+@pytest.fixture(scope="session")
+def blocks(stack: LocalStack) -> "Blocks":
+    """The registered blocks of the running stack."""
+    from blocks.wiring import load_blocks
+
+    return load_blocks()

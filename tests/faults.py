@@ -24,7 +24,7 @@ def failing_server(status: int) -> Iterator[str]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_POST = do_PUT = do_HEAD = do_PATCH = do_DELETE = do_GET
+        do_POST = do_PUT = do_HEAD = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 

@@ -28,7 +28,7 @@ def test_a_version_is_resolved_by_alias_and_by_number(blocks: Blocks) -> None:
 
 @pytest.mark.parametrize("source", ["alias:deploy", "version:1"])
 def test_an_unknown_model_is_not_registered(blocks: Blocks, source: str) -> None:
-    with pytest.raises(NotRegistered, match="model 'no-such-model' .*not in the MLflow registry at http"):
+    with pytest.raises(NotRegistered, match=r"model 'no-such-model' .*not in the MLflow registry at http"):
         blocks.registry.resolve("no-such-model", source)
 
 

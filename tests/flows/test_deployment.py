@@ -187,7 +187,7 @@ def test_a_model_that_computes_nan_is_undone(blocks: Blocks, model_name: str) ->
     inputs = np.zeros((2, FEATURES), np.float32)
     register(blocks.registry, model_name, linear_model(weights), inputs, inputs @ weights)
 
-    with pytest.raises(VerificationFailed, match="holds NaN or infinity"):
+    with pytest.raises(VerificationFailed, match=r"holds NaN or infinity"):
         deploy_model(model_name)
 
     assert observed(blocks, model_name)["served"] == [(), ()]
@@ -209,7 +209,7 @@ def test_a_forced_version_never_overwrites_other_content(blocks: Blocks, model_n
     register_linear(blocks.registry, model_name, seed=2)
     before = observed(blocks, model_name)
 
-    with pytest.raises(VersionConflict, match="version 1 .* exists with other content"):
+    with pytest.raises(VersionConflict, match=r"version 1 .* exists with other content"):
         deploy_model(model_name, force_version=1)
 
     assert observed(blocks, model_name) == before
@@ -274,7 +274,7 @@ def test_a_file_that_changed_after_gate_2_is_refused(blocks: Blocks, model_name:
     register_linear(blocks.registry, model_name, seed=1)
     blocks.registry.tag_version(model_name, 1, {"sha256/model.onnx": "0" * 64})
 
-    with pytest.raises(SlipwayError, match="the file changed after gate 2"):
+    with pytest.raises(SlipwayError, match=r"the file changed after gate 2"):
         deploy_model(model_name)
 
 

@@ -59,7 +59,7 @@ def test_external_data_outside_the_models_directory_is_refused(tmp_path: Path, l
     saved(tmp_path, pointing_at(location))
 
     for check in (read_signature, external_files):
-        with pytest.raises(UnusableModel, match="external data at .* may not point outside its directory"):
+        with pytest.raises(UnusableModel, match=r"external data at .* may not point outside its directory"):
             check(tmp_path, SUBJECT)
 
 
@@ -88,7 +88,7 @@ def test_external_data_in_a_subgraph_is_checked_too(tmp_path: Path) -> None:
     )
     saved(tmp_path, helper.make_model(graph))
 
-    with pytest.raises(UnusableModel, match="may not point outside"):
+    with pytest.raises(UnusableModel, match=r"may not point outside"):
         read_signature(tmp_path, SUBJECT)
 
 
@@ -97,7 +97,7 @@ def test_truncated_external_data_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "model.onnx.data"
     data.write_bytes(data.read_bytes()[:20])
 
-    with pytest.raises(UnusableModel, match="model.onnx.data has 20 bytes.* truncated"):
+    with pytest.raises(UnusableModel, match=r"model.onnx.data has 20 bytes.* truncated"):
         read_signature(tmp_path, SUBJECT)
 
 
@@ -119,7 +119,7 @@ def test_a_truncated_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableModel, match="has no file model.onnx"):
+    with pytest.raises(UnusableModel, match=r"has no file model.onnx"):
         read_signature(tmp_path, SUBJECT)
 
 
@@ -131,7 +131,7 @@ def test_weights_with_nan_are_refused_in_the_file_and_beside_it(tmp_path: Path, 
     model = linear_model(random_weights(1))
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "weights"))
 
-    with pytest.raises(UnusableModel, match="weight 'weights' holds NaN"):
+    with pytest.raises(UnusableModel, match=r"weight 'weights' holds NaN"):
         read_signature(saved(tmp_path, model, external), SUBJECT)
 
 
@@ -139,5 +139,5 @@ def test_a_graph_that_is_not_valid_onnx_is_refused(tmp_path: Path) -> None:
     model = linear_model(random_weights(1))
     model.graph.node[0].input[0] = "no such tensor"
 
-    with pytest.raises(UnusableModel, match="not a valid ONNX model"):
+    with pytest.raises(UnusableModel, match=r"not a valid ONNX model"):
         read_signature(saved(tmp_path, model), SUBJECT)
