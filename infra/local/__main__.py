@@ -8,7 +8,7 @@ from cyclopts import App
 from pydantic import ValidationError
 from rich.console import Console
 
-from infra.local import environment_file, status
+from infra.local import environment_file, status, supervision
 from infra.local import stack as local
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
@@ -36,6 +36,15 @@ def down() -> None:
     stack = local.current()
     environment_file.remove(stack)
     console.print("the local stack is down" if local.down(stack) else "the local stack was not running")
+
+
+@app.command
+def demo() -> int:
+    """Start the servers, run the training deployment on them and show what is live."""
+    stack = up()
+    # Prefect reads its settings when it is imported: a process of its own has the stack's from the start.
+    variables = supervision.base_environment() | stack.environment()
+    return subprocess.run([sys.executable, "-m", "infra.local.demo"], env=variables, check=False).returncode
 
 
 @app.command(name="status")
@@ -70,12 +79,13 @@ def logs(server: str | None = None, *, lines: int = 20, follow: bool = False) ->
 def main() -> None:
     """Run a command; an error is one line and status 1."""
     try:
-        app(result_action="return_value")
+        status_code = app(result_action="return_value")
     except (StackError, ValidationError, OSError) as exc:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {_line(exc)}", markup=False, style="red")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    sys.exit(status_code if isinstance(status_code, int) else 0)
 
 
 def _line(exc: Exception) -> str:

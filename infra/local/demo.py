@@ -1,0 +1,155 @@
+"""Runs the training deployment as a user would, follows it, and shows what is live: `python -m infra.local.demo`."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.sorting import ArtifactSort
+from rich.console import Console
+from rich.table import Table
+
+from blocks.errors import SlipwayError
+from blocks.wiring import load_blocks
+from flows.defaults import load_defaults
+from infra.local.errors import StackError
+from infra.local.settings import LocalStack
+from infra.local.stack import running
+from tasks.deployment.receipt import receipt_key
+
+DEPLOYMENT = "train-model/local"
+DEADLINE_S = 1200.0
+POLL_INTERVAL_S = 1.0
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the deployment, follow it, show what is live; return 0 for a promoted or a rejected candidate."""
+    stack = running(LocalStack().state)
+    with get_client(sync_client=True) as client:
+        run = follow(client, start(client, stack).id)
+        console.print(live_table(client, stack, run))
+    if run.state is None or not run.state.is_completed():
+        message = run.state.message if run.state else "no state"
+        raise StackError(f"the run ended {run.state_name}: {message}; see {stack.log('worker')}")
+    console.print("\ntry next: uv run prefect deployment run train-model/local -p epochs=8 -p learning_rate=0.0005")
+    return 0
+
+
+def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
+    """Create a run of the training deployment with its default parameters."""
+    deployment = client.read_deployment_by_name(DEPLOYMENT)
+    run = client.create_flow_run_from_deployment(deployment.id)
+    console.print(f"{DEPLOYMENT} runs: {stack.prefect_url}/runs/flow-run/{run.id}")
+    return run
+
+
+def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
+    """Print each step as it ends until the run has ended, and return the run."""
+    begin, seen = time.monotonic(), set[UUID]()
+    while True:
+        run = client.read_flow_run(run_id)
+        for step in client.read_task_runs(flow_run_filter=_these(_family(client, run_id))):
+            if step.state and step.state.is_final() and step.id not in seen:
+                seen.add(step.id)
+                name = step.task_key.rsplit(".", 1)[-1].split("-")[0].replace("_", "-")
+                console.print(f"  {name:18} {step.state_name:10} {step.total_run_time.total_seconds():6.1f} s")
+        if run.state and run.state.is_final():
+            console.print(f"{run.state_name} after {time.monotonic() - begin:.0f} s")
+            return run
+        if time.monotonic() - begin > DEADLINE_S:
+            raise StackError(f"the run {run_id} has not ended after {DEADLINE_S:.0f} s; it is {run.state_name}")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def _family(client: SyncPrefectClient, run_id: UUID) -> list[UUID]:
+    parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]))
+    return [run_id, *(run.id for run in client.read_flow_runs(flow_run_filter=parent))]
+
+
+def _these(run_ids: list[UUID]) -> FlowRunFilter:
+    return FlowRunFilter(id=FlowRunFilterId(any_=run_ids))
+
+
+def live_table(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) -> Table:
+    """Return the gates' figures of a run, and what MLflow and every replica hold now."""
+    defaults = load_defaults()
+    served = defaults.deploy_model.model_name
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for gate in ("gate-1", "gate-2"):
+        table.add_row(gate, _gate(client, run, gate))
+    for model_name in (defaults.train_model.model_name, served):
+        table.add_row("MLflow", f"{model_name}: {_aliases(model_name)}")
+    for address, text in _replicas(client, served):
+        table.add_row("Triton", f"{address}: {text}")
+    table.add_row("pages", f"Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
+    return table
+
+
+def _gate(client: SyncPrefectClient, run: FlowRun, key: str) -> str:
+    found = _artifacts(client, key, [run.id])
+    return found[0].description or "-" if found else "not reached"
+
+
+def _artifacts(client: SyncPrefectClient, key: str, run_ids: list[UUID] | None = None) -> list[Artifact]:
+    narrowed = ArtifactFilterFlowRunId(any_=run_ids) if run_ids else None
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]), flow_run_id=narrowed)
+    return client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+
+
+def _aliases(model_name: str) -> str:
+    try:
+        aliases = load_blocks().registry.aliases(model_name)
+    except SlipwayError as exc:
+        return str(exc)
+    versions: dict[int, list[str]] = {}
+    for alias, version in aliases.items():
+        versions.setdefault(version, []).append(alias)
+    return (
+        ", ".join(f"version {version} is {' and '.join(names)}" for version, names in sorted(versions.items())) or "-"
+    )
+
+
+def _replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str, str]]:
+    receipts = _artifacts(client, receipt_key(model_name))
+    rows: list[dict[str, Any]] = _rows(receipts[0]) if receipts else []
+    proofs = {row["replica"]: row for row in rows}
+    fleet = load_blocks().fleet
+    for address in fleet.addresses():
+        versions = ", ".join(map(str, fleet.ready_versions(address, model_name))) or "none"
+        yield address, f"{model_name} version {versions} ready; {_proof(proofs.get(address))}"
+
+
+def _rows(receipt: Artifact) -> list[dict[str, Any]]:
+    return json.loads(receipt.data) if isinstance(receipt.data, str) else []
+
+
+def _proof(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "no receipt yet"
+    return (
+        f"version {row['Triton version']} verified: largest difference {row['largest difference']:.1e}, "
+        f"latency p50 {row['p50 ms']} ms, p95 {row['p95 ms']} ms"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SlipwayError as exc:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {exc}", markup=False, style="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
