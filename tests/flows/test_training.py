@@ -1,5 +1,6 @@
 """The train-model flow on the real servers, with a network that trains in a moment."""
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -21,14 +22,22 @@ from tests.tasks.training.networks import SmallNetwork
 QUICK: dict[str, Any] = {"dataset": "digits", "epochs": 2, "learning_rate": 0.02, "num_workers": 0, "deploy": False}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def registry(blocks: Blocks) -> ModelRegistry:
     return blocks.registry
 
 
-@pytest.fixture(autouse=True)
-def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.training.train.ResNet18", SmallNetwork)
+@pytest.fixture(scope="module", autouse=True)
+def _small_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.training.train.ResNet18", SmallNetwork)
+        yield
+
+
+@pytest.fixture(scope="module")
+def first(registry: ModelRegistry) -> State[Any]:
+    """The first run of a model, which passes both gates."""
+    return run(unused_name())
 
 
 def run(model_name: str, **changed: Any) -> State[Any]:
@@ -58,21 +67,27 @@ def artifacts_of(state: State[Any]) -> dict[str, str]:
         found = client.read_artifacts(
             artifact_filter=ArtifactFilter.model_validate({"flow_run_id": {"any_": [flow_run_id(state)]}})
         )
-    return {str(artifact.key): str(artifact.type) for artifact in found}
+    return {str(artifact.key): str(artifact.type) for artifact in found if artifact.key}
 
 
-def test_a_good_candidate_is_promoted_exported_validated_and_ready(registry: ModelRegistry) -> None:
-    name = unused_name()
+def test_a_good_candidate_is_promoted_exported_validated_and_ready(first: State[Any], registry: ModelRegistry) -> None:
+    result = first.result()
 
-    state = run(name)
-
-    result = state.result()
     assert isinstance(result, Training)
-    assert [task.split(" ")[0] for task in tasks_of(state)] == ["train", "promote", "export", "validate"]
-    assert registry.aliases(name) == {"champion": 1}
-    assert registry.aliases(f"{name}-onnx") == {"deploy": 1}
+    assert [task.split(" ")[0] for task in tasks_of(first)] == ["train", "promote", "export", "validate"]
+    assert registry.aliases(result.trained.model_name) == {"champion": 1}
+    assert registry.aliases(result.validated.model_name) == {"deploy": 1}
     assert result.exported.version == result.trained.version == 1
-    assert artifacts_of(state) == {"training-progress": "progress", "gate-1": "markdown", "gate-2": "markdown"}
+
+
+def test_a_run_shows_its_progress_and_both_gates(first: State[Any]) -> None:
+    assert artifacts_of(first) == {"training-progress": "progress", "gate-1": "markdown", "gate-2": "markdown"}
+
+
+def test_what_a_run_persists_is_json(first: State[Any]) -> None:
+    again = Training.model_validate_json(first.result().model_dump_json())
+
+    assert again == first.result()
 
 
 def test_a_refused_candidate_ends_the_run_visibly_and_nothing_is_exported(registry: ModelRegistry) -> None:
@@ -87,13 +102,13 @@ def test_a_refused_candidate_ends_the_run_visibly_and_nothing_is_exported(regist
     assert registry.at_alias(name, "champion") is None
 
 
-def test_a_second_run_is_refused_unless_it_beats_the_champion(registry: ModelRegistry) -> None:
-    name = unused_name()
-    run(name)
+def test_a_second_run_is_refused_unless_it_beats_the_champion(first: State[Any], registry: ModelRegistry) -> None:
+    name = first.result().trained.model_name
 
     again = run(name)
 
     assert again.name == "Rejected"
+    assert again.message and "improvement +0.0000 on champion version 1" in again.message
     assert registry.aliases(name) == {"champion": 1}
 
 
@@ -138,5 +153,5 @@ def test_the_form_describes_every_parameter_and_has_a_default_for_it() -> None:
     properties = parameter_schema(train_model).properties
 
     assert {"model_name", "epochs", "learning_rate", "input_shape", "seed", "metric_threshold"} <= properties.keys()
-    assert all(property.get("description") and "default" in property for property in properties.values())
+    assert all(field.get("description") and "default" in field for field in properties.values())
     assert properties["epochs"]["type"] == "integer" and properties["epochs"]["minimum"] == 1

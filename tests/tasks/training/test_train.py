@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -21,7 +22,7 @@ from tests.ports import free_port
 from tests.tasks.training.candidates import digits, registered_names, unused_name
 from tests.tasks.training.networks import SmallNetwork
 
-SETTINGS = {"dataset": "digits", "learning_rate": 0.003, "batch_size": 32, "num_workers": 0, "seed": 0}
+SETTINGS: dict[str, Any] = {"dataset": "digits", "learning_rate": 0.003, "batch_size": 32, "num_workers": 0, "seed": 0}
 SHAPE = [1, 3, 32, 32]
 
 
@@ -97,6 +98,7 @@ def test_accuracy_is_a_fraction(run: Run) -> None:
 
 
 def test_the_run_names_the_data_by_digest(run: Run) -> None:
+    assert run.inputs
     digests = {used.tags[0].value: used.dataset.digest for used in run.inputs.dataset_inputs}
 
     assert digests == {"training": digits().training_digest, "validation": digits().validation_digest}
@@ -106,11 +108,11 @@ def test_the_run_names_the_data_by_digest(run: Run) -> None:
 def test_the_run_carries_pictures_and_sample_images(run: Run, registry: ModelRegistry, tmp_path: Path) -> None:
     files = {file.path: file.file_size for file in registry.connect().list_artifacts(run.info.run_id)}
     samples = mlflow.artifacts.download_artifacts(
-        run_id=run.info.run_id, artifact_path="samples.npz", dst_path=tmp_path
+        run_id=run.info.run_id, artifact_path="samples.npz", dst_path=str(tmp_path)
     )
 
     assert {"confusion_matrix.png", "training_curves.png", "sample_predictions.png"} <= files.keys()
-    assert all(size > 5_000 for name, size in files.items() if name.endswith(".png"))
+    assert all((size or 0) > 5_000 for name, size in files.items() if name.endswith(".png"))
     assert read_samples(Path(samples)).shape == (32, 3, 32, 32)
 
 

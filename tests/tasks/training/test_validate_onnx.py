@@ -1,5 +1,6 @@
 """Step validate-onnx, gate 2, against the real MLflow."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -7,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
@@ -42,24 +44,49 @@ def validated(exported: OnnxExport, registry: ModelRegistry) -> ValidatedOnnx:
     return validate(exported, registry)
 
 
-@pytest.fixture
-def fresh(registry: ModelRegistry) -> OnnxExport:
-    """An export of its own, for a test to damage."""
+@pytest.fixture(scope="module")
+def sound(registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory) -> tuple[OnnxExport, bytes]:
     candidate = register_candidate(registry, unused_name())
-    return export_onnx.fn(candidate.model_name, candidate.version, registry=registry)
+    export = export_onnx.fn(candidate.model_name, candidate.version, registry=registry)
+    files = mlflow.artifacts.download_artifacts(
+        f"models:/{export.model_id}", dst_path=str(tmp_path_factory.mktemp("sound"))
+    )
+    return export, (Path(files) / "model.onnx").read_bytes()
+
+
+@pytest.fixture
+def unvalidated(sound: tuple[OnnxExport, bytes], registry: ModelRegistry, tmp_path: Path) -> "Unvalidated":
+    """An export that no test has validated, with its model as it was exported."""
+    export, content = sound
+    return Unvalidated(export, registry, tmp_path / "model.onnx", content)
+
+
+class Unvalidated:
+    """An export for a test to damage."""
+
+    def __init__(self, export: OnnxExport, registry: ModelRegistry, path: Path, content: bytes) -> None:
+        self.export, self.registry, self.content = export, registry, content
+        self._path = path
+
+    def replace(self, content: bytes) -> None:
+        """Store another model.onnx with the export run."""
+        self._path.write_bytes(content)
+        self.registry.connect().log_model_artifact(self.export.model_id, str(self._path))
+
+    def assert_refused(self, reason: str, tolerance: float = 1e-5) -> None:
+        """Assert that gate 2 fails for a reason, writes its report, and leaves nothing behind in the registry."""
+        with pytest.raises(ValidationFailed, match=reason):
+            validate(self.export, self.registry, tolerance)
+
+        run = self.registry.connect().get_run(self.export.run_id)
+        report = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{REPORT_FILE}")
+        assert run.data.metrics["validation_passed"] == 0
+        assert "failed" in report
+        assert registered_names(self.registry, self.export.model_name) == {self.export.model_name}
 
 
 def validate(export: OnnxExport, registry: ModelRegistry, tolerance: float = 1e-5) -> ValidatedOnnx:
     return validate_onnx.fn(export.run_id, tolerance, 100, 0, registry=registry)
-
-
-def replace_model(export: OnnxExport, registry: ModelRegistry, path: Path) -> None:
-    registry.connect().log_model_artifact(export.model_id, str(path))
-
-
-def downloaded(export: OnnxExport, registry: ModelRegistry, into: Path) -> Path:
-    registry.connect()
-    return Path(mlflow.artifacts.download_artifacts(f"models:/{export.model_id}", dst_path=str(into))) / "model.onnx"
 
 
 def test_a_faithful_export_is_registered_and_ready_for_deployment(
@@ -120,65 +147,49 @@ def test_validating_again_registers_nothing_twice(
     assert len(registry.connect().search_model_versions(f"name='{validated.model_name}'")) == 1
 
 
-def refused(export: OnnxExport, registry: ModelRegistry, reason: str, tolerance: float = 1e-5) -> None:
-    """Assert that gate 2 fails for a reason, writes its report, and leaves nothing behind in the registry."""
-    with pytest.raises(ValidationFailed, match=reason):
-        validate(export, registry, tolerance)
-
-    run = registry.connect().get_run(export.run_id)
-    report = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{REPORT_FILE}")
-    assert run.data.metrics["validation_passed"] == 0
-    assert "failed" in report
-    assert registered_names(registry, export.model_name) == {export.model_name}
-
-
-def test_an_export_with_other_weights_is_refused(fresh: OnnxExport, registry: ModelRegistry, tmp_path: Path) -> None:
-    path = downloaded(fresh, registry, tmp_path)
-    model = onnx.load(str(path))
+def changed_weights(content: bytes, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> bytes:
+    """Return an ONNX model with its largest weight tensor changed."""
+    model = onnx.load_from_string(content)
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.001), weights.name))
-    onnx.save(model, str(path))
-    replace_model(fresh, registry, path)
-
-    refused(fresh, registry, r"relative difference \d\.\de-0[1-4]")
+    weights.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(weights).copy()), weights.name))
+    return bytes(model.SerializeToString())
 
 
-def test_an_export_with_nan_in_it_is_refused(fresh: OnnxExport, registry: ModelRegistry, tmp_path: Path) -> None:
-    path = downloaded(fresh, registry, tmp_path)
-    model = onnx.load(str(path))
-    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-    broken = numpy_helper.to_array(weights).copy()
-    broken.flat[0] = np.nan
-    weights.CopyFrom(numpy_helper.from_array(broken, weights.name))
-    onnx.save(model, str(path))
-    replace_model(fresh, registry, path)
+def test_an_export_with_slightly_other_weights_is_refused(unvalidated: Unvalidated) -> None:
+    unvalidated.replace(changed_weights(unvalidated.content, lambda weights: weights * np.float32(1.001)))
 
-    refused(fresh, registry, "relative difference inf")
+    unvalidated.assert_refused(r"relative difference \d\.\de-0[1-4]")
 
 
-def test_a_truncated_export_is_refused(fresh: OnnxExport, registry: ModelRegistry, tmp_path: Path) -> None:
-    path = downloaded(fresh, registry, tmp_path)
-    path.write_bytes(path.read_bytes()[:-100])
-    replace_model(fresh, registry, path)
+def test_an_export_with_nan_in_it_is_refused(unvalidated: Unvalidated) -> None:
+    def broken(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        weights.flat[0] = np.nan
+        return weights
 
-    refused(fresh, registry, "cannot be checked and run")
+    unvalidated.replace(changed_weights(unvalidated.content, broken))
+
+    unvalidated.assert_refused("relative difference inf")
 
 
-def test_an_export_that_takes_one_batch_size_only_is_refused(
-    fresh: OnnxExport, registry: ModelRegistry, tmp_path: Path
-) -> None:
-    path = downloaded(fresh, registry, tmp_path)
-    model = onnx.load(str(path))
+def test_a_truncated_export_is_refused(unvalidated: Unvalidated) -> None:
+    unvalidated.replace(unvalidated.content[:-100])
+
+    unvalidated.assert_refused("cannot be checked and run")
+
+
+def test_an_export_that_takes_one_batch_size_only_is_refused(unvalidated: Unvalidated) -> None:
+    model = onnx.load_from_string(unvalidated.content)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
-    onnx.save(model, str(path))
-    replace_model(fresh, registry, path)
+    unvalidated.replace(model.SerializeToString())
 
-    refused(fresh, registry, "cannot be checked and run")
+    unvalidated.assert_refused("cannot be checked and run")
 
 
-def test_a_difference_beyond_the_tolerance_is_refused(fresh: OnnxExport, registry: ModelRegistry) -> None:
-    refused(fresh, registry, "1e-15 allowed", tolerance=1e-15)
+def test_a_difference_beyond_the_tolerance_is_refused(unvalidated: Unvalidated) -> None:
+    unvalidated.replace(unvalidated.content)
+
+    unvalidated.assert_refused("1e-15 allowed", tolerance=1e-15)
 
 
 def test_external_data_is_validated_and_registered_whole(
