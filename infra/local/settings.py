@@ -1,5 +1,6 @@
 """The local stack's addresses, and the environment its servers and flows run in."""
 
+import hashlib
 import ipaddress
 import secrets
 import sys
@@ -128,6 +129,11 @@ class LocalStack(BaseSettings):
         """Return the log file of a server."""
         return self.state / "logs" / f"{server}.log"
 
+    @property
+    def memory_prefix(self) -> str:
+        """The first part of the names of all shared memory of this stack, and of no other."""
+        return f"slipway-{hashlib.sha256(bytes(self.state)).hexdigest()[:12]}-"
+
     @cached_property
     def s3_secret_access_key(self) -> str:
         """The S3 key of this state directory, generated the first time and readable by its owner only."""
@@ -195,6 +201,7 @@ class LocalStack(BaseSettings):
                 "SLIPWAY_PYTHON": sys.executable,
                 "SLIPWAY_BIN": str(Path(sys.executable).parent),
                 "SLIPWAY_ROOT": str(ROOT),
+                "SLIPWAY_MEMORY_PREFIX": self.memory_prefix,
                 "SLIPWAY_WORKER_LIMIT": str(self.worker_limit),
                 "SLIPWAY_TRITON_PYTHON": triton_python or "false",
                 "RCLONE_CONFIG": "",

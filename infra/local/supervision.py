@@ -21,6 +21,7 @@ CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
 FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "RCLONE_", "SUPERVISOR_", "TRITON_")
 SOCKET_PATH_LIMIT = 104  # bytes an AF_UNIX address holds on every system supported
 STOP_DEADLINE_S = 30.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 MARK = "SLIPWAY_SUPERVISED"
 
 
@@ -153,5 +154,6 @@ def _sweep(stack: LocalStack) -> bool:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=3)
-    Path(stack.state / "supervisor.sock").unlink(missing_ok=True)
+    for leftover in (stack.state / "supervisor.sock", *SHARED_MEMORY.glob(f"{stack.memory_prefix}*")):
+        leftover.unlink(missing_ok=True)
     return bool(left)

@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only check for missing system libraries")
     parser.add_argument("--directory", type=Path, help="working directory of this replica, emptied at start")
+    parser.add_argument("--memory-prefix", help="first part of the shared memory's names, this replica's alone")
     parser.add_argument("--repository", help="model repository, a directory or s3://http://host:port/bucket/prefix")
     parser.add_argument("--host", default="127.0.0.1")
     for kind in ("http", "grpc", "metrics"):
@@ -74,21 +75,23 @@ def _present(variable: str) -> list[str]:
 def become_server(arguments: argparse.Namespace) -> None:
     """Replace this process by `tritonserver`, working in an emptied directory; never returns."""
     directory: Path = arguments.directory.absolute()
-    prefix = f"slipway-{arguments.http_port}-"
     shutil.rmtree(directory, ignore_errors=True)
-    remove_leaked_memory(prefix)
+    remove_leaked_memory(arguments.memory_prefix)
     backends = assemble_backends(directory / "backends")
     downloads = directory / "downloads"
     downloads.mkdir()
     binary = SERVER / "bin" / "tritonserver"
     options = [*server_options(arguments), f"--backend-directory={backends}"]
-    options += [f"--backend-config={name},shm-region-prefix-name={prefix}" for name in ("python", "onnxruntime")]
+    options += [
+        f"--backend-config={name},shm-region-prefix-name={arguments.memory_prefix}"
+        for name in ("python", "onnxruntime")
+    ]
     variables = environment() | {"TRITON_AWS_MOUNT_DIRECTORY": str(downloads)}
     os.execve(binary, [str(binary), *options], variables)  # noqa: S606
 
 
 def remove_leaked_memory(prefix: str) -> None:
-    """Remove the shared memory that a killed server on the same port left behind."""
+    """Remove the shared memory that this replica left behind when it was killed."""
     for leaked in SHARED_MEMORY.glob(f"{prefix}*"):
         leaked.unlink(missing_ok=True)
 
