@@ -76,9 +76,7 @@ def fit(
     The best epoch has the highest validation accuracy, among equals the lowest loss. Raises `UnusableModel` as
     soon as a loss is not a number. On a GPU: mixed precision, channels last, decoded images resident.
     """
-    model.to(device)
-    if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
+    _move(model, device)
     images, labels = _resident(dataset.train, device)
     steps = steps_per_epoch(len(labels), batch_size)
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
@@ -88,14 +86,14 @@ def fit(
     best_weights: dict[str, Tensor] = {}
     for epoch in range(1, epochs + 1):
         started = time.monotonic()
-        losses = []
+        train_loss = torch.zeros((), device=device)
         for chosen in torch.split(torch.randperm(len(labels))[: steps * batch_size], batch_size):
             batch = _batch(images, chosen, device, dataset)
-            losses.append(_step(model, batch, labels[chosen.to(device)], optimiser, scaler))
+            train_loss += _step(model, batch, labels[chosen.to(device)], optimiser, scaler) / steps
             schedule.step()
             on_step()
         judged = evaluate(model, dataset.validation, len(dataset.classes), device)
-        best = _figures(epoch, torch.stack(losses).mean().item(), judged, time.monotonic() - started, best)
+        best = _figures(epoch, train_loss.item(), judged, time.monotonic() - started, best)
         if best.best_epoch == epoch:
             best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         yield best
@@ -124,6 +122,12 @@ def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.de
         loss=functional.cross_entropy(logits, labels).item(),
         logits=logits.numpy(),
     )
+
+
+def _move(model: nn.Module, device: torch.device) -> None:
+    model.to(device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
 
 
 def _resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Tensor]:

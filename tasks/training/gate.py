@@ -8,6 +8,17 @@ from pydantic import BaseModel, ConfigDict
 ROUNDING = 1e-9
 
 
+class Criteria(BaseModel):
+    """What gate 1 judges by; where lower is better, the threshold is the most the metric may be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric_name: str
+    greater_is_better: bool
+    metric_threshold: float
+    min_improvement: float
+
+
 class Verdict(BaseModel):
     """What gate 1 decided, and every figure it decided by; None where there is no usable figure."""
 
@@ -63,39 +74,32 @@ class Verdict(BaseModel):
 def judge(
     model_name: str,
     version: int,
+    criteria: Criteria,
     *,
-    metric_name: str,
-    greater_is_better: bool,
     candidate_value: float | None,
-    metric_threshold: float,
     champion_version: int | None,
     champion_value: float | None,
-    min_improvement: float,
 ) -> Verdict:
     """Return the verdict; both conditions are always checked, and a missing or NaN figure meets neither.
 
-    `champion_version` None says that there is no champion yet. A lower-is-better metric is mirrored: the threshold
-    is then the most the metric may be, and an improvement is a decrease.
+    `champion_version` None says that there is no champion yet. Where lower is better, an improvement is a decrease.
     """
-    sign = 1 if greater_is_better else -1
+    sign = 1 if criteria.greater_is_better else -1
     candidate, champion = _usable(candidate_value), _usable(champion_value)
     improvement = None if candidate is None or champion is None else sign * (candidate - champion)
     already_champion = champion_version == version
     return Verdict(
         model_name=model_name,
         version=version,
-        metric_name=metric_name,
-        greater_is_better=greater_is_better,
+        **criteria.model_dump(),
         candidate_value=candidate,
-        metric_threshold=metric_threshold,
-        reaches_threshold=candidate is not None and sign * (candidate - metric_threshold) >= -ROUNDING,
+        reaches_threshold=candidate is not None and sign * (candidate - criteria.metric_threshold) >= -ROUNDING,
         champion_version=champion_version,
         champion_value=champion,
         improvement=improvement,
-        min_improvement=min_improvement,
         improves_enough=(champion_version is None and candidate is not None)
         or already_champion
-        or (improvement is not None and improvement >= min_improvement - ROUNDING),
+        or (improvement is not None and improvement >= criteria.min_improvement - ROUNDING),
         already_champion=already_champion,
     )
 

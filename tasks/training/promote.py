@@ -10,7 +10,7 @@ from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
 from tasks.training.fitting import evaluate
-from tasks.training.gate import Verdict, judge
+from tasks.training.gate import Criteria, Verdict, judge
 from tasks.training.parameters import (
     GreaterIsBetter,
     MetricName,
@@ -44,31 +44,39 @@ def promote(
     Raises `NotRegistered` for an unknown version and `ServiceUnavailable` for a registry that does not answer,
     which is not the same as having no champion.
     """
-    candidate = registry.version(model_name, version)
-    champion = registry.at_alias(model_name, CHAMPION)
-    while True:
-        verdict = judge(
-            model_name,
-            version,
-            metric_name=metric_name,
-            greater_is_better=greater_is_better,
-            candidate_value=candidate.metrics.get(metric_name),
-            metric_threshold=metric_threshold,
-            champion_version=champion.version if champion else None,
-            champion_value=_champion_value(champion, candidate, metric_name, num_workers, registry),
-            min_improvement=min_improvement,
-        )
-        # Another run may have promoted its own candidate while this champion was evaluated again.
-        now = registry.at_alias(model_name, CHAMPION)
-        if (now and now.version) == (champion and champion.version):
-            break
-        champion = now
+    criteria = Criteria(
+        metric_name=metric_name,
+        greater_is_better=greater_is_better,
+        metric_threshold=metric_threshold,
+        min_improvement=min_improvement,
+    )
+    verdict = _settled_verdict(registry.version(model_name, version), criteria, num_workers, registry)
     if verdict.passed and not verdict.already_champion:
         registry.set_alias(model_name, CHAMPION, version)
     registry.tag_version(model_name, version, {"gate_1": "passed" if verdict.passed else "rejected"})
     say(verdict.reason)
     publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
     return verdict
+
+
+def _settled_verdict(
+    candidate: RegisteredVersion, criteria: Criteria, num_workers: int, registry: ModelRegistry
+) -> Verdict:
+    champion = registry.at_alias(candidate.model_name, CHAMPION)
+    while True:
+        verdict = judge(
+            candidate.model_name,
+            candidate.version,
+            criteria,
+            candidate_value=candidate.metrics.get(criteria.metric_name),
+            champion_version=champion.version if champion else None,
+            champion_value=_champion_value(champion, candidate, criteria.metric_name, num_workers, registry),
+        )
+        # Another run may have promoted its own candidate while this champion was evaluated again.
+        now = registry.at_alias(candidate.model_name, CHAMPION)
+        if (now and now.version) == (champion and champion.version):
+            return verdict
+        champion = now
 
 
 def _champion_value(

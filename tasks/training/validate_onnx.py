@@ -70,10 +70,6 @@ def validate_onnx(
         comparison = compare_models(model, files / ONNX_FILE, inputs, validation_tolerance)
         figures = figures_of(comparison, validation_tolerance)
         _report(export, comparison, figures, registry)
-        if not comparison.passed:
-            raise ValidationFailed(
-                f"{export.subject}: {comparison.reason}; see {REPORT_FILE} of MLflow run {export.run_id}"
-            )
         _write_golden(files / GOLDEN_FILE, model, inputs)
         version = register_export(export, parent, figures["validation_max_diff"], files, registry)
     registry.set_alias(export.onnx_name, DEPLOY, version)
@@ -103,9 +99,14 @@ def _validation_images(parent: RegisteredVersion, registry: ModelRegistry) -> Ar
 
 
 def _report(export: ExportRun, comparison: Comparison, figures: dict[str, float], registry: ModelRegistry) -> None:
+    """Write the report, whatever it says, and raise `ValidationFailed` if it says that the gate did not pass."""
     report = validation_report(export.subject, comparison.parities, comparison.problem)
     record_validation(export, figures, report, REPORT_FILE, registry)
     publish_report("gate-2", report, comparison.reason)
+    if not comparison.passed:
+        raise ValidationFailed(
+            f"{export.subject}: {comparison.reason}; see {REPORT_FILE} of MLflow run {export.run_id}"
+        )
 
 
 def _write_golden(path: Path, model: nn.Module, inputs: dict[str, Array]) -> None:

@@ -1,14 +1,18 @@
 """The images to learn from."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from blocks.errors import InvalidInput
+from blocks.errors import InvalidInput, ServiceUnavailable
 from tasks.training import datasets
 from tasks.training.datasets import load_dataset
+from tasks.training.fitting import deterministic, fit
+from tests.tasks.training.networks import SmallNetwork
 
 SHAPE = [1, 3, 32, 48]
 
@@ -106,3 +110,38 @@ def test_a_broken_image_is_named_and_leaves_nothing_half_decoded(folder: Path, t
         load_dataset(str(folder), SHAPE, 2)
 
     assert list((tmp_path / "data" / "decoded").iterdir()) == []
+
+
+def test_imagenette_is_read_from_where_torchvision_puts_it_under_its_classes_english_names(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number, wnid in enumerate(("n01440764", "n02102040")):
+            folder = tmp_path / "data" / "imagenette2-320" / split / wnid
+            folder.mkdir(parents=True)
+            Image.new("RGB", (60, 50), (100 * number, 0, 0)).save(folder / "0.jpeg")
+
+    imagenette = load_dataset("imagenette", [1, 3, 64, 64], 2)
+
+    assert imagenette.classes == ("tench", "English springer")
+    assert imagenette.validation.images.shape == (2, 3, 64, 64)
+    assert imagenette.augmented
+
+
+def test_imagenette_that_cannot_be_downloaded_says_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.imagenette.download_and_extract_archive", unreachable)
+
+    with pytest.raises(ServiceUnavailable, match=r"no route to host.*give the path of a copy"):
+        load_dataset("imagenette", [1, 3, 64, 64], 2)
+
+
+def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None:
+    images = load_dataset(str(folder), SHAPE, 2)
+
+    with deterministic(0):
+        history = list(
+            fit(SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu"))
+        )
+
+    assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.training.gate import Verdict, judge
+from tasks.training.gate import Criteria, Verdict, judge
 
 
 def judged(candidate: float | None, champion: float | None = None, **changed: Any) -> Verdict:
@@ -13,11 +13,17 @@ def judged(candidate: float | None, champion: float | None = None, **changed: An
         "metric_name": "best_val_accuracy",
         "greater_is_better": True,
         "metric_threshold": 0.90,
-        "champion_version": None if champion is None else 6,
-        "champion_value": champion,
         "min_improvement": 0.005,
-    } | changed
-    return judge("resnet18-digits", 7, candidate_value=candidate, **figures)
+    }
+    champion_version = changed.pop("champion_version", None if champion is None else 6)
+    return judge(
+        "resnet18-digits",
+        7,
+        Criteria(**figures | changed),
+        candidate_value=candidate,
+        champion_version=champion_version,
+        champion_value=champion,
+    )
 
 
 @pytest.mark.parametrize(("accuracy", "passes"), [(0.9, True), (0.95, True), (0.8999, False), (0.0, False)])
