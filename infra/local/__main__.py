@@ -1,8 +1,10 @@
 """The commands behind `make up`, `make down`, `make status`, `make logs` and `make demo`."""
 
+import signal
 import subprocess
 import sys
 import time
+from typing import NoReturn
 
 from cyclopts import App
 from pydantic import ValidationError
@@ -78,6 +80,7 @@ def logs(server: str | None = None, *, lines: int = 20, follow: bool = False) ->
 
 def main() -> None:
     """Run a command; an error is one line and status 1."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         status_code = app(result_action="return_value")
     except (StackError, ValidationError, OSError) as exc:
@@ -86,6 +89,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(status_code if isinstance(status_code, int) else 0)
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(143)
 
 
 def _line(exc: Exception) -> str:

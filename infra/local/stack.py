@@ -1,6 +1,8 @@
 """Brings the whole local stack up and down."""
 
 import fcntl
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +52,7 @@ def up(stack: LocalStack, report: Report) -> None:
             _settings_file(stack).write_text(stack.model_dump_json())
             _bring_up(stack, report)
         except BaseException:
-            supervision.stop(stack)
+            down(stack)
             raise
 
 
@@ -95,4 +97,19 @@ def _bring_up(stack: LocalStack, report: Report, *, with_flows: bool = True) -> 
 
 def down(stack: LocalStack) -> bool:
     """Stop every process of the stack and keep its state; return whether anything ran."""
-    return supervision.stop(stack)
+    with _undisturbed():
+        return supervision.stop(stack)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep a second, impatient Ctrl-C from leaving servers behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
