@@ -12,7 +12,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
-from blocks.errors import ValidationFailed
+from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
 from blocks.wiring import Blocks
 from flows.training import Training, train_model
@@ -122,6 +122,30 @@ def test_an_export_that_computes_something_else_fails_the_run(registry: ModelReg
         state.result()
     assert registered_names(registry, name) == {name}
     assert "gate-2" in artifacts_of(state)
+
+
+def test_a_run_that_is_retried_goes_on_where_it_failed_and_trains_only_once(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, set_alias, failures = unused_name(), ModelRegistry.set_alias, 0
+
+    def broken_once(self: ModelRegistry, model_name: str, alias: str, version: int) -> None:
+        nonlocal failures
+        if alias == "deploy" and not failures:
+            failures += 1
+            raise ServiceUnavailable("MLflow went away")
+        set_alias(self, model_name, alias, version)
+
+    monkeypatch.setattr(ModelRegistry, "set_alias", broken_once)
+    retried = train_model.with_options(retries=1)
+
+    state = retried(model_name=name, return_state=True, **QUICK | {"metric_threshold": 0.3})
+
+    assert state.is_completed() and failures == 1
+    assert registry.aliases(name) == {"champion": 1}
+    assert registry.aliases(f"{name}-onnx") == {"deploy": 1}
+    assert len(registry.connect().search_model_versions(f"name='{name}'")) == 1
+    assert len(registry.connect().search_model_versions(f"name='{name}-onnx'")) == 1
 
 
 def test_a_validated_model_is_passed_on_to_deployment_by_its_version(registry: ModelRegistry) -> None:
