@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,12 @@ class ObjectStore:
         with self._reaching(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """Return every key below `prefix` with the time it was last written."""
+        with self._reaching(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return {o["Key"]: o["LastModified"] for page in pages for o in page.get("Contents", [])}
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""

@@ -4,19 +4,20 @@ fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> reload-
                                                                                        +-> verify-deployment
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.defaults import load_defaults
+from flows.forms import described
 from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.determine_version import ForcedVersion, determine_version
 from tasks.deployment.fetch_model import FetchedModel, fetch_model
@@ -59,7 +60,7 @@ def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -
 @flow(
     name="deploy-model",
     flow_run_name="deploy {model_name} {source}",
-    task_runner=ThreadPoolTaskRunner(max_workers=2),
+    task_runner=cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=2)),
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
@@ -67,6 +68,7 @@ def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -
     on_cancellation=[undo_what_was_begun],
     on_crashed=[undo_what_was_begun],
 )
+@described
 def deploy_model(
     model_name: ModelName = DEFAULTS.model_name,
     source: Source = DEFAULTS.source,
@@ -112,7 +114,7 @@ def _release(
     verifying = verify_deployment.submit(
         fetched, plan.version, input_shape, output_shape, DEFAULTS.tolerance, registry=registry, fleet=fleet
     )
-    wait([moving, verifying])
+    wait([cast(PrefectFuture[Any], moving), cast(PrefectFuture[Any], verifying)])
     verified, aliases = verifying.result(), moving.result()
     finish_release(fetched, plan, registry=registry, repository=repository)
     write_receipt(fetched, plan, loaded, aliases, verified)

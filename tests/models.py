@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -46,7 +47,8 @@ def register(
     with TemporaryDirectory() as temporary:
         directory = Path(temporary) / "model"
         mlflow.onnx.save_model(model, str(directory), pip_requirements=["onnxruntime"], save_as_external_data=False)
-        np.savez(directory / "golden.npz", **{"input/input": inputs, "output/output": outputs})
+        golden: dict[str, Any] = {"input/input": inputs, "output/output": outputs}
+        np.savez(directory / "golden.npz", **golden)
         return register_directory(registry, model_name, directory)
 
 

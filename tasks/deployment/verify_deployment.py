@@ -183,13 +183,16 @@ def _synthetic(spec: TensorSpec, shape: Shape | None, random: np.random.Generato
         return random.standard_normal(size).astype(dtype)
     if dtype.kind == "O":
         return np.full(size, b"synthetic", dtype=np.object_)
-    return random.integers(0, 2 if dtype.kind == "b" else 10, size).astype(dtype)
+    values: np.ndarray = random.integers(0, 2 if dtype.kind == "b" else 10, size)
+    return values.astype(dtype)
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
-    shifted = np.exp(values.astype(np.float64) - values.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+    shifted: np.ndarray = np.exp(values.astype(np.float64) - values.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _top1(outputs: np.ndarray) -> np.ndarray:
-    return outputs.reshape(len(outputs), -1).argmax(1)
+    top: np.ndarray = outputs.reshape(len(outputs), -1).argmax(1)
+    return top

@@ -5,11 +5,10 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 
@@ -19,6 +18,7 @@ from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
 from tasks.deployment.serving_config import served_versions
 from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear
+from tests.runs import steps_of
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def answers(blocks: Blocks, model_name: str, inputs: np.ndarray) -> list[np.ndar
     return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in blocks.fleet.addresses()]
 
 
-def state_of(model_name: str, **parameters: object) -> State[Release]:
-    return deploy_model(model_name, return_state=True, **parameters)  # type: ignore[call-overload, no-any-return]
+def state_of(model_name: str, **parameters: Any) -> State[Any]:
+    return deploy_model(model_name, return_state=True, **parameters)
 
 
 def test_a_first_release_is_served_and_proven_on_every_replica(blocks: Blocks, model_name: str) -> None:
@@ -240,23 +240,21 @@ def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(bloc
     ],
 )
 def test_bad_input_is_refused_before_anything_is_changed(
-    blocks: Blocks, model_name: str, parameters: dict[str, object], message: str
+    blocks: Blocks, model_name: str, parameters: dict[str, Any], message: str
 ) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     before = observed(blocks, model_name)
 
     with pytest.raises((InvalidInput, NotRegistered), match=message):
-        deploy_model(model_name, **parameters)  # type: ignore[call-overload]
+        deploy_model(model_name, **parameters)
 
     assert observed(blocks, model_name) == before
 
 
 @pytest.mark.parametrize("bad", [{"model_name": "../x"}, {"source": "deploy"}, {"force_version": 0}])
-def test_a_parameter_that_makes_no_sense_is_refused_before_the_first_task(
-    blocks: Blocks, bad: dict[str, object]
-) -> None:
+def test_a_parameter_that_makes_no_sense_is_refused_before_the_first_task(blocks: Blocks, bad: dict[str, Any]) -> None:
     with pytest.raises(ParameterTypeError):
-        deploy_model(**({"model_name": "m"} | bad))  # type: ignore[call-overload]
+        deploy_model(**({"model_name": "m"} | bad))
 
 
 def test_a_corrupt_file_is_refused_before_anything_is_changed(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
@@ -281,16 +279,12 @@ def test_a_file_that_changed_after_gate_2_is_refused(blocks: Blocks, model_name:
 def test_aliases_and_verification_run_side_by_side(blocks: Blocks, model_name: str) -> None:
     register_linear(blocks.registry, model_name, seed=1)
 
-    state = state_of(model_name)
+    steps = steps_of(state_of(model_name).state_details.flow_run_id)
 
-    with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(
-            flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [state.state_details.flow_run_id]}})
-        )
-    spans = {run.name.split("-")[0]: (run.start_time, run.end_time) for run in runs}
-    assert spans["update"][0] < spans["verify"][1]
-    assert spans["verify"][0] < spans["update"][1]
-    assert max(spans["update"][0], spans["verify"][0]) >= spans["reload"][1]
+    aliases, verification = steps["update-aliases"], steps["verify-deployment"]
+    assert aliases.start < verification.end
+    assert verification.start < aliases.end
+    assert min(aliases.start, verification.start) >= steps["reload-triton"].end
 
 
 def test_the_deployment_flow_imports_with_torch_absent() -> None:

@@ -126,7 +126,7 @@ def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("external", [False, True])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_weights_with_nan_are_refused_in_the_file_and_beside_it(tmp_path: Path, external: bool, dtype: type) -> None:
-    weights = random_weights(1).astype(dtype)
+    weights: np.ndarray = random_weights(1).astype(dtype)
     weights[2, 1] = np.nan
     model = linear_model(random_weights(1))
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "weights"))

@@ -1,0 +1,128 @@
+"""How long the seven steps take for a 45 MB ResNet18, step by step, and how far that is from the floor.
+
+The floor is the same bytes moved by plain boto3 (from MLflow's bucket to disk, from disk into the model
+repository) plus one plain Triton load, on the same servers in the same run: no checks, one replica.
+"""
+
+import statistics
+import time
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+import torch
+import tritonclient.grpc as triton
+from prefect.client.orchestration import get_client
+from rich.console import Console
+from rich.table import Table
+
+from blocks.registry import RegisteredVersion
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from infra.local.settings import MLFLOW_BUCKET, LocalStack
+from tasks.deployment.fetch_model import fetch_model, local_files
+from tasks.deployment.serving_config import generated_config
+from tasks.training.resnet import ResNet18
+from tests.models import register_directory
+from tests.runs import STEPS, steps_of
+
+RUNS = 3
+LIMIT_S = 8.0
+MODEL_NAME = "bench-resnet18-onnx"
+
+
+@pytest.mark.timeout(900)
+def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
+    blocks: Blocks, stack: LocalStack, tmp_path: Path
+) -> None:
+    floors, totals, steps = [], [], []
+    for seed in range(RUNS):
+        registered = _register_resnet18(blocks, tmp_path / str(seed), seed)
+        floors.append(_floor(blocks, registered, tmp_path))
+        total, by_step = _release(MODEL_NAME)
+        totals.append(total)
+        steps.append(by_step)
+    _report(floors, totals, steps)
+    assert statistics.median(totals) <= LIMIT_S
+
+
+def _register_resnet18(blocks: Blocks, directory: Path, seed: int) -> RegisteredVersion:
+    torch.manual_seed(seed)
+    model = ResNet18(10).eval()
+    example = torch.randn(4, 3, 32, 32)
+    directory.mkdir()
+    torch.onnx.export(
+        model,
+        (example,),
+        str(directory / "model.onnx"),
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_shapes=({0: torch.export.Dim("batch_size")},),
+        external_data=False,
+        verbose=False,
+    )
+    (directory / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
+    with torch.no_grad():
+        golden = {"input/input": example.numpy(), "output/output": model(example).numpy()}
+    np.savez(directory / "golden.npz", **golden)
+    return register_directory(blocks.registry, MODEL_NAME, directory)
+
+
+def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
+    fetched = fetch_model.fn(registered.model_name, f"version:{registered.version}", registry=blocks.registry)
+    path = local_files(fetched, blocks.registry) / "model.onnx"
+    client, name = blocks.repository.store.client, f"floor-{registered.version}-onnx"
+    stored = next(key for key in _keys(client) if registered.source_uri.removeprefix("models:/") in key)
+    client.put_object(
+        Bucket="triton-models",
+        Key=f"repository/{name}/config.pbtxt",
+        Body=generated_config(name, fetched.signature, (1,)).encode(),
+    )
+    times, start = {}, time.perf_counter()
+    client.download_file(MLFLOW_BUCKET, stored, str(directory / "copy.onnx"))
+    times["boto3 download"] = time.perf_counter() - start
+    start = time.perf_counter()
+    client.upload_file(str(path), "triton-models", f"repository/{name}/1/model.onnx")
+    times["boto3 upload"] = time.perf_counter() - start
+    server, start = triton.InferenceServerClient(blocks.fleet.addresses()[0]), time.perf_counter()
+    server.load_model(name)
+    times["Triton load"] = time.perf_counter() - start
+    server.unload_model(name)
+    blocks.repository.store.delete(f"repository/{name}/")
+    return times
+
+
+def _keys(client: object) -> list[str]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=MLFLOW_BUCKET)  # type: ignore[attr-defined]
+    return [o["Key"] for page in pages for o in page.get("Contents", []) if o["Key"].endswith("model.onnx")]
+
+
+def _release(model_name: str) -> tuple[float, dict[str, float]]:
+    state = deploy_model(model_name, return_state=True)
+    assert state.is_completed(), state.message
+    steps = {name: step.duration_s for name, step in steps_of(state.state_details.flow_run_id).items()}
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
+    return flow_run.total_run_time.total_seconds(), steps
+
+
+def _report(floors: list[dict[str, float]], totals: list[float], steps: list[dict[str, float]]) -> None:
+    table = Table(
+        "step", *(f"run {n + 1}" for n in range(RUNS)), "median", title="Seven steps, 45 MB ResNet18, seconds"
+    )
+    for step in STEPS:
+        _row(table, step, [times.get(step, 0.0) for times in steps])
+    _row(table, "whole flow run", totals)
+    table.add_section()
+    for part in floors[0]:
+        _row(table, part, [times[part] for times in floors])
+    floor = [sum(times.values()) for times in floors]
+    _row(table, "floor", floor)
+    table.add_section()
+    _row(table, "ratio to the floor", [total / low for total, low in zip(totals, floor, strict=True)])
+    Console(width=100).print("\n", table)
+
+
+def _row(table: Table, name: str, values: list[float]) -> None:
+    table.add_row(name, *(f"{value:.2f}" for value in (*values, statistics.median(values))))

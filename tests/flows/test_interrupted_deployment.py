@@ -1,0 +1,100 @@
+"""A deployment whose process dies: its retry goes on where it stopped, and another run undoes it first."""
+
+import subprocess
+import sys
+import uuid
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
+
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from infra.local.settings import ROOT
+from tasks.deployment.serving_config import served_versions
+from tests.models import register_linear
+from tests.runs import Step, steps_of
+
+# The step named in argv kills its own process, as a lost node would.
+DYING = """
+import os, signal, sys
+import flows.deployment as module
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+die.submit = die
+setattr(module, sys.argv[1], die)
+with get_client(sync_client=True) as client:
+    flow_run = client.read_flow_run(sys.argv[2])
+run_flow(module.deploy_model, flow_run=flow_run, parameters=flow_run.parameters)
+"""
+
+
+@pytest.fixture
+def model_name() -> str:
+    """A model of this test's own."""
+    return f"test-{uuid.uuid4().hex[:8]}-onnx"
+
+
+def killed_before(step: str, model_name: str) -> UUID:
+    """Run the flow in a process that is killed when it comes to `step`; return the flow run."""
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(
+            deploy_model, parameters={"model_name": model_name, "source": "alias:deploy"}, state=Pending()
+        )
+        command = [sys.executable, "-c", DYING, step, str(flow_run.id)]
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
+        assert finished.returncode == -9, finished.stderr.decode()
+        # What the server does by itself once the dead holder's lease has ended.
+        client.delete_global_concurrency_limit_by_name(f"slipway-release-{model_name}")
+        return flow_run.id
+
+
+def retried(flow_run_id: UUID) -> dict[str, Step]:
+    """Run a flow run again, as a retry does, and return its steps."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, Pending(), force=True)
+        flow_run = client.read_flow_run(flow_run_id)
+    state: Any = run_flow(deploy_model, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+    assert state.is_completed(), state.message
+    return steps_of(flow_run_id)
+
+
+def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_upload_again(
+    blocks: Blocks, model_name: str
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    flow_run_id = killed_before("reload_triton", model_name)
+    written = blocks.repository.store.modified(f"repository/{model_name}/1/")
+    assert blocks.repository.read_journal(model_name)
+
+    steps = retried(flow_run_id)
+
+    assert steps["fetch-model"].state_name == "Cached"
+    assert steps["prepare-artifacts"].state_name == "Cached"
+    assert blocks.repository.store.modified(f"repository/{model_name}/1/") == written
+    assert blocks.repository.versions(model_name).repository == (1,)
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    assert blocks.registry.aliases(model_name)["live"] == 1
+    assert blocks.repository.read_journal(model_name) is None
+
+
+def test_a_run_that_dies_half_way_is_undone_by_the_next_one(blocks: Blocks, model_name: str) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    register_linear(blocks.registry, model_name, seed=2)
+    killed_before("update_aliases", model_name)
+    assert served_versions(blocks.repository.read_config(model_name)) == (1, 2)
+
+    deploy_model(model_name, source="version:1")
+
+    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    assert blocks.registry.aliases(model_name)["live"] == 1
+    assert blocks.repository.versions(model_name).repository == (1,)
