@@ -6,7 +6,9 @@ import sys
 import time
 from typing import NoReturn
 
+from botocore.exceptions import BotoCoreError, ClientError
 from cyclopts import App
+from httpx import HTTPError
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -83,7 +85,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         status_code = app(result_action="return_value")
-    except (StackError, ValidationError, OSError) as exc:
+    except (StackError, ValidationError, OSError, HTTPError, BotoCoreError, ClientError) as exc:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {_line(exc)}", markup=False, style="red")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,8 +1,11 @@
 """Puts into running servers what the flows expect: buckets, the work pool, blocks and deployments."""
 
+import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -14,6 +17,7 @@ from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT
 from infra.local.supervision import base_environment, mark
 
 COMMAND_TIMEOUT_S = 180
+SOURCES = ("blocks", "flows", "tasks")
 
 
 class Command(NamedTuple):
@@ -49,7 +53,12 @@ def create_work_pool(stack: LocalStack) -> None:
 
 
 def start_commands(stack: LocalStack) -> list[Command]:
-    """Start saving the blocks and applying prefect.yaml, at once."""
+    """Start saving the blocks and applying prefect.yaml, at once; nothing if all is as they left it.
+
+    Both import the flows, which takes longer than the servers' own start.
+    """
+    if _record(stack).exists() and _record(stack).read_text() == _provided(stack):
+        return []
     commands = []
     if importlib.util.find_spec("blocks.register") is not None:
         commands.append(_command(stack, "registering the blocks", "blocks", ["blocks.register"]))
@@ -57,6 +66,30 @@ def start_commands(stack: LocalStack) -> list[Command]:
         deploy = ["prefect", "--no-prompt", "deploy", "--all"]
         commands.append(_command(stack, "deploying the flows", "deployments", deploy))
     return commands
+
+
+def remember(stack: LocalStack) -> None:
+    """Keep what the finished commands provided, for the next start."""
+    _record(stack).write_text(_provided(stack))
+
+
+def _record(stack: LocalStack) -> Path:
+    return stack.state / "provided.json"
+
+
+def _provided(stack: LocalStack) -> str:
+    """Return what the commands depend on and what the server now has of what they make."""
+    digest = hashlib.sha256(json.dumps(stack.environment()).encode())
+    sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".toml")]
+    for path in sorted([*sources, ROOT / "prefect.yaml", ROOT / "uv.lock"]):
+        digest.update(path.read_bytes() if path.exists() else b"")
+    counts = {kind: _count(stack, kind) for kind in ("deployments", "block_documents")}
+    return json.dumps({"sources": digest.hexdigest(), **counts})
+
+
+def _count(stack: LocalStack, kind: str) -> int:
+    url = f"{stack.prefect_api_url}/{kind}/count"
+    return int(httpx.post(url, json={}, timeout=30, trust_env=False).raise_for_status().json())
 
 
 def _command(stack: LocalStack, what: str, log_name: str, module: list[str]) -> Command:

@@ -93,6 +93,8 @@ def _bring_up(stack: LocalStack, report: Report, *, with_flows: bool = True) -> 
     watch.await_ready(["mlflow", "worker"])
     for command in commands:
         provision.finish_command(stack, command)
+    if commands:
+        provision.remember(stack)
 
 
 def down(stack: LocalStack) -> bool:
