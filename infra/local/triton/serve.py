@@ -115,6 +115,8 @@ def server_options(arguments: argparse.Namespace) -> list[str]:
         "--load-model=*",
         "--exit-on-error=false",
         "--strict-readiness=false",
+        # completing a configuration that is complete costs a Python process and over a second a load
+        "--disable-auto-complete-config",
         "--exit-timeout-secs=3",
         "--allow-gpu-metrics=false",
         *addresses,
