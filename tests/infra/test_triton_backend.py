@@ -101,23 +101,6 @@ def test_http_answers_as_grpc_does(client: triton_grpc.InferenceServerClient, st
     np.testing.assert_array_equal(answer["data"], rows(3).ravel() * 2)
 
 
-def test_absent_inputs_and_outputs_are_filled_in_as_the_native_backend_does(
-    client: triton_grpc.InferenceServerClient, put: Put
-) -> None:
-    put("completed", 'name: "completed"\nbackend: "onnxruntime"\n', v1=multiplier(2))
-
-    client.load_model("completed", client_timeout=30)
-
-    config = client.get_model_config("completed", as_json=True)["config"]
-    assert config["max_batch_size"] == 4
-    assert "dynamic_batching" in config
-    assert [(tensor["name"], tensor["data_type"], tensor["dims"]) for tensor in config["input"]] == [
-        ("input", "TYPE_FP32", ["4"])
-    ]
-    assert [tensor["name"] for tensor in config["output"]] == ["output"]
-    np.testing.assert_array_equal(infer(client, "completed", rows(1)), rows(1) * 2)
-
-
 def test_a_corrupt_model_is_refused_with_the_reason_and_the_old_version_serves_on(
     client: triton_grpc.InferenceServerClient, put: Put
 ) -> None:

@@ -1,8 +1,8 @@
 """A Triton backend in Python that serves `backend: "onnxruntime"` models as NVIDIA's native one does.
 
-Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, the parameters
-`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` and any `session.*` entry, and auto-completion of
-absent inputs and outputs. On the CPU only. See github.com/triton-inference-server/onnxruntime_backend.
+Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, and the parameters
+`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` and any `session.*` entry. Inputs and outputs have to
+be given, as slipway gives them. On the CPU only. See github.com/triton-inference-server/onnxruntime_backend.
 """
 
 import json
@@ -15,7 +15,6 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
-AUTO_COMPLETED_MAX_BATCH_SIZE = 4  # as the native backend
 DATA_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
     "tensor(double)": "TYPE_FP64",
@@ -36,25 +35,6 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 class TritonPythonModel:
     """One instance of one version of a model."""
-
-    @staticmethod
-    def auto_complete_config(model_config: Any) -> Any:
-        """Fill in inputs, outputs, max_batch_size and dynamic batching, unless inputs and outputs are given."""
-        config = model_config.as_dict()
-        if config["input"] and config["output"]:
-            return model_config
-        session = open_session(config)
-        tensors = [*session.get_inputs(), *session.get_outputs()]
-        if config["max_batch_size"] == 0 and all(shape_of(tensor)[:1] == [-1] for tensor in tensors):
-            model_config.set_max_batch_size(AUTO_COMPLETED_MAX_BATCH_SIZE)
-            if "sequence_batching" not in config:
-                model_config.set_dynamic_batching()
-        batched = model_config.as_dict()["max_batch_size"] > 0
-        for tensor in session.get_inputs():
-            model_config.add_input(described(tensor, batched))
-        for tensor in session.get_outputs():
-            model_config.add_output(described(tensor, batched))
-        return model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the version's ONNX file and refuse a configuration that disagrees with it."""
@@ -141,12 +121,6 @@ def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
 def shape_of(tensor: Any) -> list[int]:
     """Return an ONNX tensor's shape, -1 where it is free."""
     return [size if isinstance(size, int) and size >= 0 else -1 for size in tensor.shape or []]
-
-
-def described(tensor: Any, batched: bool) -> dict[str, Any]:
-    """Return the entry of config.pbtxt that describes a tensor, without its batch axis where there is one."""
-    shape = shape_of(tensor)
-    return {"name": tensor.name, "data_type": DATA_TYPES[tensor.type], "dims": shape[1:] if batched else shape}
 
 
 def check_agreement(config: dict[str, Any], kind: str, tensors: Sequence[Any]) -> None:
