@@ -88,11 +88,15 @@ class ObjectStore:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
 
-    def modified(self, prefix: str) -> dict[str, datetime]:
-        """Return every key below `prefix` with the time it was last written."""
-        with self._reaching(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            return {o["Key"]: o["LastModified"] for page in pages for o in page.get("Contents", [])}
+    def modified(self, key: str) -> datetime | None:
+        """Return when an object was last written, in whole seconds, None where there is no such key."""
+        with self._reaching(key):
+            try:
+                return self.client.head_object(Bucket=self.bucket, Key=key)["LastModified"].replace(microsecond=0)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                    return None
+                raise
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""

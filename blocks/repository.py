@@ -8,6 +8,7 @@ archive/<model>/<N>/…                 versions no longer served
 journal/<model>.json                  the release under way, with the way back
 """
 
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -73,11 +74,20 @@ class ModelRepository(Block):
         return content.decode() if content is not None else None
 
     def commit(self, model_name: str, config: str | None) -> None:
-        """Write config.pbtxt, which decides what Triton serves; None removes it, and with it the model."""
+        """Write config.pbtxt, which decides what Triton serves; None removes it, and with it the model.
+
+        Triton takes a file for unchanged when its modification time, in whole seconds, is the one it saw before
+        (S3 knows no finer ones): a commit that follows another within the same second is written again in the next.
+        """
+        key = self._config_key(model_name)
         if config is None:
-            self.store.delete(self._config_key(model_name))
-        else:
-            self.store.write(self._config_key(model_name), config.encode())
+            self.store.delete(key)
+            return
+        before = self.store.modified(key)
+        self.store.write(key, config.encode())
+        while before is not None and self.store.modified(key) == before:
+            time.sleep(0.1)
+            self.store.write(key, config.encode())
 
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""

@@ -9,7 +9,9 @@ that another step returned is given as the JSON file that step printed, so steps
 
 import importlib
 import inspect
+import os
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -45,8 +47,11 @@ def step(name: str) -> Callable[..., Any]:
     return getattr(function, "fn", function)  # type: ignore[no-any-return]
 
 
-def command(function: Callable[..., Any]) -> Callable[..., str]:
-    """Return a function of plain options that runs a step and returns its result as JSON."""
+def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[..., str]:
+    """Return a function of plain options that runs a step and returns its result as JSON.
+
+    An option is required where neither the step nor `defaults`, the flow's own, give a value.
+    """
     hints = get_type_hints(function, include_extras=True)
     blocks = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
     files = {name for name, kind in hints.items() if name != "return" and _is_a(kind, BaseModel) and name not in blocks}
@@ -54,7 +59,8 @@ def command(function: Callable[..., Any]) -> Callable[..., str]:
 
     def run(**options: Any) -> str:
         loaded = {name: load_block(kind) for name, kind in blocks.items()}
-        values = {name: _read(value) if name in files else value for name, value in options.items()}
+        given = {name: _read(value) if name in files else value for name, value in options.items()}
+        values = {name: value for name, value in defaults.items() if name in hints} | given
         result = checked(**values, **loaded)
         return TypeAdapter(Any).dump_json(result, indent=2).decode()
 
@@ -63,15 +69,31 @@ def command(function: Callable[..., Any]) -> Callable[..., str]:
         [
             parameter.replace(
                 kind=inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[Path, Parameter(help=f"JSON file with a {hints[name].__name__}.")]
-                if name in files
-                else hints[name],
+                default=defaults.get(name, parameter.default),
+                annotation=_option(hints[name], is_file=name in files),
             )
             for name, parameter in inspect.signature(function).parameters.items()
             if name not in blocks
         ]
     )
     return run
+
+
+def flow_defaults(name: str) -> dict[str, Any]:
+    """Return the defaults of the flow a step belongs to, from the flows' one file."""
+    path = Path(os.environ.get("SLIPWAY_DEFAULTS", Path(__file__).parents[1] / "flows" / "defaults.toml"))
+    section = {"training": "train-model", "deployment": "deploy-model"}[STEPS[name].split(".")[1]]
+    return dict(tomllib.loads(path.read_text()).get(section, {}))
+
+
+def _option(hint: Any, is_file: bool) -> Any:
+    """Return the annotation of an option, with the help its type describes."""
+    if is_file:
+        return Annotated[
+            Path, Parameter(help=f"JSON file with a {hint.__name__}, as the step that returns it printed it.")
+        ]
+    described = [note.description for note in getattr(hint, "__metadata__", ()) if getattr(note, "description", None)]
+    return Annotated[hint, Parameter(help=described[0])] if described else hint
 
 
 def _is_a(kind: Any, base: type) -> bool:
@@ -88,7 +110,9 @@ def main(arguments: list[str]) -> int:
     app = App(name="python -m tasks", help=__doc__, default_parameter=Parameter(json_list=True))
     wanted = [name for name in STEPS if name in arguments[:1]]
     for position, name in enumerate(wanted or STEPS):
-        app.command(command(step(name)) if wanted else _unloaded(name), name=name, sort_key=position)
+        app.command(
+            command(step(name), flow_defaults(name)) if wanted else _unloaded(name), name=name, sort_key=position
+        )
     try:
         print(app(arguments, result_action="return_value") or "")  # noqa: T201
     except SlipwayError as error:

@@ -35,8 +35,9 @@ def determine_version(
     """Return the plan of a release: the next version number, or the forced one, and the state before.
 
     A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
-    the forced version exists with other content.
+    the forced version exists with other content, `ServiceUnavailable` where a replica does not answer.
     """
+    replicas = fleet.check()
     begun = unfinished_release(repository, fetched.model_name)
     if begun and begun.registry_version == fetched.registered.version and begun.flow_run_id == _flow_run_id():
         return begun
@@ -56,7 +57,9 @@ def determine_version(
         registry_version=fetched.registered.version,
         version=version,
         creates_version=not exists,
-        already_live=is_live and version == live and _served_everywhere(fleet, fetched.model_name, version),
+        already_live=is_live
+        and version == live
+        and all(fleet.is_ready(r, fetched.model_name, version) for r in replicas),
         flow_run_id=_flow_run_id(),
         config_before=config,
         served_before=served,
@@ -80,10 +83,6 @@ def _holds(repository: ModelRepository, version: int | None, fetched: FetchedMod
         return False
     recorded = json.loads(metadata).get("model", {}).get("sha256", {})
     return bool(recorded == {file.name: file.sha256 for file in fetched.files})
-
-
-def _served_everywhere(fleet: TritonFleet, model_name: str, version: int) -> bool:
-    return all(fleet.is_ready(address, model_name, version) for address in fleet.check())
 
 
 def _flow_run_id() -> str:

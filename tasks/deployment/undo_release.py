@@ -3,6 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
@@ -24,6 +25,7 @@ def undo_release(
     """Undo a model's unfinished release and return its plan, None where there was nothing to undo.
 
     Undoing twice, or after a failure half way, does no harm: every step states what is to be, not what to change.
+    A replica that cannot be brought back raises, and the journal stays open for the next run.
 
     Args:
         model_name: the model.
@@ -41,12 +43,23 @@ def undo_release(
     repository.commit(model_name, plan.config_before)
     before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
     move_aliases(registry, model_name, registry.aliases(model_name), before)
-    for address in fleet.check():
-        if plan.config_before is None:
-            fleet.unload_model(address, model_name)
-        else:
-            fleet.load_model(address, model_name)
+    _restore_replicas(plan, fleet)
     if plan.creates_version:
         repository.remove(model_name, plan.version)
     close_release(repository, plan)
     return plan
+
+
+def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
+    """Make every replica serve what it served; the first that cannot does not keep the others from it."""
+    failed: list[SlipwayError] = []
+    for address in fleet.addresses():
+        try:
+            if plan.config_before is None:
+                fleet.unload_model(address, plan.model_name)
+            else:
+                fleet.load_model(address, plan.model_name)
+        except (LoadFailed, ServiceUnavailable) as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]

@@ -12,12 +12,23 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 
-from blocks.errors import InvalidInput, NotRegistered, SlipwayError, UnusableModel, VerificationFailed, VersionConflict
+from blocks.errors import (
+    InvalidInput,
+    LoadFailed,
+    NotRegistered,
+    ServiceUnavailable,
+    SlipwayError,
+    UnusableModel,
+    VerificationFailed,
+    VersionConflict,
+)
+from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
-from tasks.deployment.serving_config import served_versions
+from tasks.deployment.serving_config import served_versions, with_policy
 from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear
+from tests.ports import free_port
 from tests.runs import steps_of
 
 
@@ -287,8 +298,58 @@ def test_aliases_and_verification_run_side_by_side(blocks: Blocks, model_name: s
     assert min(aliases.start, verification.start) >= steps["reload-triton"].end
 
 
+def test_two_commits_within_a_second_are_both_seen_by_triton(blocks: Blocks, model_name: str) -> None:
+    for seed in (1, 2):
+        register_linear(blocks.registry, model_name, seed)
+        deploy_model(model_name)
+    config, address = blocks.repository.read_config(model_name) or "", blocks.fleet.addresses()[0]
+
+    for versions in ((1,), (1, 2), (2,), (1, 2)):
+        blocks.repository.commit(model_name, with_policy(config, versions))
+        blocks.fleet.load_model(address, model_name)
+
+        assert blocks.fleet.ready_versions(address, model_name) == versions
+
+
 def test_the_deployment_flow_imports_with_torch_absent() -> None:
     absent = ["torch", "torchvision", "onnxruntime", "onnxscript", "sklearn", "matplotlib"]
     program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import flows.deployment"
 
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+
+
+def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    gone = f"127.0.0.1:{free_port()}"
+    fleet = TritonFleet(replicas=[*blocks.fleet.replicas, gone], call_timeout_s=2)
+    monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks._replace(fleet=fleet))
+
+    with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
+        deploy_model(model_name)
+
+    assert observed(blocks, model_name)["files"] == {}
+
+
+def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    register_linear(blocks.registry, model_name, seed=2)
+    before = observed(blocks, model_name)
+    load, second = TritonFleet.load_model, blocks.fleet.addresses()[1]
+    failures = iter([True])
+
+    def failing_once(fleet: TritonFleet, address: str, name: str) -> None:
+        if address == second and next(failures, False):
+            raise LoadFailed(f"model '{name}' on Triton {address}: injected")
+        load(fleet, address, name)
+
+    monkeypatch.setattr(TritonFleet, "load_model", failing_once)
+
+    with pytest.raises(LoadFailed, match="injected"):
+        deploy_model(model_name)
+
+    assert observed(blocks, model_name) == before

@@ -71,14 +71,14 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
 ) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     flow_run_id = killed_before("reload_triton", model_name)
-    written = blocks.repository.store.modified(f"repository/{model_name}/1/")
+    written = blocks.repository.store.modified(f"repository/{model_name}/1/model.onnx")
     assert blocks.repository.read_journal(model_name)
 
     steps = retried(flow_run_id)
 
     assert steps["fetch-model"].state_name == "Cached"
     assert steps["prepare-artifacts"].state_name == "Cached"
-    assert blocks.repository.store.modified(f"repository/{model_name}/1/") == written
+    assert blocks.repository.store.modified(f"repository/{model_name}/1/model.onnx") == written
     assert blocks.repository.versions(model_name).repository == (1,)
     assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
     assert blocks.registry.aliases(model_name)["live"] == 1

@@ -1,0 +1,63 @@
+"""The fleet: every replica is asked by itself, and one that does not answer is named."""
+
+import time
+
+import pytest
+
+from blocks.errors import LoadFailed, ServiceUnavailable
+from blocks.fleet import TritonFleet
+from blocks.wiring import Blocks
+from tests.faults import silent_server
+from tests.ports import free_port
+
+
+def test_addresses_are_as_listed_and_each_once() -> None:
+    fleet = TritonFleet(replicas=["a:8001", "b:8001", "a:8001"])
+
+    assert fleet.addresses() == ["a:8001", "b:8001"]
+
+
+def test_a_dns_name_stands_for_every_address_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [(2, 1, 6, "", (host, 8001)) for host in ("10.0.0.2", "10.0.0.1", "10.0.0.2")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: answers)
+
+    assert TritonFleet(replicas=["dns:///triton-headless:8001"]).addresses() == ["10.0.0.1:8001", "10.0.0.2:8001"]
+
+
+def test_a_name_that_does_not_resolve_is_an_error_that_names_it() -> None:
+    with pytest.raises(ServiceUnavailable, match=r"dns:///no-such-host.invalid:8001: the name does not resolve"):
+        TritonFleet(replicas=["dns:///no-such-host.invalid:8001"]).addresses()
+
+
+def test_every_replica_of_the_stack_answers(blocks: Blocks) -> None:
+    assert len(blocks.fleet.check()) == 2
+
+
+def test_a_replica_that_is_down_is_named() -> None:
+    address = f"127.0.0.1:{free_port()}"
+
+    with pytest.raises(ServiceUnavailable, match=f"Triton {address}: no answer to liveness"):
+        TritonFleet(replicas=[address], call_timeout_s=2).check()
+
+
+def test_a_replica_that_hangs_is_given_up_after_bounded_time() -> None:
+    start = time.monotonic()
+
+    with silent_server() as url:
+        address = url.removeprefix("http://")
+        with pytest.raises(ServiceUnavailable, match=f"Triton {address}: no answer"):
+            TritonFleet(replicas=[address], call_timeout_s=1).check()
+
+    assert time.monotonic() - start < 15
+
+
+def test_a_load_that_is_refused_gives_tritons_reason(blocks: Blocks) -> None:
+    with pytest.raises(LoadFailed, match=r"model 'no-such-model' on Triton .*: load refused \(.*no-such-model"):
+        blocks.fleet.load_model(blocks.fleet.addresses()[0], "no-such-model")
+
+
+def test_a_version_nobody_loaded_is_not_ready(blocks: Blocks) -> None:
+    address = blocks.fleet.addresses()[0]
+
+    assert not blocks.fleet.is_ready(address, "no-such-model", 1)
+    assert blocks.fleet.ready_versions(address, "no-such-model") == ()
