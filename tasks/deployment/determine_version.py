@@ -23,7 +23,7 @@ ForcedVersion = Annotated[
 ]
 
 
-@task(name="determine-version", cache_policy=NO_CACHE)
+@task(name="determine-version", task_run_name="determine-version", cache_policy=NO_CACHE)
 def determine_version(
     fetched: FetchedModel,
     force_version: ForcedVersion = None,

@@ -45,7 +45,7 @@ class FetchedModel(BaseModel):
 
 @task(
     name="fetch-model",
-    task_run_name="fetch-model {model_name} {source}",
+    task_run_name="fetch-model",
     cache_policy=(INPUTS + RUN_ID + TASK_SOURCE) - "registry",
 )
 def fetch_model(model_name: ModelName, source: Source = "alias:deploy", *, registry: ModelRegistry) -> FetchedModel:

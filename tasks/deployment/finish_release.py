@@ -11,7 +11,7 @@ from tasks.deployment.plan import ReleasePlan, close_release
 TRITON_VERSION_TAG = "triton_version"
 
 
-@task(name="finish-release", cache_policy=NO_CACHE)
+@task(name="finish-release", task_run_name="finish-release", cache_policy=NO_CACHE)
 def finish_release(
     fetched: FetchedModel, plan: ReleasePlan, *, registry: ModelRegistry, repository: ModelRepository
 ) -> tuple[int, ...]:

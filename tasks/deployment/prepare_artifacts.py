@@ -27,7 +27,7 @@ class PreparedArtifacts(BaseModel):
     config: str = Field(description="Content of config.pbtxt.")
 
 
-@task(name="prepare-artifacts", cache_policy=INPUTS + RUN_ID + TASK_SOURCE)
+@task(name="prepare-artifacts", task_run_name="prepare-artifacts", cache_policy=INPUTS + RUN_ID + TASK_SOURCE)
 def prepare_artifacts(
     fetched: FetchedModel,
     plan: ReleasePlan,

@@ -21,7 +21,7 @@ class LoadedReplica(BaseModel):
     load_s: float
 
 
-@task(name="reload-triton", cache_policy=NO_CACHE)
+@task(name="reload-triton", task_run_name="reload-triton", cache_policy=NO_CACHE)
 def reload_triton(model_name: ModelName, serves: tuple[int, ...], *, fleet: TritonFleet) -> tuple[LoadedReplica, ...]:
     """Load a model on every replica and prove that each serves exactly these versions.
 

@@ -12,7 +12,7 @@ from tasks.deployment.plan import ReleasePlan, close_release, unfinished_release
 from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
 
 
-@task(name="undo-release", cache_policy=NO_CACHE)
+@task(name="undo-release", task_run_name="undo-release", cache_policy=NO_CACHE)
 def undo_release(
     model_name: ModelName,
     only_flow_run_id: str | None = None,

@@ -20,7 +20,7 @@ class AliasChange(BaseModel):
     dry_run: bool = Field(default=False, description="Whether the change was only worked out.")
 
 
-@task(name="update-aliases", cache_policy=NO_CACHE)
+@task(name="update-aliases", task_run_name="update-aliases", cache_policy=NO_CACHE)
 def update_aliases(
     model_name: ModelName, registry_version: int, dry_run: bool = False, *, registry: ModelRegistry
 ) -> AliasChange:

@@ -24,7 +24,7 @@ class UploadedVersion(BaseModel):
     duration_s: float
 
 
-@task(name="upload-to-s3", cache_policy=NO_CACHE)
+@task(name="upload-to-s3", task_run_name="upload-to-s3", cache_policy=NO_CACHE)
 def upload_to_s3(
     fetched: FetchedModel,
     plan: ReleasePlan,

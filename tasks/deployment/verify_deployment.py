@@ -38,7 +38,7 @@ class VerifiedReplica(BaseModel):
     latency_p95_ms: float
 
 
-@task(name="verify-deployment", cache_policy=NO_CACHE)
+@task(name="verify-deployment", task_run_name="verify-deployment", cache_policy=NO_CACHE)
 def verify_deployment(
     fetched: FetchedModel,
     version: int,

@@ -43,7 +43,7 @@ class OnnxExport(BaseModel):
     export_duration_s: float
 
 
-@task(name="export-onnx", task_run_name="export {model_name} version {version}", cache_policy=PER_RUN)
+@task(name="export-onnx", task_run_name="export-onnx", cache_policy=PER_RUN)
 def export_onnx(
     model_name: ModelName,
     version: Version,

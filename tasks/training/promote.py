@@ -25,7 +25,7 @@ CHAMPION = "champion"
 MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
 
 
-@task(name="promote", task_run_name="promote {model_name} version {version}", cache_policy=PER_RUN)
+@task(name="promote", task_run_name="promote", cache_policy=PER_RUN)
 def promote(
     model_name: ModelName,
     version: Version,

@@ -49,7 +49,7 @@ class TrainedModel(BaseModel):
     train_time_s: float
 
 
-@task(name="train", task_run_name="train {model_name}", cache_policy=PER_RUN)
+@task(name="train", task_run_name="train", cache_policy=PER_RUN)
 def train(
     model_name: ModelName,
     dataset: Dataset,

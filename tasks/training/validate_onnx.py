@@ -43,7 +43,7 @@ class ValidatedOnnx(BaseModel):
     reason: str
 
 
-@task(name="validate-onnx", task_run_name="validate export {export_run_id}", cache_policy=PER_RUN)
+@task(name="validate-onnx", task_run_name="validate-onnx", cache_policy=PER_RUN)
 def validate_onnx(
     export_run_id: ExportRunId,
     validation_tolerance: ValidationTolerance,
