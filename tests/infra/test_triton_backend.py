@@ -1,6 +1,7 @@
 """Our ONNX Runtime backend behaves as NVIDIA's native one where slipway depends on it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -106,6 +107,7 @@ def test_a_corrupt_model_is_refused_with_the_reason_and_the_old_version_serves_o
 ) -> None:
     put("corrupt", EXPLICIT.format(name="corrupt", dims=4), v1=multiplier(2))
     client.load_model("corrupt", client_timeout=30)
+    time.sleep(1.1)  # Triton sees no change within the second of the last one
     put("corrupt", v2=multiplier(3)[:40])
 
     with pytest.raises(InferenceServerException, match=r"'corrupt' version 2: model\.onnx cannot be opened"):
