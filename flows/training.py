@@ -95,7 +95,7 @@ def train_model(
     )
     if not verdict.passed:
         return Completed(name="Rejected", message=verdict.reason, data=verdict)
-    exported = export_onnx(model_name, trained.version, registry=registry)
+    exported = export_onnx(verdict.model_name, verdict.version, registry=registry)
     validated = validate_onnx(exported.run_id, validation_tolerance, validation_samples, seed, registry=registry)
     if deploy:
         deploy_model(model_name=validated.model_name, source=f"version:{validated.version}")

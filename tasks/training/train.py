@@ -79,7 +79,7 @@ def train(
     )
     images = load_dataset(settings.dataset, settings.input_shape, settings.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tracked_run(registry, model_name, None, _tags(settings)) as run, deterministic(settings.seed):
+    with tracked_run(registry, model_name, f"train-{model_name}", _tags(settings)) as run, deterministic(settings.seed):
         run.log_params(_params(settings, images, device))
         run.log_dataset(images)
         return _trained(settings, images, device, run, registry)
