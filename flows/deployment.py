@@ -22,7 +22,7 @@ from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.determine_version import ForcedVersion, determine_version
 from tasks.deployment.fetch_model import FetchedModel, fetch_model
 from tasks.deployment.finish_release import finish_release
-from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.plan import ReleasePlan, unfinished_release
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape, prepare_artifacts
 from tasks.deployment.receipt import write_receipt
 from tasks.deployment.reload_triton import LoadedReplica, reload_triton
@@ -84,7 +84,7 @@ def deploy_model(
     blocks = load_blocks()
     with one_release_at_a_time(model_name):
         if not dry_run:
-            undo_release(model_name, other_than_flow_run_id=runtime.flow_run.id, **blocks._asdict())
+            _undo_what_another_run_left(model_name, blocks)
         fetched = fetch_model(model_name, source, registry=blocks.registry)
         plan = determine_version(fetched, force_version, **blocks._asdict())
         artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
@@ -99,6 +99,12 @@ def deploy_model(
             raise
 
 
+def _undo_what_another_run_left(model_name: str, blocks: Blocks) -> None:
+    left = unfinished_release(blocks.repository, model_name)
+    if left is not None and left.flow_run_id != runtime.flow_run.id:
+        undo_release(model_name, **blocks._asdict())
+
+
 def _release(
     fetched: FetchedModel,
     plan: ReleasePlan,
@@ -108,15 +114,16 @@ def _release(
     blocks: Blocks,
 ) -> Release:
     registry, repository, fleet = blocks
-    upload_to_s3(fetched, plan, artifacts, registry=registry, repository=repository)
-    loaded = reload_triton(plan.model_name, plan.serves, fleet=fleet)
-    moving = update_aliases.submit(plan.model_name, plan.registry_version, registry=registry)
+    uploaded = upload_to_s3(fetched, plan, artifacts, registry=registry, repository=repository)
+    loaded = reload_triton(plan.model_name, plan.serves, fleet=fleet, wait_for=[uploaded])
+    after: Any = {"wait_for": [loaded]}
+    moving = update_aliases.submit(plan.model_name, plan.registry_version, registry=registry, **after)
     verifying = verify_deployment.submit(
-        fetched, plan.version, input_shape, output_shape, DEFAULTS.tolerance, registry=registry, fleet=fleet
+        fetched, plan.version, input_shape, output_shape, DEFAULTS.tolerance, registry=registry, fleet=fleet, **after
     )
-    wait([cast(PrefectFuture[Any], moving), cast(PrefectFuture[Any], verifying)])
+    wait([moving, verifying])
     verified, aliases = verifying.result(), moving.result()
-    finish_release(fetched, plan, registry=registry, repository=repository)
+    finish_release(fetched, plan, registry=registry, repository=repository, wait_for=[verified, aliases])
     write_receipt(fetched, plan, loaded, aliases, verified)
     return Release(plan=plan, aliases=aliases, loaded=loaded, verified=verified)
 

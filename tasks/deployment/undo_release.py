@@ -16,7 +16,6 @@ from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
 def undo_release(
     model_name: ModelName,
     only_flow_run_id: str | None = None,
-    other_than_flow_run_id: str | None = None,
     *,
     registry: ModelRegistry,
     repository: ModelRepository,
@@ -30,15 +29,12 @@ def undo_release(
     Args:
         model_name: the model.
         only_flow_run_id: undo only a release this flow run began.
-        other_than_flow_run_id: leave a release this flow run began, so that its retry goes on with it.
         registry: where the aliases are.
         repository: where the journal, the policy and the files are.
         fleet: the replicas.
     """
     plan = unfinished_release(repository, model_name)
-    if plan is None:
-        return None
-    if only_flow_run_id not in {None, plan.flow_run_id} or other_than_flow_run_id == plan.flow_run_id:
+    if plan is None or only_flow_run_id not in {None, plan.flow_run_id}:
         return None
     repository.commit(model_name, plan.config_before)
     before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
