@@ -36,6 +36,10 @@ logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
 test: setup ## Run all tests against a stack of their own; ARGS="-k word" narrows
 	@$(RUN) pytest $(ARGS)
 
+.PHONY: bench
+bench: setup ## Time a release step by step, against plain boto3 and one Triton load
+	@$(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(ARGS)
+
 .PHONY: lint
 lint: setup ## Check style, format and types
 	@$(RUN) ruff check

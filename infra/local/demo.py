@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterParentFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun
-from prefect.client.schemas.sorting import ArtifactSort
+from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from rich.console import Console
 from rich.table import Table
 
@@ -61,10 +61,12 @@ def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
     begin, seen = time.monotonic(), set[UUID]()
     while True:
         run = client.read_flow_run(run_id)
-        for step in client.read_task_runs(flow_run_filter=_these(_family(client, run_id))):
+        for step in client.read_task_runs(
+            flow_run_filter=_these(_family(client, run_id)), sort=TaskRunSort.END_TIME_DESC
+        )[::-1]:
             if step.state and step.state.is_final() and step.id not in seen:
                 seen.add(step.id)
-                name = step.task_key.rsplit(".", 1)[-1].split("-")[0].replace("_", "-")
+                name = step.name.split(" ")[0]
                 console.print(f"  {name:18} {step.state_name:10} {step.total_run_time.total_seconds():6.1f} s")
         if run.state and run.state.is_final():
             console.print(f"{run.state_name} after {time.monotonic() - begin:.0f} s")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 from rich.table import Column, Table
 
@@ -30,8 +31,12 @@ def _table(stack: LocalStack, now: Mapping[str, Program], states: Mapping[str, s
         color = "green" if states[name] == "ready" else "red"
         uptime = str(timedelta(seconds=now[name].uptime_s))
         state = f"[{color}]{states[name]}[/]"
-        table.add_row(name, state, stack.address(name), str(now[name].pid or "-"), uptime, str(stack.log(name)))
+        table.add_row(name, state, stack.address(name), str(now[name].pid or "-"), uptime, _from_here(stack.log(name)))
     if not stack.starts_triton:
         for address in stack.triton_addresses:
             table.add_row("triton", "started otherwise", address, "-", "-", "-")
     return table
+
+
+def _from_here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
