@@ -18,6 +18,8 @@ from infra.local.settings import LocalStack
 if TYPE_CHECKING:
     from blocks.wiring import Blocks
 
+# read before the stack's own replicas take its place in this process's environment
+TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
 FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
 
 
@@ -45,7 +47,7 @@ def stack_on_free_ports(state: Path) -> LocalStack:
     """Return the settings of a stack that can run beside any other."""
     fields = [name for name in LocalStack.model_fields if name.endswith("_port")]
     ports = dict(zip(fields, free_ports(len(fields)), strict=True))
-    return LocalStack.model_validate({"state": state, **ports})
+    return LocalStack.model_validate({"state": state, "triton_replicas": TRITON_STARTED_OTHERWISE, **ports})
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,14 @@ from infra.local import stack as local
 from infra.local.errors import StackError
 from infra.local.settings import BUCKETS, ROOT, LocalStack
 from tests.conftest import stack_on_free_ports
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[LocalStack]:
+    """A stack that does not run, on free ports; should a test start it, it is stopped."""
+    stack = stack_on_free_ports(tmp_path)
+    yield stack
+    local.down(stack)
 
 
 def silent(_: str) -> None:
@@ -32,32 +41,29 @@ def commanded(stack: LocalStack, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=inherited | variables, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
-def test_a_taken_port_is_named_with_its_server_and_its_variable_and_nothing_starts(tmp_path: Path) -> None:
-    stack = stack_on_free_ports(tmp_path)
-
-    with socket.create_server((stack.host, stack.mlflow_port)):
-        answer = commanded(stack, "up")
+def test_a_taken_port_is_named_with_its_server_and_its_variable_and_nothing_starts(stopped: LocalStack) -> None:
+    with socket.create_server((stopped.host, stopped.mlflow_port)):
+        answer = commanded(stopped, "up")
 
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert f"port {stack.mlflow_port} on 127.0.0.1, which mlflow wants" in answer.stderr
+    assert f"port {stopped.mlflow_port} on 127.0.0.1, which mlflow wants" in answer.stderr
     assert "SLIPWAY_MLFLOW_PORT" in answer.stderr
-    assert not supervision.supervised_processes(stack)
+    assert not supervision.supervised_processes(stopped)
 
 
-def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_stays(tmp_path: Path) -> None:
-    stack = stack_on_free_ports(tmp_path)
-    (tmp_path / "triton").mkdir()
-    (tmp_path / "triton" / "0").touch()  # where the server makes its directory
+def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_stays(stopped: LocalStack) -> None:
+    (stopped.state / "triton").mkdir()
+    (stopped.state / "triton" / "0").touch()  # where the server makes its directory
 
-    answer = commanded(stack, "up")
+    answer = commanded(stopped, "up")
 
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert answer.stderr.startswith(
-        f"error: triton-0 died while starting; its log {stack.log('triton-0')} says: NotADir"
+        f"error: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
     )
-    assert not supervision.supervised_processes(stack)
+    assert not supervision.supervised_processes(stopped)
 
 
 def test_the_line_of_a_log_that_names_the_cause_is_found(tmp_path: Path) -> None:
