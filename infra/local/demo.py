@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
 )
-from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from rich.console import Console
 from rich.table import Table
@@ -64,7 +64,7 @@ def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
         for step in client.read_task_runs(
             flow_run_filter=_these(_family(client, run_id)), sort=TaskRunSort.END_TIME_DESC
         )[::-1]:
-            if step.state and step.state.is_final() and step.id not in seen:
+            if _has_ended(step) and step.id not in seen:
                 seen.add(step.id)
                 name = step.name.split(" ")[0]
                 console.print(f"  {name:18} {step.state_name:10} {step.total_run_time.total_seconds():6.1f} s")
@@ -74,6 +74,11 @@ def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
         if time.monotonic() - begin > DEADLINE_S:
             raise StackError(f"the run {run_id} has not ended after {DEADLINE_S:.0f} s; it is {run.state_name}")
         time.sleep(POLL_INTERVAL_S)
+
+
+def _has_ended(step: TaskRun) -> bool:
+    """Tell whether a step has ended; what stands for a subflow among the steps is none."""
+    return step.state is not None and step.state.is_final() and step.state.state_details.child_flow_run_id is None
 
 
 def _family(client: SyncPrefectClient, run_id: UUID) -> list[UUID]:
