@@ -74,7 +74,7 @@ def test_a_good_candidate_is_promoted_exported_validated_and_ready(first: State[
     result = first.result()
 
     assert isinstance(result, Training)
-    assert [task.split(" ")[0] for task in tasks_of(first)] == ["train", "promote", "export", "validate"]
+    assert tasks_of(first) == ["train", "promote", "export-onnx", "validate-onnx"]
     assert registry.aliases(result.trained.model_name) == {"champion": 1}
     assert registry.aliases(result.validated.model_name) == {"deploy": 1}
     assert result.exported.version == result.trained.version == 1
