@@ -15,15 +15,14 @@ from blocks.registry import ModelRegistry, RegisteredVersion
 FEATURES, CLASSES, GOLDEN_SAMPLES = 4, 3, 6
 
 
-def linear_model(weights: np.ndarray, bias: np.ndarray | None = None) -> onnx.ModelProto:
-    """Return `output = input @ weights + bias`: FP32 input [batch_size, 4], output [batch_size, 3]."""
-    bias = np.zeros(weights.shape[1], np.float32) if bias is None else bias
+def linear_model(weights: np.ndarray, batch: int | str = "batch_size") -> onnx.ModelProto:
+    """Return `output = input @ weights`: FP32 input [batch, 4], output [batch, 3]."""
     graph = helper.make_graph(
-        [helper.make_node("Gemm", ["input", "weights", "bias"], ["output"])],
+        [helper.make_node("MatMul", ["input", "weights"], ["output"])],
         "linear",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch_size", weights.shape[0]])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch_size", weights.shape[1]])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, weights.shape[0]])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [batch, weights.shape[1]])],
+        [numpy_helper.from_array(weights, "weights")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
@@ -45,11 +44,19 @@ def register(
 ) -> RegisteredVersion:
     """Register a model with golden inputs and outputs and point `deploy` at it."""
     with TemporaryDirectory() as temporary:
-        directory = Path(temporary) / "model"
-        mlflow.onnx.save_model(model, str(directory), pip_requirements=["onnxruntime"], save_as_external_data=False)
-        golden: dict[str, Any] = {"input/input": inputs, "output/output": outputs}
-        np.savez(directory / "golden.npz", **golden)
+        directory = Path(temporary)
+        save(directory, model, {"input/input": inputs, "output/output": outputs})
         return register_directory(registry, model_name, directory)
+
+
+def save(directory: Path, model: onnx.ModelProto, golden: dict[str, Any], external: bool = False) -> None:
+    """Write a model as mlflow.onnx lays it out, with its golden samples where there are any."""
+    (directory / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
+    location = "model.onnx.data" if external else None
+    path = str(directory / "model.onnx")
+    onnx.save(model, path, save_as_external_data=external, location=location, size_threshold=0)
+    if golden:
+        np.savez(directory / "golden.npz", **golden)
 
 
 def register_directory(registry: ModelRegistry, model_name: str, directory: Path) -> RegisteredVersion:

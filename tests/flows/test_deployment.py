@@ -27,7 +27,7 @@ from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
 from tasks.deployment.serving_config import served_versions, with_policy
-from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear
+from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear, save
 from tests.ports import free_port
 from tests.runs import steps_of
 
@@ -277,6 +277,45 @@ def test_a_corrupt_file_is_refused_before_anything_is_changed(blocks: Blocks, mo
         deploy_model(model_name)
 
     assert observed(blocks, model_name)["files"] == {}
+
+
+def test_external_data_is_published_served_and_proven(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
+    weights, inputs = random_weights(1), np.ones((2, FEATURES), np.float32)
+    save(tmp_path, linear_model(weights), {"input/input": inputs, "output/output": inputs @ weights}, external=True)
+    register_directory(blocks.registry, model_name, tmp_path)
+
+    release = deploy_model(model_name)
+
+    assert isinstance(release, Release)
+    assert [replica.golden_samples for replica in release.verified] == [2, 2]
+    version = f"repository/{model_name}/1/"
+    names = [key.removeprefix(version) for key in blocks.repository.store.keys(version)]
+    assert names == ["metadata.json", "model.onnx", "model.onnx.data"]
+
+
+def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
+    weights, inputs = random_weights(1), np.random.default_rng(1).random((5, 1, FEATURES), np.float32)
+    golden = {"input/input": inputs, "output/output": inputs @ weights}
+    save(tmp_path, linear_model(weights, batch=1), golden)
+    register_directory(blocks.registry, model_name, tmp_path)
+
+    release = deploy_model(model_name, expected_input_shape=(1, 4))
+
+    assert isinstance(release, Release)
+    assert [(replica.golden_samples, replica.top1_agreement) for replica in release.verified] == [(5, 1.0), (5, 1.0)]
+
+
+def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
+    blocks: Blocks, model_name: str, tmp_path: Path
+) -> None:
+    save(tmp_path, linear_model(random_weights(1)), {})
+    register_directory(blocks.registry, model_name, tmp_path)
+
+    release = deploy_model(model_name)
+
+    assert isinstance(release, Release)
+    assert [(replica.golden_samples, replica.max_difference) for replica in release.verified] == [(0, None)] * 2
+    assert all(0 < replica.latency_p50_ms <= replica.latency_p95_ms for replica in release.verified)
 
 
 def test_a_file_that_changed_after_gate_2_is_refused(blocks: Blocks, model_name: str) -> None:

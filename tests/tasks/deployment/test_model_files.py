@@ -9,19 +9,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from blocks.errors import UnusableModel
 from tasks.deployment.model_files import external_files, read_signature
-from tests.models import linear_model, random_weights
+from tests.models import linear_model, random_weights, save
 
 SUBJECT = "model 'm' version 1"
 
 
 def saved(directory: Path, model: onnx.ModelProto, external: bool = False) -> Path:
-    onnx.save(
-        model,
-        str(directory / "model.onnx"),
-        save_as_external_data=external,
-        location="model.onnx.data" if external else None,
-        size_threshold=0,
-    )
+    save(directory, model, {}, external)
     return directory
 
 
