@@ -27,7 +27,7 @@ def write_receipt(
             "MLflow version": plan.registry_version,
             "golden samples": replica.golden_samples,
             "top-1 agreement": replica.top1_agreement,
-            "largest difference": replica.max_difference,
+            "largest difference": None if replica.max_difference is None else float(f"{replica.max_difference:.2g}"),
             "p50 ms": round(replica.latency_p50_ms, 2),
             "p95 ms": round(replica.latency_p95_ms, 2),
             "load s": round(load_s.get(replica.address, 0.0), 2),
@@ -39,8 +39,12 @@ def write_receipt(
         key=receipt_key(plan.model_name),
         table=rows,
         description=f"**{plan.model_name}** version {plan.registry_version} is live. SHA-256: {checksums}. "
-        f"Aliases before: {aliases.before}; after: {aliases.after}.",
+        f"Aliases before: {_listed(aliases.before)}; after: {_listed(aliases.after)}.",
     )
+
+
+def _listed(aliases: dict[str, int]) -> str:
+    return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
 
 
 def receipt_key(model_name: str) -> str:

@@ -6,7 +6,11 @@ import sys
 
 import pytest
 
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from infra.local import stack as local
 from infra.local.settings import ROOT, LocalStack
+from tests.models import register_linear
 
 
 def demo(stack: LocalStack) -> str:
@@ -34,3 +38,17 @@ def test_the_demo_ends_with_what_is_live_and_a_second_one_with_a_graceful_refusa
         assert f"{address}: resnet18-digits-onnx version 1 ready; version 1 verified: largest difference" in first
     assert "Rejected after" in second
     assert "resnet18-digits-onnx: version 1 is deploy and live" in second
+
+
+@pytest.mark.timeout(300)
+def test_after_down_and_up_every_replica_serves_what_it_served(stack: LocalStack, blocks: Blocks) -> None:
+    model_name = "test-down-up-onnx"
+    for seed in (1, 2):
+        register_linear(blocks.registry, model_name, seed)
+        deploy_model(model_name)
+
+    local.down(stack)
+    local.up(stack, lambda line: None)
+
+    assert [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.check()] == [(1, 2), (1, 2)]
+    assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 2, "previous": 1}
