@@ -9,6 +9,7 @@ SlipwayError
 ├── IntegrityError        what was stored is not what was sent
 ├── LoadFailed            a Triton replica refused or did not finish loading a version
 ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
+├── ReleaseInProgress     another release of the model did not end in time
 └── VerificationFailed    a replica serves something other than the proven model
 """
 
@@ -47,6 +48,10 @@ class LoadFailed(SlipwayError):
 
 class ValidationFailed(SlipwayError):
     """Raised when gate 2 finds that the ONNX export does not compute what the PyTorch model computes."""
+
+
+class ReleaseInProgress(SlipwayError):
+    """Raised when another release of the same model does not end in the time a release waits for it."""
 
 
 class VerificationFailed(SlipwayError):

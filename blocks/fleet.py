@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import tritonclient.grpc as triton
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, StringConstraints
+from pydantic import Field, HttpUrl, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from blocks.errors import LoadFailed, ServiceUnavailable, VerificationFailed
@@ -38,10 +38,6 @@ class TritonFleet(Block):
     )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
-    model_control_key: SecretStr | None = Field(
-        default=None,
-        description="Key of --grpc-restricted-protocol=model-repository, where the servers ask for one.",
-    )
 
     def addresses(self) -> list[str]:
         """Return the address of every replica, names resolved anew on each call."""
@@ -60,7 +56,7 @@ class TritonFleet(Block):
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
         try:
             with self._talking(address, f"load of model '{model_name}'", self.load_timeout_s) as client:
-                client.load_model(model_name, headers=self._headers(), client_timeout=self.load_timeout_s)
+                client.load_model(model_name, client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
                 f"model '{model_name}' on Triton {address}: load refused ({_reason(error)}); the versions it served "
@@ -71,7 +67,7 @@ class TritonFleet(Block):
         """Make one replica stop serving a model, all its versions."""
         try:
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
-                client.unload_model(model_name, headers=self._headers(), client_timeout=self.load_timeout_s)
+                client.unload_model(model_name, client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({_reason(error)})") from error
 
@@ -86,7 +82,7 @@ class TritonFleet(Block):
     def ready_versions(self, address: str, model_name: str) -> tuple[int, ...]:
         """Return the versions of a model one replica serves."""
         with self._talking(address, "the repository index") as client:
-            index = client.get_model_repository_index(headers=self._headers(), client_timeout=self.call_timeout_s)
+            index = client.get_model_repository_index(client_timeout=self.call_timeout_s)
         entries = [e for e in index.models if e.name == model_name and e.state == "READY" and e.version]
         return tuple(sorted(int(entry.version) for entry in entries))
 
@@ -122,10 +118,6 @@ class TritonFleet(Block):
             ) from error
         hosts = sorted({str(answer[4][0]) for answer in answers})
         return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts]
-
-    def _headers(self) -> dict[str, str] | None:
-        key = self.model_control_key
-        return {"triton-grpc-protocol-model-control-key": key.get_secret_value()} if key else None
 
     @contextmanager
     def _talking(

@@ -53,10 +53,6 @@ class ModelRepository(Block):
         """The bucket itself."""
         return ObjectStore(self.bucket)
 
-    def models(self) -> list[str]:
-        """Return the names of all models in the repository."""
-        return self.store.prefixes(f"{self.repository_prefix}/")
-
     def versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(

@@ -44,7 +44,6 @@ class Addresses(BaseSettings):
     models_bucket: str = "triton-models"
     results_bucket: str = "prefect-results"
     triton_replicas: str
-    triton_model_control_key: SecretStr | None = None
 
 
 def load_blocks() -> Blocks:
@@ -74,7 +73,7 @@ def register_blocks(addresses: Addresses) -> None:
     for block in (
         ModelRegistry(tracking_uri=addresses.mlflow_tracking_uri),
         ModelRepository(bucket=models),
-        TritonFleet(replicas=replicas, model_control_key=addresses.triton_model_control_key),
+        TritonFleet(replicas=replicas),
     ):
         block.save(DOCUMENT, overwrite=True)
 

@@ -1,7 +1,7 @@
 """The deployment flow: from a version in the MLflow registry to a proven prediction on every Triton replica.
 
 fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> reload-triton -+-> update-aliases
-                                                                                       +-> verify-deployment
+                                                                                        +-> verify-deployment
 """
 
 from typing import Annotated, Any, cast

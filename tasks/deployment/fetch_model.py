@@ -100,11 +100,10 @@ def _downloaded(registered: RegisteredVersion, registry: ModelRegistry) -> Path:
     final = _directory(registered)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".download-") as temporary:
-        found = registry.download(registered, Path(temporary))
+        found = registry.download(registered, Path(temporary) / "model")
         _name_model_file(found, f"model '{registered.model_name}' version {registered.version}")
         shutil.rmtree(final, ignore_errors=True)
         found.rename(final)
-        Path(temporary).mkdir(exist_ok=True)
     return final
 
 

@@ -78,7 +78,7 @@ def verify_deployment(
             VerifiedReplica(
                 address=address,
                 version=version,
-                golden_samples=fetched.golden is not None and len(next(iter(golden[0].values()))) if golden else 0,
+                golden_samples=len(next(iter(golden[0].values()))) if golden else 0,
                 top1_agreement=agreement,
                 max_difference=difference,
                 latency_p50_ms=float(np.percentile(latencies_ms, 50)),
