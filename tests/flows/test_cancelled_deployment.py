@@ -1,0 +1,90 @@
+"""A deployment that the worker runs and somebody cancels, or whose process is killed: as if nothing had happened."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from infra.local.settings import LocalStack
+from tasks.deployment.serving_config import served_versions
+from tests.models import register_linear
+
+
+@pytest.fixture
+def second_replica(stack: LocalStack) -> Iterator[psutil.Process]:
+    """The process of one replica, which the test may freeze."""
+    listening = [c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == stack.triton_1_grpc_port]
+    process = psutil.Process(next(c.pid for c in listening if c.status == psutil.CONN_LISTEN and c.pid))
+    yield process
+    process.resume()
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return the condition's value as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def read(flow_run_id: UUID) -> FlowRun:
+    """Return a flow run as it is now."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run_id)
+
+
+def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.Process) -> UUID:
+    """Release version 1, let the worker begin with version 2, and freeze a replica before it is loaded there."""
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    register_linear(blocks.registry, model_name, seed=2)
+    run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
+    wait_for("the journal", lambda: blocks.repository.read_journal(model_name))
+    replica.suspend()
+    wait_for("the commit", lambda: served_versions(blocks.repository.read_config(model_name)) == (1, 2))
+    flow_run_id: UUID = run.id
+    return flow_run_id
+
+
+def assert_as_before(blocks: Blocks, model_name: str) -> None:
+    wait_for("the undo", lambda: blocks.repository.read_journal(model_name) is None, seconds=120)
+    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
+    assert blocks.repository.versions(model_name).repository == (1,)
+    assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 1}
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+
+
+def test_a_cancelled_release_is_undone(blocks: Blocks, second_replica: psutil.Process) -> None:
+    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    flow_run_id = in_the_middle_of_a_release(blocks, model_name, second_replica)
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, Cancelling())
+    second_replica.resume()
+
+    assert_as_before(blocks, model_name)
+    wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Cancelled")
+
+
+def test_a_release_whose_process_is_killed_is_undone(blocks: Blocks, second_replica: psutil.Process) -> None:
+    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    flow_run_id = in_the_middle_of_a_release(blocks, model_name, second_replica)
+
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(flow_run_id):
+            process.kill()
+    second_replica.resume()
+
+    assert_as_before(blocks, model_name)
+    wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Crashed")
