@@ -10,7 +10,7 @@ STACK := $(RUN) python -m infra.local
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Start the local stack, train, gate, export, deploy, verify, and show what is live
@@ -35,6 +35,10 @@ logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
 .PHONY: test
 test: setup ## Run all tests against a stack of their own; ARGS="-k word" narrows
 	@$(RUN) pytest $(ARGS)
+
+.PHONY: test-faults
+test-faults: setup ## Kill processes and freeze servers while releases run; slow
+	@$(RUN) pytest -m faults $(ARGS)
 
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load

@@ -52,9 +52,11 @@ class Release(BaseModel):
 
 def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
     """Undo what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
-    model_name = flow_run.parameters["model_name"]
-    with one_release_at_a_time(model_name):
-        undo_release.fn(model_name, only_flow_run_id=str(flow_run.id), **load_blocks()._asdict())
+    model_name, blocks = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_blocks()
+    begun = unfinished_release(blocks.repository, model_name)
+    if begun is not None and begun.flow_run_id == str(flow_run.id):
+        with one_release_at_a_time(model_name):
+            undo_release.fn(model_name, only_flow_run_id=begun.flow_run_id, **blocks._asdict())
 
 
 @flow(
@@ -64,7 +66,6 @@ def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
-    on_failure=[undo_what_was_begun],
     on_cancellation=[undo_what_was_begun],
     on_crashed=[undo_what_was_begun],
 )

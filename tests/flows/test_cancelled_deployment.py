@@ -20,6 +20,9 @@ from tasks.deployment.serving_config import served_versions
 from tests.models import register_linear
 
 
+pytestmark = pytest.mark.faults
+
+
 @pytest.fixture
 def second_replica(stack: LocalStack) -> Iterator[psutil.Process]:
     """The process of one replica, which the test may freeze."""

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
-from prefect.states import Pending
+from prefect.states import Crashed, Pending
 
 from blocks.wiring import Blocks
-from flows.deployment import deploy_model
+from flows.deployment import deploy_model, undo_what_was_begun
 from infra.local.settings import ROOT
 from tasks.deployment.serving_config import served_versions
 from tests.models import register_linear
@@ -98,3 +98,21 @@ def test_a_run_that_dies_half_way_is_undone_by_the_next_one(blocks: Blocks, mode
     assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
     assert blocks.registry.aliases(model_name)["live"] == 1
     assert blocks.repository.versions(model_name).repository == (1,)
+
+
+def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks, model_name: str) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    flow_run_id = killed_before("reload_triton", model_name)
+    with get_client(sync_client=True) as client:
+        mine = client.read_flow_run(flow_run_id)
+    other = mine.model_copy(update={"id": uuid.uuid4()})
+    without_parameters = mine.model_copy(update={"parameters": {}})
+
+    for flow_run in (other, without_parameters):
+        undo_what_was_begun(deploy_model, flow_run, Crashed())
+        assert blocks.repository.read_journal(model_name)
+    undo_what_was_begun(deploy_model, mine, Crashed())
+
+    assert blocks.repository.read_journal(model_name) is None
+    assert blocks.repository.read_config(model_name) is None
+    assert blocks.repository.versions(model_name).repository == ()
