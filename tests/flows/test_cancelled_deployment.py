@@ -19,7 +19,6 @@ from infra.local.settings import LocalStack
 from tasks.deployment.serving_config import served_versions
 from tests.models import register_linear
 
-
 pytestmark = pytest.mark.faults
 
 
