@@ -3,12 +3,15 @@
 SlipwayError
 ├── InvalidInput          what the caller gave cannot be used; nothing was changed
 │   ├── NotRegistered     the registry knows no such model, alias or version
-│   └── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
+│   ├── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
+│   └── NoRollbackTarget  there is no version to go back to
 ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
 ├── VersionConflict       the version exists with other content
 ├── IntegrityError        what was stored is not what was sent
 ├── LoadFailed            a Triton replica refused or did not finish loading a version
 ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
+├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
+├── ApprovalRefused       a person said no to a proven candidate
 ├── ReleaseInProgress     another release of the model did not end in time
 └── VerificationFailed    a replica serves something other than the proven model
 """
@@ -30,6 +33,10 @@ class UnusableModel(InvalidInput):
     """Raised when a model's files are corrupt, unsafe, incomplete or not what was expected."""
 
 
+class NoRollbackTarget(InvalidInput):
+    """Raised when a model has no version a rollback could go back to; nothing was changed."""
+
+
 class ServiceUnavailable(SlipwayError):
     """Raised when MLflow, S3 or Triton is down, too slow or answers with a server error, retries included."""
 
@@ -48,6 +55,14 @@ class LoadFailed(SlipwayError):
 
 class ValidationFailed(SlipwayError):
     """Raised when gate 2 finds that the ONNX export does not compute what the PyTorch model computes."""
+
+
+class ServiceLevelMissed(SlipwayError):
+    """Raised when gate 3 measures a candidate that is slower or larger than the limits allow."""
+
+
+class ApprovalRefused(SlipwayError):
+    """Raised when a person said no to a proven candidate."""
 
 
 class ReleaseInProgress(SlipwayError):

@@ -1,23 +1,35 @@
 """The Triton fleet: every replica behind the names it is known by, spoken to over gRPC, one by one."""
 
+import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import httpx
 import numpy as np
 import tritonclient.grpc as triton
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 
 Tensors = dict[str, np.ndarray]
 _UNREACHABLE = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
 _DNS = "dns:///"
+_METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
 
 Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
+
+
+class Answer(NamedTuple):
+    """What a replica answered one request with."""
+
+    version: int
+    outputs: Tensors
+    elapsed_ms: float
 
 
 class TritonFleet(Block):
@@ -36,6 +48,9 @@ class TritonFleet(Block):
         min_length=1,
         description="gRPC addresses: host:port each, or dns:///name:port for every address behind a name.",
     )
+    metrics: list[Replica] = Field(
+        default=[], description="HTTP addresses of the same replicas' metrics, in the same order; for memory limits."
+    )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
 
@@ -44,13 +59,27 @@ class TritonFleet(Block):
         found = [address for replica in self.replicas for address in self._expanded(replica)]
         return list(dict.fromkeys(found))
 
-    def check(self) -> list[str]:
-        """Return every replica's address; `ServiceUnavailable` where one of them does not answer."""
-        addresses = self.addresses()
-        for address in addresses:
-            with self._talking(address, "liveness") as client:
-                client.is_server_live(client_timeout=self.call_timeout_s)
-        return addresses
+    def check(self, leave_silent: bool = False) -> list[str]:
+        """Return every replica's address; `ServiceUnavailable` where one of them does not answer.
+
+        With `leave_silent`, return those that answer, as long as there is one.
+        """
+        answering, silent = self.reached()
+        if silent and not (leave_silent and answering):
+            raise next(iter(silent.values()))
+        return answering
+
+    def reached(self) -> tuple[list[str], dict[str, ServiceUnavailable]]:
+        """Return the addresses that answer, and for each of the others what happened."""
+        answering, silent = [], {}
+        for address in self.addresses():
+            try:
+                with self._talking(address, "liveness") as client:
+                    client.is_server_live(client_timeout=self.call_timeout_s)
+                answering.append(address)
+            except ServiceUnavailable as error:
+                silent[address] = error
+        return answering, silent
 
     def load_model(self, address: str, model_name: str) -> None:
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
@@ -81,29 +110,72 @@ class TritonFleet(Block):
 
     def ready_versions(self, address: str, model_name: str) -> tuple[int, ...]:
         """Return the versions of a model one replica serves."""
+        return self.index(address).get(model_name, ())
+
+    def index(self, address: str) -> dict[str, tuple[int, ...]]:
+        """Return every model one replica serves, with its versions."""
         with self._talking(address, "the repository index") as client:
-            index = client.get_model_repository_index(client_timeout=self.call_timeout_s)
-        entries = [e for e in index.models if e.name == model_name and e.state == "READY" and e.version]
-        return tuple(sorted(int(entry.version) for entry in entries))
+            entries = client.get_model_repository_index(client_timeout=self.call_timeout_s).models
+        served: dict[str, tuple[int, ...]] = {}
+        for entry in entries:
+            if entry.state == "READY" and entry.version:
+                served[entry.name] = tuple(sorted({*served.get(entry.name, ()), int(entry.version)}))
+        return served
 
     def infer(self, address: str, model_name: str, inputs: Tensors, outputs: list[str], version: int | None) -> Tensors:
         """Return one replica's outputs for one batch, pinned to a version (None: whatever it answers with).
 
         Raises `VerificationFailed` where the replica refuses the request.
         """
-        subject = f"inference with model '{model_name}' version {version}"
+        return next(self.answers(address, model_name, [inputs], outputs, version)).outputs
+
+    def answers(
+        self, address: str, model_name: str, batches: Iterable[Tensors], outputs: list[str], version: int | None
+    ) -> Iterator[Answer]:
+        """Yield one replica's answer to each batch, asked one after the other over one connection."""
+        subject = f"inference with model '{model_name}'" + (f" version {version}" if version is not None else "")
+        requested = [triton.InferRequestedOutput(name) for name in outputs]
+        with self._talking(address, subject) as client:
+            for batch in batches:
+                tensors = [_as_input(name, array) for name, array in batch.items()]
+                start = time.perf_counter()
+                try:
+                    result = client.infer(
+                        model_name,
+                        tensors,
+                        model_version=str(version) if version is not None else "",
+                        outputs=requested,
+                        client_timeout=self.call_timeout_s,
+                    )
+                except InferenceServerException as error:
+                    if _is_unreachable(error):
+                        raise
+                    raise VerificationFailed(f"Triton {address}: {subject} refused ({_reason(error)})") from error
+                elapsed_ms = (time.perf_counter() - start) * 1000
+                arrays = {name: result.as_numpy(name) for name in outputs}
+                yield Answer(int(result.get_response().model_version), arrays, elapsed_ms)
+
+    def used_memory_bytes(self, address: str) -> float:
+        """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""
+        found = [
+            f"{address.rpartition(':')[0]}:{metrics.rpartition(':')[2]}" if replica.startswith(_DNS) else metrics
+            for replica, metrics in zip(self.replicas, self.metrics, strict=False)
+            if address in self._expanded(replica)
+        ]
+        if not found:
+            raise InvalidInput(
+                f"service level max_memory_mb: the fleet names no metrics address for Triton {address}; set "
+                "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out"
+            )
         try:
-            with self._talking(address, subject) as client:
-                result = client.infer(
-                    model_name,
-                    [_as_input(name, array) for name, array in inputs.items()],
-                    model_version=str(version) if version is not None else "",
-                    outputs=[triton.InferRequestedOutput(name) for name in outputs],
-                    client_timeout=self.call_timeout_s,
-                )
-        except InferenceServerException as error:
-            raise VerificationFailed(f"Triton {address}: {subject} refused ({_reason(error)})") from error
-        return {name: result.as_numpy(name) for name in outputs}
+            time.sleep(_METRICS_INTERVAL_S)
+            text = httpx.get(f"http://{found[0]}/metrics", timeout=self.call_timeout_s).raise_for_status().text
+        except httpx.HTTPError as error:
+            raise ServiceUnavailable(
+                f"Triton {address}: no metrics ({error}); check the fleet's metrics addresses and that replica"
+            ) from error
+        used = re.findall(r"^nv_(?:cpu|gpu)_memory_used_bytes(?:{[^}]*})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for value in used)
 
     def _expanded(self, replica: str) -> list[str]:
         if not replica.startswith(_DNS):
@@ -127,7 +199,7 @@ class TritonFleet(Block):
         try:
             yield client
         except InferenceServerException as error:
-            if str(error.status()) not in _UNREACHABLE or "model" in str(error.message()).lower():
+            if not _is_unreachable(error):
                 raise
             raise ServiceUnavailable(
                 f"Triton {address}: no answer to {subject} within {timeout_s or self.call_timeout_s:g} s "
@@ -141,6 +213,10 @@ def _as_input(name: str, array: np.ndarray) -> triton.InferInput:
     tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     tensor.set_data_from_numpy(array)
     return tensor
+
+
+def _is_unreachable(error: InferenceServerException) -> bool:
+    return str(error.status()) in _UNREACHABLE and "model" not in str(error.message()).lower()
 
 
 def _reason(error: InferenceServerException) -> str:

@@ -21,8 +21,10 @@ from blocks.errors import IntegrityError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _NO_SUCH_KEY = {"NoSuchKey", "404"}
+_KEY_IS_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 PART_BYTES = 16 * 1024**2
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
@@ -88,15 +90,30 @@ class ObjectStore:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
 
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object under a key."""
+        return self._head(key) is not None
+
     def modified(self, key: str) -> datetime | None:
         """Return when an object was last written, in whole seconds, None where there is no such key."""
+        head = self._head(key)
+        return head["LastModified"].replace(microsecond=0) if head else None
+
+    def fingerprint(self, key: str) -> str | None:
+        """Return what one HEAD tells of an object's content, None where there is no such key.
+
+        As long as the fingerprint is the same, so is the content; it tells nothing else.
+        """
+        head = self._head(key)
+        return f"{head['ContentLength']}:{head.get('ChecksumSHA256') or head['ETag']}" if head else None
+
+    def sha256(self, key: str) -> str:
+        """Return the SHA-256 of an object as it is stored, read back in chunks."""
+        digest = hashlib.sha256()
         with self._reaching(key):
-            try:
-                return self.client.head_object(Bucket=self.bucket, Key=key)["LastModified"].replace(microsecond=0)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
-                    return None
-                raise
+            for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(1024**2):
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""
@@ -112,6 +129,26 @@ class ObjectStore:
         """Write a small object, whole or not at all."""
         with self._reaching(key):
             self.client.put_object(Bucket=self.bucket, Key=key, Body=content)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write a small object where there is none yet; return False, and change nothing, where there is one.
+
+        Of several at once exactly one gets True where the store decides a conditional PUT (AWS S3). Others (rclone)
+        ignore the condition: there only what is written before the look at the key is seen, so never make this the
+        only guard. The content has to be the caller's own, since a repeated request is recognised by it.
+        """
+        if self.exists(key):
+            return False
+        with self._reaching(key):
+            try:
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _KEY_IS_TAKEN:
+                    raise
+                # botocore repeats a request whose answer was lost; the first one may have taken the key
+                repeated = error.response["ResponseMetadata"]["RetryAttempts"] > 0
+                return repeated and self.read(key) == content
+        return True
 
     def upload(self, path: Path, key: str, digest: FileDigest) -> None:
         """Upload a file in parallel parts and prove that the store holds it; `IntegrityError` where it does not."""
@@ -151,24 +188,21 @@ class ObjectStore:
             )
 
     def _compared(self, key: str, path: Path, digest: FileDigest) -> tuple[str, str]:
+        head = self._head(key)
+        if head is None:
+            return "nothing", f"{digest.size_bytes} bytes"
+        if head["ContentLength"] != digest.size_bytes:
+            return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
+        return _evidence(head, path, digest) or (self.sha256(key), digest.sha256)
+
+    def _head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         with self._reaching(key):
             try:
-                head: dict[str, Any] = dict(
-                    self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-                )
+                return self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
                 if error.response["Error"]["Code"] in _NO_SUCH_KEY:
-                    return "nothing", f"{digest.size_bytes} bytes"
+                    return None
                 raise
-            if head["ContentLength"] != digest.size_bytes:
-                return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
-            return _evidence(head, path, digest) or (self._sha256_of(key), digest.sha256)
-
-    def _sha256_of(self, key: str) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(1024**2):
-            digest.update(chunk)
-        return digest.hexdigest()
 
     @contextmanager
     def _reaching(self, subject: str) -> Iterator[None]:
@@ -181,7 +215,7 @@ class ObjectStore:
             ) from error
 
 
-def _evidence(head: dict[str, Any], path: Path, digest: FileDigest) -> tuple[str, str] | None:
+def _evidence(head: "HeadObjectOutputTypeDef", path: Path, digest: FileDigest) -> tuple[str, str] | None:
     """Return (what the store says, what it should say), None where it says nothing comparable."""
     if checksum := head.get("ChecksumSHA256"):
         # Of the whole object, or, where it came in parts, of the parts' checksums and with their number behind.

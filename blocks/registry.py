@@ -1,9 +1,11 @@
 """The MLflow model registry: which version is which, where its files are, and who carries which alias."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -14,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.errors import NotRegistered, ServiceUnavailable
 
+_PAGE = 200
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST"}
 
 
@@ -36,6 +39,16 @@ class RegisteredVersion(BaseModel):
     def uri(self) -> str:
         """The URI of exactly this version, never of an alias."""
         return f"models:/{self.model_name}/{self.version}"
+
+
+class RegisteredModel(BaseModel):
+    """A registered model, apart from its versions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    aliases: dict[str, int] = {}
+    tags: dict[str, str] = {}
 
 
 class ModelRegistry(Block):
@@ -119,9 +132,26 @@ class ModelRegistry(Block):
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return every alias of a model with its version."""
+        return self.model(model_name).aliases
+
+    def model(self, model_name: str) -> RegisteredModel:
+        """Return a model's aliases and tags; `NotRegistered` where there is no such model."""
         with self.reaching(f"model '{model_name}'"):
-            registered = self.connect().get_registered_model(model_name)
-        return {alias: int(version) for alias, version in sorted(registered.aliases.items())}
+            return _model(self.connect().get_registered_model(model_name))
+
+    def models(self) -> Iterator[RegisteredModel]:
+        """Yield every registered model, a page at a time."""
+        yield from map(_model, self._pages("all models", self.connect().search_registered_models))
+
+    def versions(self, model_name: str) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield every version of a model with its tags, the newest first, a page at a time."""
+        search = partial(
+            self.connect().search_model_versions,
+            filter_string=f"name = '{model_name}'",
+            order_by=["version_number DESC"],
+        )
+        for found in self._pages(f"versions of model '{model_name}'", search):
+            yield int(found.version), dict(found.tags)
 
     def set_alias(self, model_name: str, alias: str, version: int) -> None:
         """Point an alias at a version, wherever it pointed before."""
@@ -140,12 +170,36 @@ class ModelRegistry(Block):
             for key, value in tags.items():
                 client.set_model_version_tag(model_name, str(version), key, value)
 
+    def untag_version(self, model_name: str, version: int, tags: tuple[str, ...]) -> None:
+        """Remove tags of a version; one that is not there is no error."""
+        client = self.connect()
+        with self.reaching(f"tags of model '{model_name}' version {version}"):
+            present = client.get_model_version(model_name, str(version)).tags
+            for key in present.keys() & set(tags):
+                client.delete_model_version_tag(model_name, str(version), key)
+
+    def tag_model(self, model_name: str, tags: dict[str, str]) -> None:
+        """Set tags on a registered model."""
+        client = self.connect()
+        with self.reaching(f"tags of model '{model_name}'"):
+            for key, value in tags.items():
+                client.set_registered_model_tag(model_name, key, value)
+
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return it."""
         self.connect()
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(into)))
+
+    def _pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            with self.reaching(subject):
+                page = search(max_results=_PAGE, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
 
     def _described(self, found: ModelVersion) -> RegisteredVersion:
         run = self.connect().get_run(found.run_id) if found.run_id else None
@@ -160,6 +214,11 @@ class ModelRegistry(Block):
             metrics=dict(run.data.metrics) if run else {},
             params=dict(run.data.params) if run else {},
         )
+
+
+def _model(found: Any) -> RegisteredModel:
+    aliases = {alias: int(version) for alias, version in sorted(found.aliases.items())}
+    return RegisteredModel(name=found.name, aliases=aliases, tags=dict(found.tags))
 
 
 def _is_absent(error: MlflowException) -> bool:

@@ -3,9 +3,12 @@
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
 repository/<model>/<N>/model.onnx     a version, complete before the policy names it
 repository/<model>/<N>/metadata.json  where the version came from
+repository/_candidate-<model>/<N>/…   a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
 archive/<model>/<N>/…                 versions no longer served
+records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
 journal/<model>.json                  the release under way, with the way back
+locks/<model>.json                    who holds the model's slot
 """
 
 import time
@@ -16,7 +19,16 @@ from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
+from blocks.errors import IntegrityError, VersionConflict
 from blocks.object_store import FileDigest, ObjectStore
+
+METADATA_FILE = "metadata.json"
+_CANDIDATE = "_candidate-"  # no registered model's name starts like this
+
+
+def candidate_name(model_name: str) -> str:
+    """Return the name a model's candidate is proven under."""
+    return f"{_CANDIDATE}{model_name}"
 
 
 class StoredVersions(BaseModel):
@@ -26,11 +38,12 @@ class StoredVersions(BaseModel):
 
     repository: tuple[int, ...] = ()
     archive: tuple[int, ...] = ()
+    recorded: tuple[int, ...] = ()
 
     @property
     def next(self) -> int:
-        """The number of the next version: one more than any that was ever kept, gaps are not filled."""
-        return max((*self.repository, *self.archive), default=0) + 1
+        """The number of the next version: one more than any that was ever taken, gaps are not filled."""
+        return max((*self.repository, *self.archive, *self.recorded), default=0) + 1
 
 
 class ModelRepository(Block):
@@ -46,23 +59,40 @@ class ModelRepository(Block):
     repository_prefix: str = Field(default="repository", description="What Triton's --model-repository names.")
     staging_prefix: str = Field(default="staging", description="Uploads under way.")
     archive_prefix: str = Field(default="archive", description="Versions that are no longer served.")
+    records_prefix: str = Field(default="records", description="What is known of each version, for good.")
     journal_prefix: str = Field(default="journal", description="Releases under way.")
+    locks_prefix: str = Field(default="locks", description="Who holds, or last held, each model's slot.")
 
     @cached_property
     def store(self) -> ObjectStore:
         """The bucket itself."""
         return ObjectStore(self.bucket)
 
+    def model_names(self) -> list[str]:
+        """Return every model that is served, staged or being released, candidates apart."""
+        served = self.store.prefixes(f"{self.repository_prefix}/")
+        staged = self.store.prefixes(f"{self.staging_prefix}/")
+        journals = self.store.keys(f"{self.journal_prefix}/")
+        begun = [key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals]
+        candidates = [name.removeprefix(_CANDIDATE) for name in served if name.startswith(_CANDIDATE)]
+        names = {name for name in served if not name.startswith(_CANDIDATE)}
+        return sorted(names | set(staged) | set(begun) | set(candidates))
+
     def versions(self, model_name: str) -> StoredVersions:
-        """Return the version numbers in the repository and in the archive."""
+        """Return the version numbers in the repository, in the archive and in the records."""
         return StoredVersions(
             repository=self._numbers(f"{self.repository_prefix}/{model_name}/"),
             archive=self._numbers(f"{self.archive_prefix}/{model_name}/"),
+            recorded=self._numbers(f"{self.records_prefix}/{model_name}/"),
         )
 
     def uri(self, model_name: str, version: int) -> str:
         """The S3 URI of a version's directory."""
         return f"s3://{self.bucket.bucket_name}/{self._version_key(model_name, version)}"
+
+    def directory(self, model_name: str, version: int) -> str:
+        """The prefix a served version's files are under."""
+        return f"{self._version_key(model_name, version)}/"
 
     def read_config(self, model_name: str) -> str | None:
         """Return the committed config.pbtxt, None where the model was never released."""
@@ -88,48 +118,96 @@ class ModelRepository(Block):
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""
         for prefix in (self.repository_prefix, self.archive_prefix):
-            if (content := self.store.read(f"{prefix}/{model_name}/{version}/metadata.json")) is not None:
+            if (content := self.store.read(f"{prefix}/{model_name}/{version}/{METADATA_FILE}")) is not None:
                 return content.decode()
         return None
 
-    def publish(self, model_name: str, version: int, directory: Path, files: tuple[FileDigest, ...]) -> int:
-        """Put files into a version's directory by way of staging, in order; return the bytes that had to be sent.
+    def claim(self, model_name: str, version: int, claimant: str) -> None:
+        """Take a version number; taking it again is no error. `VersionConflict` where another release has it.
+
+        On stores with conditional writes two claimants cannot both succeed, whatever else failed to keep them apart.
+        """
+        key = self.record_key(model_name, version, "claim")
+        if self.store.create(key, claimant.encode()):
+            return
+        holder = self.store.read(key)
+        if holder != claimant.encode():
+            raise VersionConflict(
+                f"model '{model_name}' version {version} in {self.store.address}: the number was taken by flow run "
+                f"{holder.decode() if holder else 'unknown'}; release again, which takes the next number"
+            )
+
+    def stage(self, model_name: str, version: int, directory: Path, files: tuple[FileDigest, ...]) -> int:
+        """Upload a version's files to staging, in order; return the bytes that had to be sent.
 
         A file that is there already, to the last byte, is not sent again. Raises `IntegrityError` where the store
         holds something else than was sent.
         """
         staging = f"{self.staging_prefix}/{model_name}/{version}/"
-        final = f"{self._version_key(model_name, version)}/"
-        missing = [f for f in files if not self.store.holds(final + f.name, directory / f.name, f)]
+        missing = [f for f in files if not self.store.holds(staging + f.name, directory / f.name, f)]
         for file in missing:
             self.store.upload(directory / file.name, staging + file.name, file)
-        for file in missing:
-            self.store.copy(staging + file.name, final + file.name)
-            self.store.prove(final + file.name, directory / file.name, file)
-        self.store.delete(staging)
         return sum(file.size_bytes for file in missing)
 
-    def clear_staging(self, model_name: str, version: int) -> None:
-        """Delete what an interrupted upload left behind."""
-        self.store.delete(f"{self.staging_prefix}/{model_name}/{version}/")
+    def place(self, model_name: str, version: int) -> None:
+        """Put a version that is complete in staging or in the archive where Triton reads; there already, do nothing."""
+        final = self.directory(model_name, version)
+        if (source := self._complete(model_name, version)) != final:
+            self._copy(source, final)
+
+    def place_candidate(self, model_name: str, version: int, config: str) -> None:
+        """Put a copy of a complete version where Triton reads, under the candidate's name, with its own config."""
+        candidate = f"{self.repository_prefix}/{candidate_name(model_name)}/"
+        self._copy(self._complete(model_name, version), f"{candidate}{version}/")
+        self.store.write(f"{candidate}config.pbtxt", config.encode())
+
+    def remove_candidate(self, model_name: str) -> None:
+        """Delete a candidate's copy."""
+        self.store.delete(f"{self.repository_prefix}/{candidate_name(model_name)}/")
+
+    def has_candidate(self, model_name: str) -> bool:
+        """Tell whether a candidate's copy, or a part of one, is where Triton reads."""
+        return bool(self.store.keys(f"{self.repository_prefix}/{candidate_name(model_name)}/"))
+
+    def staged(self, model_name: str) -> bool:
+        """Tell whether an upload left anything in staging."""
+        return bool(self.store.prefixes(f"{self.staging_prefix}/{model_name}/"))
+
+    def clear_staging(self, model_name: str) -> None:
+        """Delete what uploads of a model left in staging."""
+        self.store.delete(f"{self.staging_prefix}/{model_name}/")
 
     def remove(self, model_name: str, version: int) -> None:
-        """Delete a version that is not to be served."""
-        self.store.delete(f"{self._version_key(model_name, version)}/")
+        """Delete a version that was never released, and the record of it: its number is free again."""
+        self.store.delete(self.directory(model_name, version))
+        self.store.delete(f"{self.records_prefix}/{model_name}/{version}/")
 
     def archive(self, model_name: str, version: int) -> None:
-        """Move a version out of Triton's sight."""
-        source = f"{self._version_key(model_name, version)}/"
-        for key in self.store.keys(source):
-            self.store.copy(key, f"{self.archive_prefix}/{model_name}/{version}/{key[len(source) :]}")
+        """Move a version out of Triton's sight; begun before and broken off, it is completed."""
+        source = self.directory(model_name, version)
+        archived = f"{self.archive_prefix}/{model_name}/{version}/"
+        if self.store.read(f"{source}{METADATA_FILE}") is not None:
+            self._copy(source, archived)
         self.store.delete(source)
 
     def unarchive(self, model_name: str, version: int) -> None:
-        """Bring an archived version back into the repository."""
-        source = f"{self.archive_prefix}/{model_name}/{version}/"
-        for key in self.store.keys(source):
-            self.store.copy(key, f"{self._version_key(model_name, version)}/{key[len(source) :]}")
-        self.store.delete(source)
+        """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
+        archived = f"{self.archive_prefix}/{model_name}/{version}/"
+        if self.store.read(f"{archived}{METADATA_FILE}") is not None:
+            self._copy(archived, self.directory(model_name, version))
+        self.store.delete(archived)
+
+    def discard_archived(self, model_name: str, version: int) -> None:
+        """Delete an archived version's files for good; its record stays, so that its number is never used again."""
+        self.store.delete(f"{self.archive_prefix}/{model_name}/{version}/")
+
+    def read_record(self, model_name: str, version: int, name: str) -> bytes | None:
+        """Return one file of a version's record, None where there is none."""
+        return self.store.read(self.record_key(model_name, version, name))
+
+    def write_record(self, model_name: str, version: int, name: str, content: bytes) -> None:
+        """Write one file of a version's record."""
+        self.store.write(self.record_key(model_name, version, name), content)
 
     def read_journal(self, model_name: str) -> str | None:
         """Return the journal of a release under way, None where there is none."""
@@ -144,6 +222,36 @@ class ModelRepository(Block):
         """Close a release that is finished, or undone."""
         self.store.delete(self._journal_key(model_name))
 
+    def read_holder(self, model_name: str) -> str | None:
+        """Return who last held the model's slot."""
+        content = self.store.read(f"{self.locks_prefix}/{model_name}.json")
+        return content.decode() if content is not None else None
+
+    def write_holder(self, model_name: str, holder: str) -> None:
+        """Write down who holds the model's slot."""
+        self.store.write(f"{self.locks_prefix}/{model_name}.json", holder.encode())
+
+    def _complete(self, model_name: str, version: int) -> str:
+        """Return where a version is complete, which is where it has its metadata.json, written last."""
+        prefixes = (self.repository_prefix, self.staging_prefix, self.archive_prefix)
+        places = [f"{prefix}/{model_name}/{version}/" for prefix in prefixes]
+        for place in places:
+            if self.store.read(f"{place}{METADATA_FILE}") is not None:
+                return place
+        raise IntegrityError(
+            f"model '{model_name}' version {version} in {self.store.address}: complete neither in the repository nor "
+            "in staging nor in the archive; release it again from the registry"
+        )
+
+    def _copy(self, source: str, target: str) -> None:
+        """Copy a version inside the store and prove each copy, metadata.json last."""
+        for key in sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}")):
+            copied = f"{target}{key[len(source) :]}"
+            self.store.copy(key, copied)
+            same = self.store.fingerprint(key) == self.store.fingerprint(copied)
+            if not same and self.store.sha256(key) != self.store.sha256(copied):
+                raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
+
     def _numbers(self, prefix: str) -> tuple[int, ...]:
         return tuple(sorted(int(name) for name in self.store.prefixes(prefix) if name.isdecimal()))
 
@@ -152,6 +260,10 @@ class ModelRepository(Block):
 
     def _config_key(self, model_name: str) -> str:
         return f"{self.repository_prefix}/{model_name}/config.pbtxt"
+
+    def record_key(self, model_name: str, version: int, name: str) -> str:
+        """The key of one file of a version's record."""
+        return f"{self.records_prefix}/{model_name}/{version}/{name}"
 
     def _journal_key(self, model_name: str) -> str:
         return f"{self.journal_prefix}/{model_name}.json"

@@ -44,6 +44,7 @@ class Addresses(BaseSettings):
     models_bucket: str = "triton-models"
     results_bucket: str = "prefect-results"
     triton_replicas: str
+    triton_metrics: str = ""
 
 
 def load_blocks() -> Blocks:
@@ -63,7 +64,7 @@ def register_blocks(addresses: Addresses) -> None:
     credentials = _credentials(addresses)
     results = S3Bucket(bucket_name=addresses.results_bucket, credentials=credentials)
     models = S3Bucket(bucket_name=addresses.models_bucket, credentials=credentials)
-    replicas = [replica.strip() for replica in addresses.triton_replicas.split(",") if replica.strip()]
+    replicas, metrics = _listed(addresses.triton_replicas), _listed(addresses.triton_metrics)
     for document, block in {
         DOCUMENT: credentials,
         RESULTS_DOCUMENT: results,
@@ -73,9 +74,13 @@ def register_blocks(addresses: Addresses) -> None:
     for block in (
         ModelRegistry(tracking_uri=addresses.mlflow_tracking_uri),
         ModelRepository(bucket=models),
-        TritonFleet(replicas=replicas),
+        TritonFleet(replicas=replicas, metrics=metrics),
     ):
         block.save(DOCUMENT, overwrite=True)
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _credentials(addresses: Addresses) -> AwsCredentials:

@@ -1,12 +1,13 @@
 """The deployment flow: from a version in the MLflow registry to a proven prediction on every Triton replica.
 
-fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> reload-triton -+-> update-aliases
-                                                                                        +-> verify-deployment
+fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> prove-candidate [-> approval]
+    -> commit-version -> reload-triton -+-> update-aliases
+                                        +-> verify-deployment -> finish-release
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.futures import PrefectFuture, wait
@@ -16,17 +17,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
+from flows.approval import ApprovalTimeout, ask_for_approval
 from flows.defaults import load_defaults
 from flows.forms import described
 from flows.one_at_a_time import one_release_at_a_time
-from tasks.deployment.determine_version import ForcedVersion, determine_version
-from tasks.deployment.fetch_model import FetchedModel, fetch_model
+from tasks.deployment.commit_version import commit_version
+from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
+from tasks.deployment.fetch_model import FetchedModel, discard_local_files, fetch_model
 from tasks.deployment.finish_release import finish_release
-from tasks.deployment.plan import ReleasePlan, unfinished_release
+from tasks.deployment.journal import open_entry
+from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape, prepare_artifacts
-from tasks.deployment.receipt import write_receipt
+from tasks.deployment.prove_candidate import prove_candidate
+from tasks.deployment.receipt import Receipt, show_receipt
 from tasks.deployment.reload_triton import LoadedReplica, reload_triton
-from tasks.deployment.undo_release import undo_release
+from tasks.deployment.service_level import ServiceLevel
+from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import AliasChange, update_aliases
 from tasks.deployment.upload_to_s3 import upload_to_s3
 from tasks.deployment.verify_deployment import VerifiedReplica, verify_deployment
@@ -36,6 +42,10 @@ DEFAULTS = load_defaults().deploy_model
 ExpectedShape = Annotated[
     Shape | None,
     Field(description="Shape to expect, batch axis included, say [1, 3, 224, 224]; left out: the model's."),
+]
+SilentReplicas = Annotated[
+    Literal["refuse", "leave"],
+    Field(description="With a replica that does not answer: refuse the release, or leave it to reconcile-models."),
 ]
 
 
@@ -48,15 +58,29 @@ class Release(BaseModel):
     aliases: AliasChange
     loaded: tuple[LoadedReplica, ...] = ()
     verified: tuple[VerifiedReplica, ...] = ()
+    receipt: Receipt | None = None
 
 
-def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
-    """Undo what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
+class Options(BaseModel):
+    """How a release is to be proven."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_shape: Shape | None = None
+    output_shape: Shape | None = None
+    tolerance: float = DEFAULTS.tolerance
+    service_level: ServiceLevel | None = None
+    approval_timeout_s: int | None = None
+    leave_silent: bool = False
+
+
+def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
+    """Undo, or finish, what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
     model_name, blocks = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_blocks()
-    begun = unfinished_release(blocks.repository, model_name)
-    if begun is not None and begun.flow_run_id == str(flow_run.id):
-        with one_release_at_a_time(model_name):
-            undo_release.fn(model_name, only_flow_run_id=begun.flow_run_id, **blocks._asdict())
+    begun = open_entry(blocks.repository, model_name)
+    if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
+        with one_release_at_a_time(model_name, blocks.repository):
+            settle_release.fn(model_name, only_flow_run_id=begun.plan.flow_run_id, **blocks._asdict())
 
 
 @flow(
@@ -66,8 +90,8 @@ def undo_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
-    on_cancellation=[undo_what_was_begun],
-    on_crashed=[undo_what_was_begun],
+    on_cancellation=[settle_what_was_begun],
+    on_crashed=[settle_what_was_begun],
 )
 @described
 def deploy_model(
@@ -77,56 +101,95 @@ def deploy_model(
     expected_input_shape: ExpectedShape = None,
     expected_output_shape: ExpectedShape = None,
     dry_run: Annotated[bool, Field(description="Work everything out and check it, change nothing.")] = False,
+    service_level: Annotated[
+        ServiceLevel | None, Field(description="Gate 3: limits the candidate has to keep on the serving replica.")
+    ] = None,
+    approval: Annotated[bool, Field(description="Suspend before traffic, until a person says yes.")] = False,
+    approval_timeout_s: ApprovalTimeout = 86_400,
+    silent_replicas: SilentReplicas = "refuse",
+    keep_archived: KeepArchived = 5,
 ) -> Release | State[Release]:
     """Release a registered ONNX model: served by every replica, proven on each, `live` and `previous` moved.
 
     Whatever goes wrong, the aliases and the served version are afterwards what they were before.
     """
     blocks = load_blocks()
-    with one_release_at_a_time(model_name):
+    options = Options(
+        input_shape=expected_input_shape,
+        output_shape=expected_output_shape,
+        service_level=service_level,
+        approval_timeout_s=approval_timeout_s if approval else None,
+        leave_silent=silent_replicas == "leave",
+    )
+    with one_release_at_a_time(model_name, blocks.repository):
         if not dry_run:
-            _undo_what_another_run_left(model_name, blocks)
+            settle_what_another_run_left(model_name, blocks)
         fetched = fetch_model(model_name, source, registry=blocks.registry)
-        plan = determine_version(fetched, force_version, **blocks._asdict())
+        plan = determine_version(fetched, force_version, keep_archived, options.leave_silent, **blocks._asdict())
         artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
         if plan.already_live or dry_run:
             return _nothing_to_change(
                 plan, update_aliases(model_name, plan.registry_version, True, registry=blocks.registry)
             )
-        try:
-            return _release(fetched, plan, artifacts, expected_input_shape, expected_output_shape, blocks)
-        except Exception:
-            undo_release(model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
-            raise
+        return release(fetched, plan, artifacts, options, blocks)
 
 
-def _undo_what_another_run_left(model_name: str, blocks: Blocks) -> None:
-    left = unfinished_release(blocks.repository, model_name)
-    if left is not None and left.flow_run_id != runtime.flow_run.id:
-        undo_release(model_name, **blocks._asdict())
+def release(
+    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, blocks: Blocks
+) -> Release:
+    """Carry out a plan: proven as a candidate, committed, proven on every replica; undone when anything fails."""
+    try:
+        return _release(fetched, plan, artifacts, options, blocks)
+    except Exception:
+        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
+        raise
+
+
+def settle_what_another_run_left(model_name: str, blocks: Blocks) -> None:
+    """Undo, or finish, a model's open release, unless it is this run's own and still to be proven."""
+    left = open_entry(blocks.repository, model_name)
+    if left is not None and (left.receipt is not None or left.plan.flow_run_id != runtime.flow_run.id):
+        settle_release(model_name, **blocks._asdict())
 
 
 def _release(
-    fetched: FetchedModel,
-    plan: ReleasePlan,
-    artifacts: PreparedArtifacts,
-    input_shape: Shape | None,
-    output_shape: Shape | None,
-    blocks: Blocks,
+    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, blocks: Blocks
 ) -> Release:
     registry, repository, fleet = blocks
+    shapes, leave = (options.input_shape, options.output_shape), options.leave_silent
     uploaded = upload_to_s3(fetched, plan, artifacts, registry=registry, repository=repository)
-    loaded = reload_triton(plan.model_name, plan.serves, fleet=fleet, wait_for=[uploaded])
+    candidate = prove_candidate(
+        fetched, plan, artifacts, *shapes, options.tolerance, options.service_level, leave, **blocks._asdict()
+    )
+    approval = ask_for_approval(plan, candidate, options.approval_timeout_s, repository)
+    committed = commit_version(plan, artifacts, repository=repository, wait_for=[uploaded])
+    loaded = reload_triton(
+        plan.model_name,
+        plan.serves,
+        options.tolerance,
+        leave,
+        repository=repository,
+        fleet=fleet,
+        wait_for=[committed],
+    )
     after: Any = {"wait_for": [loaded]}
-    moving = update_aliases.submit(plan.model_name, plan.registry_version, registry=registry, **after)
+    moving = update_aliases.submit(
+        plan.model_name, plan.registry_version, after=plan.aliases_after, registry=registry, **after
+    )
     verifying = verify_deployment.submit(
-        fetched, plan.version, input_shape, output_shape, DEFAULTS.tolerance, registry=registry, fleet=fleet, **after
+        fetched, plan.version, *shapes, options.tolerance, leave_silent=leave, **blocks._asdict(), **after
     )
     wait([moving, verifying])
     verified, aliases = verifying.result(), moving.result()
-    finish_release(fetched, plan, registry=registry, repository=repository, wait_for=[verified, aliases])
-    write_receipt(fetched, plan, loaded, aliases, verified)
-    return Release(plan=plan, aliases=aliases, loaded=loaded, verified=verified)
+    left = tuple(address for address in fleet.addresses() if address not in {replica.address for replica in verified})
+    if left:
+        get_run_logger().warning("left to reconcile-models, since they do not answer: %s", ", ".join(left))
+    receipt = finish_release(
+        plan, fetched, candidate, loaded, verified, approval, left, registry=registry, repository=repository
+    )
+    show_receipt(receipt)
+    discard_local_files(fetched)
+    return Release(plan=plan, aliases=aliases, loaded=loaded, verified=verified, receipt=receipt)
 
 
 def _nothing_to_change(plan: ReleasePlan, aliases: AliasChange) -> State[Release]:

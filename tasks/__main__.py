@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Parameter
 from prefect.blocks.core import Block
@@ -33,11 +33,13 @@ STEPS = {
     "determine-version": "tasks.deployment.determine_version",
     "prepare-artifacts": "tasks.deployment.prepare_artifacts",
     "upload-to-s3": "tasks.deployment.upload_to_s3",
+    "prove-candidate": "tasks.deployment.prove_candidate",
+    "commit-version": "tasks.deployment.commit_version",
     "reload-triton": "tasks.deployment.reload_triton",
     "update-aliases": "tasks.deployment.update_aliases",
     "verify-deployment": "tasks.deployment.verify_deployment",
     "finish-release": "tasks.deployment.finish_release",
-    "undo-release": "tasks.deployment.undo_release",
+    "settle-release": "tasks.deployment.settle_release",
 }
 
 
@@ -54,7 +56,7 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
     """
     hints = get_type_hints(function, include_extras=True)
     blocks = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
-    files = {name for name, kind in hints.items() if name != "return" and _is_a(kind, BaseModel) and name not in blocks}
+    files = {name for name, kind in hints.items() if name != "return" and _from_file(kind) and name not in blocks}
     checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
 
     def run(**options: Any) -> str:
@@ -90,10 +92,19 @@ def _option(hint: Any, is_file: bool) -> Any:
     """Return the annotation of an option, with the help its type describes."""
     if is_file:
         return Annotated[
-            Path, Parameter(help=f"JSON file with a {hint.__name__}, as the step that returns it printed it.")
+            Path, Parameter(help=f"JSON file with a {_named(hint)}, as the step that returns it printed it.")
         ]
     described = [note.description for note in getattr(hint, "__metadata__", ()) if getattr(note, "description", None)]
     return Annotated[hint, Parameter(help=described[0])] if described else hint
+
+
+def _named(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) else str(get_args(hint)[0].__name__)
+
+
+def _from_file(kind: Any) -> bool:
+    """Tell whether a value is what a step returns: a model, or a tuple of models."""
+    return _is_a(kind, BaseModel) or (get_origin(kind) is tuple and _is_a(get_args(kind)[0], BaseModel))
 
 
 def _is_a(kind: Any, base: type) -> bool:
@@ -101,7 +112,7 @@ def _is_a(kind: Any, base: type) -> bool:
 
 
 def _read(path: Path) -> Any:
-    return TypeAdapter(dict[str, Any]).validate_json(path.read_bytes())
+    return TypeAdapter(Any).validate_json(path.read_bytes())
 
 
 def main(arguments: list[str]) -> int:

@@ -27,7 +27,7 @@ from flows.defaults import load_defaults
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 from infra.local.stack import running
-from tasks.deployment.receipt import receipt_key
+from tasks.deployment.receipt import artifact_key
 
 DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0
@@ -130,7 +130,7 @@ def _aliases(model_name: str) -> str:
 
 
 def _replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str, str]]:
-    receipts = _artifacts(client, receipt_key(model_name))
+    receipts = _artifacts(client, artifact_key("receipt", model_name))
     rows: list[dict[str, Any]] = _rows(receipts[0]) if receipts else []
     proofs = {row["replica"]: row for row in rows}
     fleet = load_blocks().fleet

@@ -12,8 +12,10 @@ from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.fetch_model import FetchedModel
-from tasks.deployment.plan import ReleasePlan, unfinished_release
+from tasks.deployment.journal import open_entry
+from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.serving_config import served_versions
+from tasks.deployment.update_aliases import aliases_after_release
 
 # Triton reads directory names with stoll and aborts on numbers that do not fit.
 MAX_VERSION = 999_999_999
@@ -21,12 +23,17 @@ ForcedVersion = Annotated[
     int | None,
     Field(ge=1, le=MAX_VERSION, description="Version number in the repository; the next free one where left out."),
 ]
+KeepArchived = Annotated[
+    int, Field(ge=0, le=10_000, description="How many archived versions stay; one with an alias always does.")
+]
 
 
 @task(name="determine-version", task_run_name="determine-version", cache_policy=NO_CACHE)
 def determine_version(
     fetched: FetchedModel,
     force_version: ForcedVersion = None,
+    keep_archived: KeepArchived = 5,
+    leave_silent: bool = False,
     *,
     registry: ModelRegistry,
     repository: ModelRepository,
@@ -37,10 +44,10 @@ def determine_version(
     A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
     the forced version exists with other content, `ServiceUnavailable` where a replica does not answer.
     """
-    replicas = fleet.check()
-    begun = unfinished_release(repository, fetched.model_name)
-    if begun and begun.registry_version == fetched.registered.version and begun.flow_run_id == _flow_run_id():
-        return begun
+    replicas = fleet.check(leave_silent)
+    begun = open_entry(repository, fetched.model_name)
+    if begun and begun.plan.registry_version == fetched.registered.version and begun.plan.flow_run_id == flow_run_id():
+        return begun.plan
     config = repository.read_config(fetched.model_name)
     aliases = registry.aliases(fetched.model_name)
     served = served_versions(config)
@@ -60,10 +67,12 @@ def determine_version(
         already_live=is_live
         and version == live
         and all(fleet.is_ready(r, fetched.model_name, version) for r in replicas),
-        flow_run_id=_flow_run_id(),
+        flow_run_id=flow_run_id(),
+        keep_archived=keep_archived,
         config_before=config,
         served_before=served,
         aliases_before=aliases,
+        aliases_after=aliases_after_release(aliases, fetched.registered.version),
     )
 
 
@@ -85,5 +94,6 @@ def _holds(repository: ModelRepository, version: int | None, fetched: FetchedMod
     return bool(recorded == {file.name: file.sha256 for file in fetched.files})
 
 
-def _flow_run_id() -> str:
+def flow_run_id() -> str:
+    """Return the flow run this is, 'shell' outside of one."""
     return runtime.flow_run.id or "shell"

@@ -1,28 +1,102 @@
-"""The end of a release: what is neither live nor previous goes to the archive, the journal is closed."""
+"""The end of a release: it is marked as proven, then tidied up, which whoever comes next does where it did not."""
+
+import json
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
-from tasks.deployment.fetch_model import FetchedModel, discard_local_files
-from tasks.deployment.plan import ReleasePlan, close_release
+from tasks.deployment.fetch_model import FetchedModel
+from tasks.deployment.journal import Journal, mark_proven
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prove_candidate import ProvenCandidate
+from tasks.deployment.receipt import Receipt, make_out, write_receipt
+from tasks.deployment.reload_triton import LoadedReplica
+from tasks.deployment.verify_deployment import VerifiedReplica
+from tasks.deployment.version_files import changed_files
 
 TRITON_VERSION_TAG = "triton_version"
+ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG = "rolled_back", "rolled_back_at"
+LAST_ROLLBACK_TAG = "last_rollback"
 
 
 @task(name="finish-release", task_run_name="finish-release", cache_policy=NO_CACHE)
 def finish_release(
-    fetched: FetchedModel, plan: ReleasePlan, *, registry: ModelRegistry, repository: ModelRepository
-) -> tuple[int, ...]:
-    """Close a verified release and return the versions it archived.
+    plan: ReleasePlan,
+    fetched: FetchedModel,
+    candidate: ProvenCandidate,
+    loaded: tuple[LoadedReplica, ...],
+    verified: tuple[VerifiedReplica, ...],
+    approval: str | None = None,
+    left_to_reconcile: tuple[str, ...] = (),
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+) -> Receipt:
+    """Close a verified release: receipt and tags written, what is not served archived, old archives removed.
 
+    The files are compared with what was committed once more: what the replicas loaded in between is the same.
     Each version Triton newly loads makes it read the model's whole directory, so only what is served stays there.
     """
-    registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
-    retired = [v for v in repository.versions(plan.model_name).repository if v not in plan.serves]
+    changed = changed_files(repository, plan.model_name, plan.version)
+    if changed:
+        raise IntegrityError(f"{repository.store.address}: {'; '.join(changed)} while it was loaded; release it again")
+    receipt = make_out(
+        plan, fetched, candidate, loaded, verified, approval=approval, left_to_reconcile=left_to_reconcile
+    )
+    complete(mark_proven(repository, plan, receipt), registry, repository)
+    return receipt
+
+
+def complete(journal: Journal, registry: ModelRegistry, repository: ModelRepository) -> None:
+    """Do what is left to do for a proven release; doing it again changes nothing."""
+    plan, receipt = journal.plan, journal.receipt
+    assert receipt is not None, "only a proven release can be completed"
+    write_receipt(receipt, registry, repository)
+    _tag(plan, receipt, registry)
+    archive_retired(plan.model_name, plan.serves, repository)
+    remove_old_archives(plan.model_name, plan.keep_archived, plan.aliases_after, repository)
+    repository.clear_staging(plan.model_name)
+    repository.close_journal(plan.model_name)
+
+
+def archive_retired(model_name: str, serves: tuple[int, ...], repository: ModelRepository) -> tuple[int, ...]:
+    """Move every version that is not served out of Triton's sight and return them."""
+    retired = tuple(version for version in repository.versions(model_name).repository if version not in serves)
     for version in retired:
-        repository.archive(plan.model_name, version)
-    close_release(repository, plan)
-    discard_local_files(fetched)
-    return tuple(retired)
+        repository.archive(model_name, version)
+    return retired
+
+
+def superfluous_archives(
+    model_name: str, keep: int, aliases: dict[str, int], repository: ModelRepository
+) -> tuple[int, ...]:
+    """Return the archived versions beyond the newest `keep`, never one whose MLflow version has an alias."""
+    oldest = sorted(repository.versions(model_name).archive, reverse=True)[keep:]
+    return tuple(v for v in oldest if registry_version(model_name, v, repository) not in aliases.values())
+
+
+def remove_old_archives(model_name: str, keep: int, aliases: dict[str, int], repository: ModelRepository) -> None:
+    """Apply retention."""
+    for version in superfluous_archives(model_name, keep, aliases, repository):
+        repository.discard_archived(model_name, version)
+
+
+def registry_version(model_name: str, version: int, repository: ModelRepository) -> int | None:
+    """Return the MLflow version a stored version was released from, None where its metadata does not say."""
+    metadata = repository.read_metadata(model_name, version)
+    recorded = json.loads(metadata).get("mlflow", {}).get("version") if metadata else None
+    return int(recorded) if recorded is not None else None
+
+
+def _tag(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry) -> None:
+    registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
+    if plan.kind == "release":
+        registry.untag_version(plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG))
+        return
+    left = plan.aliases_before["live"]
+    reason = {ROLLED_BACK_TAG: plan.reason or "no reason given", ROLLED_BACK_AT_TAG: receipt.live_since.isoformat()}
+    registry.tag_version(plan.model_name, left, reason)
+    registry.tag_model(plan.model_name, {LAST_ROLLBACK_TAG: plan.flow_run_id})

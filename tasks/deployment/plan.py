@@ -1,24 +1,28 @@
-"""A release, written down before its first change: what is to be, and what was before."""
+"""A release, worked out before its first change: what is to be, and what was before."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.repository import ModelRepository
-
 
 class ReleasePlan(BaseModel):
-    """What a release will do and the way back, kept as a journal beside the repository until it has ended."""
+    """What a release or a rollback will do, and the way back."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model_name: str
+    kind: Literal["release", "rollback"] = "release"
     registry_version: int = Field(description="Version in the MLflow registry.")
     version: int = Field(description="Version in Triton's model repository.")
     creates_version: bool = Field(description="Whether the version's files are ours to write, and to remove again.")
     already_live: bool = Field(description="Whether the registry version is what `live` and the policy name already.")
     flow_run_id: str = Field(description="The flow run that releases, 'shell' outside of one.")
+    reason: str | None = Field(default=None, description="Why a rollback goes back.")
+    keep_archived: int = Field(default=5, ge=0, description="How many archived versions stay.")
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")
+    aliases_after: dict[str, int] = Field(default={}, description="All aliases of the model after.")
 
     @property
     def live_before(self) -> int | None:
@@ -33,20 +37,3 @@ class ReleasePlan(BaseModel):
         """
         keep = {v for v in (self.live_before,) if v is not None and v < self.version}
         return tuple(sorted(keep | {self.version}))
-
-
-def open_release(repository: ModelRepository, plan: ReleasePlan) -> None:
-    """Write the journal; from here on the release is either finished or undone."""
-    repository.write_journal(plan.model_name, plan.model_dump_json(indent=2))
-
-
-def unfinished_release(repository: ModelRepository, model_name: str) -> ReleasePlan | None:
-    """Return the release that was begun and neither finished nor undone, if there is one."""
-    entry = repository.read_journal(model_name)
-    return ReleasePlan.model_validate_json(entry) if entry is not None else None
-
-
-def close_release(repository: ModelRepository, plan: ReleasePlan) -> None:
-    """Remove the journal of a release that is finished or undone, and what it staged."""
-    repository.clear_staging(plan.model_name, plan.version)
-    repository.close_journal(plan.model_name)

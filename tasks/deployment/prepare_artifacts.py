@@ -14,7 +14,6 @@ from tasks.deployment.model_files import TensorSpec
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.serving_config import generated_config, updated_config
 
-METADATA_FILE = "metadata.json"
 Shape = tuple[int, ...]
 
 

@@ -1,4 +1,4 @@
-"""Step 5, reload-triton: every replica, one after the other, loads what was committed."""
+"""Step 5, reload-triton: every replica, one after the other, loads what was committed and proves it."""
 
 import time
 
@@ -6,9 +6,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
-from blocks.errors import LoadFailed
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
+from blocks.repository import ModelRepository
+from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
+from tasks.deployment.serving_config import parsed_config
 
 
 class LoadedReplica(BaseModel):
@@ -22,23 +25,55 @@ class LoadedReplica(BaseModel):
 
 
 @task(name="reload-triton", task_run_name="reload-triton", cache_policy=NO_CACHE)
-def reload_triton(model_name: ModelName, serves: tuple[int, ...], *, fleet: TritonFleet) -> tuple[LoadedReplica, ...]:
-    """Load a model on every replica and prove that each serves exactly these versions.
+def reload_triton(
+    model_name: ModelName,
+    serves: tuple[int, ...],
+    tolerance: Tolerance = 1e-4,
+    leave_silent: bool = False,
+    *,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> tuple[LoadedReplica, ...]:
+    """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
 
-    Raises `LoadFailed` where a replica refuses or serves something else: a load that is answered with success
-    proves nothing.
+    With `leave_silent`, a replica that does not answer is passed over: started again, it comes up with what is
+    committed. Raises `LoadFailed` where a replica refuses or serves something else, `VerificationFailed` where its
+    answers are not the proven ones: a load that is answered with success proves nothing.
     """
-    return tuple(_reloaded(fleet, address, model_name, serves) for address in fleet.check())
+    version = max(serves)
+    proof, config = read_proof(repository, model_name, version), repository.read_config(model_name)
+    if proof is None or config is None:
+        raise InvalidInput(
+            f"model '{model_name}' version {version}: nothing recorded that proves it; run prove-candidate and "
+            "commit-version first"
+        )
+    batched, loaded = parsed_config(config).max_batch_size > 0, []
+    for address in fleet.check(leave_silent):
+        try:
+            replica = load_committed(fleet, address, model_name, serves)
+            prove_replica(Question(fleet, address, model_name, version, batched), proof, tolerance)
+        except ServiceUnavailable:
+            if not leave_silent:
+                raise
+        else:
+            loaded.append(replica)
+    return tuple(loaded)
 
 
-def _reloaded(fleet: TritonFleet, address: str, model_name: str, serves: tuple[int, ...]) -> LoadedReplica:
+def load_committed(fleet: TritonFleet, address: str, model_name: str, serves: tuple[int, ...]) -> LoadedReplica:
+    """Load a model on one replica; `LoadFailed` unless that serves exactly these versions then."""
     start = time.perf_counter()
     fleet.load_model(address, model_name)
-    unready = [version for version in serves if not fleet.is_ready(address, model_name, version)]
     served = fleet.ready_versions(address, model_name)
-    if unready or served != tuple(sorted(serves)):
+    if served != tuple(sorted(serves)):
         raise LoadFailed(
             f"model '{model_name}' on Triton {address}: serves versions {list(served)}, expected {sorted(serves)}; "
             "see that server's log"
         )
     return LoadedReplica(address=address, versions=served, load_s=time.perf_counter() - start)
+
+
+def prove_replica(question: Question, proof: Samples, tolerance: float) -> None:
+    """Raise `VerificationFailed` unless a replica answers rightly, pinned to the version and unpinned alike."""
+    question.compare(proof, tolerance)
+    question._replace(pinned=False).compare(proof.first(1), tolerance)

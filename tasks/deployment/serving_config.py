@@ -63,6 +63,13 @@ def with_policy(config: str, serves: tuple[int, ...]) -> str:
     return str(text_format.MessageToString(message))
 
 
+def candidate_config(config: str, name: str, version: int) -> str:
+    """Return a config.pbtxt that serves one version alone, under another name, all else alike."""
+    message = parsed_config(with_policy(config, (version,)))
+    message.name = name
+    return str(text_format.MessageToString(message))
+
+
 def parsed_config(config: str) -> pb.ModelConfig:
     """Return a config.pbtxt as Triton's own message; `InvalidInput` where it is none."""
     try:

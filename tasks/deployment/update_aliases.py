@@ -22,21 +22,30 @@ class AliasChange(BaseModel):
 
 @task(name="update-aliases", task_run_name="update-aliases", cache_policy=NO_CACHE)
 def update_aliases(
-    model_name: ModelName, registry_version: int, dry_run: bool = False, *, registry: ModelRegistry
+    model_name: ModelName,
+    registry_version: int,
+    dry_run: bool = False,
+    after: dict[str, int] | None = None,
+    *,
+    registry: ModelRegistry,
 ) -> AliasChange:
-    """Point `live` at a version and `previous` at the one that was live.
+    """Point `live` at a version and `previous` at the one that was live, or as `after`, all aliases, says.
 
     Running it again changes nothing: a version that is live already does not become its own rollback target.
     """
     before = registry.aliases(model_name)
-    after = dict(before)
-    if before.get(LIVE) != registry_version:
-        after |= {PREVIOUS: before[LIVE]} if LIVE in before else {}
-        after[LIVE] = registry_version
+    after = aliases_after_release(before, registry_version) if after is None else after
     if not dry_run:
         registry.version(model_name, registry_version)
         move_aliases(registry, model_name, before, after)
     return AliasChange(before=before, after=after, dry_run=dry_run)
+
+
+def aliases_after_release(before: dict[str, int], registry_version: int) -> dict[str, int]:
+    """Return all aliases of a model as they are to be once a version is released."""
+    if before.get(LIVE) == registry_version:
+        return before
+    return before | ({PREVIOUS: before[LIVE]} if LIVE in before else {}) | {LIVE: registry_version}
 
 
 def move_aliases(registry: ModelRegistry, model_name: str, before: dict[str, int], after: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Step 4, upload-to-s3: the version's files by way of staging, then config.pbtxt, which commits them."""
+"""Step 4, upload-to-s3: the version's files go to staging, each proven there; Triton does not read them yet."""
 
 import time
 
@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.object_store import FileDigest
 from blocks.registry import ModelRegistry
-from blocks.repository import ModelRepository
+from blocks.repository import METADATA_FILE, ModelRepository
 from tasks.deployment.fetch_model import FetchedModel, local_files
-from tasks.deployment.plan import ReleasePlan, open_release
-from tasks.deployment.prepare_artifacts import METADATA_FILE, PreparedArtifacts
+from tasks.deployment.journal import open_journal
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prepare_artifacts import PreparedArtifacts
 
 
 class UploadedVersion(BaseModel):
-    """A version that is complete in the repository and committed."""
+    """A version whose files are complete in the store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    uri: str
     sent_bytes: int = Field(description="Zero where all was there already.")
     duration_s: float
 
@@ -33,33 +33,27 @@ def upload_to_s3(
     registry: ModelRegistry,
     repository: ModelRepository,
 ) -> UploadedVersion:
-    """Put a version into the repository and commit it; what is there already is not sent again.
+    """Take the version number and put the version's files into staging; what is there already is not sent again.
 
     The journal is written before anything else. Raises `IntegrityError` where the store holds something else than
-    was sent; nothing is committed then.
+    was sent, `VersionConflict` where another release took the number.
     """
     start = time.perf_counter()
-    open_release(repository, plan)
-    sent_bytes = _publish(fetched, plan, artifacts, registry, repository) if plan.creates_version else 0
-    if plan.version in repository.versions(plan.model_name).archive:
-        repository.unarchive(plan.model_name, plan.version)
-    repository.commit(plan.model_name, artifacts.config)
-    return UploadedVersion(
-        uri=repository.uri(plan.model_name, plan.version),
-        sent_bytes=sent_bytes,
-        duration_s=time.perf_counter() - start,
-    )
+    open_journal(repository, plan)
+    sent_bytes = _stage(fetched, plan, artifacts, registry, repository) if plan.creates_version else 0
+    return UploadedVersion(sent_bytes=sent_bytes, duration_s=time.perf_counter() - start)
 
 
-def _publish(
+def _stage(
     fetched: FetchedModel,
     plan: ReleasePlan,
     artifacts: PreparedArtifacts,
     registry: ModelRegistry,
     repository: ModelRepository,
 ) -> int:
+    repository.claim(plan.model_name, plan.version, plan.flow_run_id)
     directory = local_files(fetched, registry)
     metadata = directory / METADATA_FILE
     metadata.write_text(artifacts.metadata)
     # metadata.json comes last: a version that has it is complete.
-    return repository.publish(plan.model_name, plan.version, directory, (*fetched.files, FileDigest.of(metadata)))
+    return repository.stage(plan.model_name, plan.version, directory, (*fetched.files, FileDigest.of(metadata)))

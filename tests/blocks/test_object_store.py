@@ -1,10 +1,15 @@
 """The bucket, on both kinds of store: the embedded one, and one with AWS' checksums (moto)."""
 
+import hashlib
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
@@ -55,6 +60,18 @@ def file_of(path: Path, size_bytes: int) -> tuple[Path, FileDigest]:
     return path, FileDigest.of(path)
 
 
+@pytest.fixture
+def puts_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let moto decide a conditional PUT as AWS does: it looks and writes in two steps, which must not interleave."""
+    lock, put_object = threading.Lock(), S3Response.put_object
+
+    def alone(response: S3Response) -> Any:
+        with lock:
+            return put_object(response)
+
+    monkeypatch.setattr(S3Response, "put_object", alone)
+
+
 @pytest.mark.parametrize("size_bytes", [0, 1000, PART_BYTES + 1])
 def test_an_uploaded_file_is_proven_also_in_parts_and_after_a_copy(
     store: ObjectStore, tmp_path: Path, size_bytes: int
@@ -97,6 +114,68 @@ def test_names_below_a_prefix_are_listed_without_what_is_below_them(store: Objec
 
     assert store.prefixes("listed/") == ["a", "b"]
     store.delete("listed/")
+
+
+def test_an_object_is_created_once_and_never_overwritten(store: ObjectStore) -> None:
+    created = [store.create("once/key", content) for content in (b"first", b"second")]
+
+    assert created == [True, False]
+    assert store.read("once/key") == b"first"
+    store.delete("once/")
+
+
+@pytest.mark.usefixtures("puts_one_by_one")
+def test_of_many_that_create_an_object_at_once_exactly_one_succeeds(moto_store: ObjectStore) -> None:
+    class BlindStore(ObjectStore):
+        """Finds every key free, as all do that look at the same moment, so that the store itself has to decide."""
+
+        def exists(self, key: str) -> bool:
+            return False
+
+    store, contents = BlindStore(bucket_at(moto_store.client.meta.endpoint_url)), [b"%d" % n for n in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        created = list(threads.map(lambda content: store.create("raced/key", content), contents))
+
+    assert sorted(created) == [False] * 7 + [True]
+    assert moto_store.read("raced/key") == contents[created.index(True)]
+    moto_store.delete("raced/")
+
+
+@pytest.mark.usefixtures("puts_one_by_one")
+def test_whoever_creates_an_object_and_misses_the_answer_learns_that_it_succeeded(
+    moto_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_object, lost = S3Response.put_object, iter([True])
+
+    def answer_lost_once(response: S3Response) -> Any:
+        answer = put_object(response)
+        return (503, {}, "") if next(lost, False) else answer
+
+    monkeypatch.setattr(S3Response, "put_object", answer_lost_once)
+
+    assert moto_store.create("answered/late", b"mine")
+    assert not moto_store.create("answered/late", b"other")
+    moto_store.delete("answered/")
+
+
+def test_a_fingerprint_changes_with_the_content_and_only_then(store: ObjectStore) -> None:
+    assert store.fingerprint("print/key") is None
+    fingerprints = []
+    for content in (b"one", b"two", b"one"):
+        store.write("print/key", content)
+        fingerprints.append(store.fingerprint("print/key"))
+
+    assert fingerprints[0] is not None
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
+    store.delete("print/")
+
+
+def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> None:
+    content = os.urandom(2 * 1024**2 + 1)
+    store.write("hashed/key", content)
+
+    assert store.sha256("hashed/key") == hashlib.sha256(content).hexdigest()
+    store.delete("hashed/")
 
 
 def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(moto_store: ObjectStore) -> None:

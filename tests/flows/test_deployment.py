@@ -26,6 +26,7 @@ from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
+from tasks.deployment.proof import Comparison
 from tasks.deployment.serving_config import served_versions, with_policy
 from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear, save
 from tests.ports import free_port
@@ -58,6 +59,11 @@ def answers(blocks: Blocks, model_name: str, inputs: np.ndarray) -> list[np.ndar
     return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in blocks.fleet.addresses()]
 
 
+def comparisons(release: Release) -> list[Comparison]:
+    """Return what each replica's answers to the golden samples were like."""
+    return [replica.comparison for replica in release.verified if replica.comparison is not None]
+
+
 def state_of(model_name: str, **parameters: Any) -> State[Any]:
     return deploy_model(model_name, return_state=True, **parameters)
 
@@ -68,8 +74,8 @@ def test_a_first_release_is_served_and_proven_on_every_replica(blocks: Blocks, m
     release = deploy_model(model_name, expected_input_shape=(1, 4), expected_output_shape=(1, 3))
 
     assert isinstance(release, Release)
-    assert [(r.golden_samples, r.top1_agreement) for r in release.verified] == [(6, 1.0), (6, 1.0)]
-    assert all(r.max_difference is not None and r.max_difference <= 1e-6 for r in release.verified)
+    assert [(found.samples, found.top1_agreement) for found in comparisons(release)] == [(6, 1.0), (6, 1.0)]
+    assert all(found.max_difference <= 1e-6 for found in comparisons(release))
     state = observed(blocks, model_name)
     assert (state["policy"], state["served"]) == ((1,), [(1,), (1,)])
     assert (state["staging"], state["journal"]) == ({}, None)
@@ -107,7 +113,7 @@ def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older
 
     state = observed(blocks, model_name)
     assert (state["policy"], state["served"]) == ((2, 3), [(2, 3), (2, 3)])
-    assert state["versions"] == {"repository": (2, 3), "archive": (1,)}
+    assert state["versions"] == {"repository": (2, 3), "archive": (1,), "recorded": (1, 2, 3)}
     assert state["aliases"] == {"live": versions[2], "previous": versions[1]}
     inputs = np.ones((1, FEATURES), np.float32)
     for answer in answers(blocks, model_name, inputs):
@@ -174,7 +180,7 @@ def test_a_first_release_that_fails_leaves_nothing(blocks: Blocks, model_name: s
     state = observed(blocks, model_name)
     assert state == dict.fromkeys(state) | {
         "policy": (),
-        "versions": {"repository": (), "archive": ()},
+        "versions": {"repository": (), "archive": (), "recorded": ()},
         "files": {},
         "staging": {},
         "aliases": {},
@@ -287,7 +293,7 @@ def test_external_data_is_published_served_and_proven(blocks: Blocks, model_name
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
-    assert [replica.golden_samples for replica in release.verified] == [2, 2]
+    assert [found.samples for found in comparisons(release)] == [2, 2]
     version = f"repository/{model_name}/1/"
     names = [key.removeprefix(version) for key in blocks.repository.store.keys(version)]
     assert names == ["metadata.json", "model.onnx", "model.onnx.data"]
@@ -302,7 +308,7 @@ def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(blocks: Blocks, m
     release = deploy_model(model_name, expected_input_shape=(1, 4))
 
     assert isinstance(release, Release)
-    assert [(replica.golden_samples, replica.top1_agreement) for replica in release.verified] == [(5, 1.0), (5, 1.0)]
+    assert [(found.samples, found.top1_agreement) for found in comparisons(release)] == [(5, 1.0), (5, 1.0)]
 
 
 def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
@@ -314,7 +320,7 @@ def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
-    assert [(replica.golden_samples, replica.max_difference) for replica in release.verified] == [(0, None)] * 2
+    assert comparisons(release) == []
     assert all(0 < replica.latency_p50_ms <= replica.latency_p95_ms for replica in release.verified)
 
 

@@ -12,7 +12,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Pending
 
 from blocks.wiring import Blocks
-from flows.deployment import deploy_model, undo_what_was_begun
+from flows.deployment import deploy_model, settle_what_was_begun
 from infra.local.settings import ROOT
 from tasks.deployment.serving_config import served_versions
 from tests.models import register_linear
@@ -51,8 +51,6 @@ def killed_before(step: str, model_name: str) -> UUID:
         command = [sys.executable, "-c", DYING, step, str(flow_run.id)]
         finished = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
         assert finished.returncode == -9, finished.stderr.decode()
-        # What the server does by itself once the dead holder's lease has ended.
-        client.delete_global_concurrency_limit_by_name(f"slipway-release-{model_name}")
         return flow_run.id
 
 
@@ -109,9 +107,9 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks
     without_parameters = mine.model_copy(update={"parameters": {}})
 
     for flow_run in (other, without_parameters):
-        undo_what_was_begun(deploy_model, flow_run, Crashed())
+        settle_what_was_begun(deploy_model, flow_run, Crashed())
         assert blocks.repository.read_journal(model_name)
-    undo_what_was_begun(deploy_model, mine, Crashed())
+    settle_what_was_begun(deploy_model, mine, Crashed())
 
     assert blocks.repository.read_journal(model_name) is None
     assert blocks.repository.read_config(model_name) is None

@@ -13,9 +13,9 @@ def test_a_second_release_of_a_model_is_refused_when_the_first_does_not_end_in_t
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
 
     with (
-        one_release_at_a_time(model_name),
+        one_release_at_a_time(model_name, blocks.repository),
         pytest.raises(ReleaseInProgress, match=f"model '{model_name}': another release"),
-        one_release_at_a_time(model_name, wait_s=1),
+        one_release_at_a_time(model_name, blocks.repository, wait_s=1),
     ):
         pass
 
@@ -24,13 +24,13 @@ def test_a_release_that_ended_leaves_the_way_free(blocks: Blocks) -> None:
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
 
     for _ in range(2):
-        with one_release_at_a_time(model_name, wait_s=30):
+        with one_release_at_a_time(model_name, blocks.repository, wait_s=30):
             pass
 
 
 def test_releases_of_different_models_do_not_wait_for_each_other(blocks: Blocks) -> None:
     with (
-        one_release_at_a_time(f"test-{uuid.uuid4().hex[:8]}-onnx", wait_s=30),
-        one_release_at_a_time(f"test-{uuid.uuid4().hex[:8]}-onnx", wait_s=30),
+        one_release_at_a_time(f"test-{uuid.uuid4().hex[:8]}-onnx", blocks.repository, wait_s=30),
+        one_release_at_a_time(f"test-{uuid.uuid4().hex[:8]}-onnx", blocks.repository, wait_s=30),
     ):
         pass

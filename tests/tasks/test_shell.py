@@ -49,13 +49,17 @@ def test_the_seven_steps_chain_through_files(
     shapes = ["--expected-input-shape=[1,4]", "--expected-output-shape=[1,3]"]
     artifacts = kept("artifacts", run("prepare-artifacts", "--fetched", fetched, "--plan", plan, *shapes))
     run("upload-to-s3", "--fetched", fetched, "--plan", plan, "--artifacts", artifacts)
-    run("reload-triton", "--model-name", model_name, "--serves", "3")
+    prepared = ["--fetched", fetched, "--plan", plan, "--artifacts", artifacts]
+    candidate = kept("candidate", run("prove-candidate", *prepared, *shapes))
+    run("commit-version", "--plan", plan, "--artifacts", artifacts)
+    loaded = kept("loaded", run("reload-triton", "--model-name", model_name, "--serves", "3"))
     change = run("update-aliases", "--model-name", model_name, "--registry-version", str(registered.version))
     verified = run("verify-deployment", "--fetched", fetched, "--version", "3", *shapes)
-    run("finish-release", "--fetched", fetched, "--plan", plan)
+    proof = ["--candidate", candidate, "--loaded", loaded, "--verified", kept("verified", verified)]
+    receipt = run("finish-release", "--plan", plan, "--fetched", fetched, *proof)
 
     assert change["after"] == {"deploy": registered.version, "live": registered.version}
-    assert [replica["version"] for replica in verified] == [3, 3]
+    assert [replica["version"] for replica in receipt["replicas"]] == [3, 3]
     assert blocks.repository.read_journal(model_name) is None
 
 

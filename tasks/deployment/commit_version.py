@@ -1,0 +1,22 @@
+"""Between steps 4 and 5, commit-version: the proven version goes where Triton reads, then config.pbtxt names it."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.repository import ModelRepository
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prepare_artifacts import PreparedArtifacts
+from tasks.deployment.version_files import record_files
+
+
+@task(name="commit-version", task_run_name="commit-version", cache_policy=NO_CACHE)
+def commit_version(plan: ReleasePlan, artifacts: PreparedArtifacts, *, repository: ModelRepository) -> str:
+    """Commit a version and return its S3 URI: from here on a replica that starts serves it.
+
+    Raises `IntegrityError` where the version is not complete, or its copy is not what was proven.
+    """
+    for version in plan.serves:
+        repository.place(plan.model_name, version)
+    record_files(repository, plan.model_name, plan.version)
+    repository.commit(plan.model_name, artifacts.config)
+    return repository.uri(plan.model_name, plan.version)

@@ -1,0 +1,121 @@
+"""Between steps 4 and 5, prove-candidate: one replica serves the version under a name no client asks for."""
+
+import time
+
+from prefect import task
+from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import LoadFailed, ServiceUnavailable
+from blocks.fleet import TritonFleet
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository, candidate_name
+from tasks.deployment.fetch_model import FetchedModel
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape
+from tasks.deployment.proof import Comparison, Question, Tolerance, as_samples, golden_samples, write_proof
+from tasks.deployment.service_level import (
+    Latency,
+    MeasuredServiceLevel,
+    Requests,
+    ServiceLevel,
+    check,
+    elapsed_ms,
+    measured,
+    watched,
+)
+from tasks.deployment.serving_config import candidate_config
+from tasks.deployment.synthetic import checked_answers, synthetic_inputs
+
+_REQUESTS = 20
+
+
+class ProvenCandidate(BaseModel):
+    """A version that one replica served and answered rightly with, before any client could reach it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    load_s: float
+    comparison: Comparison | None = Field(description="With the golden samples, None where the model has none.")
+    latency: Latency
+    live_before_load: Latency | None = Field(description="The live version on the same replica, None where none was.")
+    live_during_load: Latency | None = Field(description="The same while the candidate was loaded.")
+    service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")
+
+
+@task(
+    name="prove-candidate",
+    task_run_name="prove-candidate",
+    cache_policy=(INPUTS + RUN_ID + TASK_SOURCE) - "registry" - "repository" - "fleet",
+)
+def prove_candidate(
+    fetched: FetchedModel,
+    plan: ReleasePlan,
+    artifacts: PreparedArtifacts,
+    expected_input_shape: Shape | None = None,
+    expected_output_shape: Shape | None = None,
+    tolerance: Tolerance = 1e-4,
+    service_level: ServiceLevel | None = None,
+    leave_silent: bool = False,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> ProvenCandidate:
+    """Load a staged or archived version on one replica under the candidate's name and prove its answers there.
+
+    Some of the proven samples are recorded with the version, for whoever has to prove a replica later.
+
+    Raises `LoadFailed` where it does not load, `VerificationFailed` where an answer is wrong, `ServiceLevelMissed`
+    where gate 3 refuses it.
+    """
+    name, signature = candidate_name(plan.model_name), fetched.signature
+    live = Question(fleet, fleet.check(leave_silent)[0], plan.model_name, plan.live_before or 0, signature.batched)
+    candidate = live._replace(version=plan.version, asked_as=name)
+    served = live if plan.live_before and fleet.is_ready(live.address, live.name, live.version) else None
+    inputs = list(synthetic_inputs(signature, expected_input_shape, _REQUESTS, seed=plan.version))
+    requests = Requests(inputs, [spec.name for spec in signature.outputs])
+
+    repository.place_candidate(plan.model_name, plan.version, candidate_config(artifacts.config, name, plan.version))
+    quiet = elapsed_ms(served, inputs, requests.outputs) if served else []
+    with watched(served, requests) as during:
+        load_s, memory_mb = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mb))
+    golden = golden_samples(fetched, registry)
+    comparison = candidate.compare(golden, tolerance) if golden else None
+    answers = checked_answers(candidate, signature, inputs, expected_output_shape)
+    found = measured(service_level, candidate, served, requests, memory_mb) if service_level else None
+    if service_level and found:
+        check(service_level, found, candidate.subject)
+    proof = golden or as_samples(inputs, answers, signature.batched)
+    write_proof(repository, plan.model_name, plan.version, proof.small())
+    remove_candidate(plan.model_name, repository, fleet)
+    return ProvenCandidate(
+        address=candidate.address,
+        load_s=load_s,
+        comparison=comparison,
+        latency=Latency.of([answer.elapsed_ms for answer in answers]),
+        live_before_load=Latency.of(quiet) if quiet else None,
+        live_during_load=Latency.of(during) if during else None,
+        service_level=found,
+    )
+
+
+def remove_candidate(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
+    """Remove a candidate from the repository and from every replica that answers; none there is no error."""
+    repository.remove_candidate(model_name)
+    for address in fleet.addresses():
+        try:
+            fleet.unload_model(address, candidate_name(model_name))
+        except (LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
+            continue
+
+
+def _load(candidate: Question, measure_memory: bool) -> tuple[float, float | None]:
+    """Load the candidate; return the seconds that took and, where asked for, the MiB it needs."""
+    fleet, address = candidate.fleet, candidate.address
+    before = fleet.used_memory_bytes(address) if measure_memory else 0.0
+    start = time.perf_counter()
+    fleet.load_model(address, candidate.name)
+    load_s = time.perf_counter() - start
+    return load_s, (fleet.used_memory_bytes(address) - before) / 1024**2 if measure_memory else None

@@ -1,0 +1,104 @@
+"""Settle a release that was begun: what is proven is finished, everything else is undone.
+
+The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
+"""
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import MissingContextError
+
+from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
+from blocks.fleet import TritonFleet
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from tasks.deployment.finish_release import complete
+from tasks.deployment.journal import Journal, open_entry
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prove_candidate import remove_candidate
+from tasks.deployment.reload_triton import load_committed
+from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
+
+
+@task(name="settle-release", task_run_name="settle-release", cache_policy=NO_CACHE)
+def settle_release(
+    model_name: ModelName,
+    only_flow_run_id: str | None = None,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> Journal | None:
+    """Finish or undo a model's open release and return its journal, None where there was nothing to settle.
+
+    Settling twice, or after a failure half way, does no harm: every step states what is to be, not what to change.
+    A replica that does not answer is left to the reconciler: started again, it comes up with what is committed. One
+    that answers and cannot be brought back raises, and the journal stays open for the next run.
+
+    Args:
+        model_name: the model.
+        only_flow_run_id: settle only a release this flow run began.
+        registry: where the aliases are.
+        repository: where the journal, the policy and the files are.
+        fleet: the replicas.
+    """
+    journal = open_entry(repository, model_name)
+    if journal is None or only_flow_run_id not in {None, journal.plan.flow_run_id}:
+        return None
+    if journal.receipt is not None:
+        complete(journal, registry, repository)
+    else:
+        _undo(journal.plan, registry, repository, fleet)
+    return journal
+
+
+def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> None:
+    for version in plan.served_before:
+        if version in repository.versions(plan.model_name).archive:
+            repository.unarchive(plan.model_name, version)
+    if repository.read_config(plan.model_name) != plan.config_before:
+        repository.commit(plan.model_name, plan.config_before)
+    before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
+    move_aliases(registry, plan.model_name, registry.aliases(plan.model_name), before)
+    _restore_replicas(plan, fleet)
+    remove_candidate(plan.model_name, repository, fleet)
+    if plan.creates_version:
+        repository.remove(plan.model_name, plan.version)
+    elif plan.version not in plan.served_before:
+        repository.archive(plan.model_name, plan.version)
+    repository.clear_staging(plan.model_name)
+    repository.close_journal(plan.model_name)
+
+
+def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
+    """Make every replica serve what it served; one that cannot does not keep the others from it."""
+    failed: list[SlipwayError] = []
+    for address in fleet.addresses():
+        try:
+            _restore(plan, fleet, address)
+        except ServiceUnavailable as error:
+            _warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {error}")
+        except LoadFailed as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def _restore(plan: ReleasePlan, fleet: TritonFleet, address: str) -> None:
+    if plan.config_before is None:
+        if fleet.ready_versions(address, plan.model_name):
+            fleet.unload_model(address, plan.model_name)
+        return
+    try:
+        load_committed(fleet, address, plan.model_name, plan.served_before)
+    except LoadFailed:
+        # Refused, but Triton kept what it served: a full disk, say, does that.
+        if fleet.ready_versions(address, plan.model_name) != plan.served_before:
+            raise
+
+
+def _warn(text: str) -> None:
+    try:
+        get_run_logger().warning(text)
+    except MissingContextError:
+        return
