@@ -154,6 +154,8 @@ class ModelRepository(Block):
         final = self.directory(model_name, version)
         if (source := self._complete(model_name, version)) != final:
             self._copy(source, final)
+        if version in self.versions(model_name).archive:
+            self.discard_archived(model_name, version)
 
     def place_candidate(self, model_name: str, version: int, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under the candidate's name, with its own config."""

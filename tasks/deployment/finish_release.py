@@ -57,7 +57,8 @@ def complete(journal: Journal, registry: ModelRegistry, repository: ModelReposit
     write_receipt(receipt, registry, repository)
     _tag(plan, receipt, registry)
     archive_retired(plan.model_name, plan.serves, repository)
-    remove_old_archives(plan.model_name, plan.keep_archived, plan.aliases_after, repository)
+    for version in superfluous_archives(plan.model_name, plan.keep_archived, plan.aliases_after, registry, repository):
+        repository.discard_archived(plan.model_name, version)
     repository.clear_staging(plan.model_name)
     repository.close_journal(plan.model_name)
 
@@ -71,17 +72,20 @@ def archive_retired(model_name: str, serves: tuple[int, ...], repository: ModelR
 
 
 def superfluous_archives(
-    model_name: str, keep: int, aliases: dict[str, int], repository: ModelRepository
+    model_name: str, keep: int, aliases: dict[str, int], registry: ModelRegistry, repository: ModelRepository
 ) -> tuple[int, ...]:
-    """Return the archived versions beyond the newest `keep`, never one whose MLflow version has an alias."""
-    oldest = sorted(repository.versions(model_name).archive, reverse=True)[keep:]
-    return tuple(v for v in oldest if registry_version(model_name, v, repository) not in aliases.values())
+    """Return the archived versions that retention removes.
 
-
-def remove_old_archives(model_name: str, keep: int, aliases: dict[str, int], repository: ModelRepository) -> None:
-    """Apply retention."""
-    for version in superfluous_archives(model_name, keep, aliases, repository):
-        repository.discard_archived(model_name, version)
+    The newest `keep` stay, those that were rolled back from after all others, and any whose MLflow version has an
+    alias.
+    """
+    archived = repository.versions(model_name).archive
+    if len(archived) <= keep:
+        return ()
+    marked = {tags.get(TRITON_VERSION_TAG) for _, tags in registry.versions(model_name) if ROLLED_BACK_TAG in tags}
+    by_worth = sorted(archived, key=lambda version: (str(version) not in marked, version), reverse=True)
+    superfluous = by_worth[keep:]
+    return tuple(v for v in superfluous if registry_version(model_name, v, repository) not in aliases.values())
 
 
 def registry_version(model_name: str, version: int, repository: ModelRepository) -> int | None:

@@ -32,6 +32,7 @@ class ReplicaReceipt(BaseModel):
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_p99_ms: float | None = None
+    proven_s: float | None = Field(default=None, description="Seconds from the committed policy to the proof.")
 
 
 class Receipt(BaseModel):
@@ -82,6 +83,22 @@ def make_out(
         ),
         live_since=datetime.now(UTC),
         **further,
+    )
+
+
+def renewed(
+    plan: ReleasePlan, replicas: tuple[ReplicaReceipt, ...], addresses: list[str], repository: ModelRepository
+) -> Receipt:
+    """Return the receipt of a rollback to a version that was still served: its first one, brought up to date."""
+    before = read_receipt(repository, plan.model_name, plan.version)
+    kept = before.model_dump(include={"training_run_id", "sha256", "gates", "candidate"}) if before else {}
+    proven = {replica.address for replica in replicas}
+    return Receipt(
+        **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
+        **kept,
+        replicas=replicas,
+        left_to_reconcile=tuple(address for address in addresses if address not in proven),
+        live_since=datetime.now(UTC),
     )
 
 

@@ -1,0 +1,116 @@
+"""The rollback flow: back to a version that was live before, in a fraction of a second where it is still loaded.
+
+choose-target -+-> switch-replicas -+-> finish-release
+               +-> update-aliases  -+
+               (from the archive: the steps of deploy-model)
+"""
+
+import time
+from typing import Annotated, Any, cast
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.names import ModelName, Source
+from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
+from flows.deployment import (
+    DEFAULTS,
+    Options,
+    SilentReplicas,
+    release,
+    settle_what_another_run_left,
+    settle_what_was_begun,
+)
+from flows.forms import described
+from flows.one_at_a_time import one_release_at_a_time
+from tasks.deployment.determine_version import KeepArchived
+from tasks.deployment.fetch_model import fetch_model
+from tasks.deployment.finish_release import complete
+from tasks.deployment.journal import mark_proven, open_journal
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prepare_artifacts import prepare_artifacts
+from tasks.deployment.receipt import Receipt, renewed, show_receipt
+from tasks.deployment.settle_release import settle_release
+from tasks.deployment.update_aliases import update_aliases
+from tasks.rollback.choose_target import choose_target
+from tasks.rollback.switch_replicas import is_resident, switch_replicas
+
+
+class Rollback(BaseModel):
+    """What a rollback did, and the proof of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: ReleasePlan
+    proven_s: float | None = Field(default=None, description="Seconds from the call to the last replica's proof.")
+    receipt: Receipt | None = None
+
+
+@flow(
+    name="rollback-model",
+    flow_run_name="roll back {model_name} to {to}",
+    task_runner=cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=2)),
+    result_storage=RESULT_STORAGE,
+    result_serializer="json",
+    on_cancellation=[settle_what_was_begun],
+    on_crashed=[settle_what_was_begun],
+)
+@described
+def rollback_model(
+    model_name: ModelName = DEFAULTS.model_name,
+    to: Source = "alias:previous",
+    reason: Annotated[str, Field(max_length=2000, description="Why; kept with the version rolled back from.")] = "",
+    silent_replicas: SilentReplicas = "leave",
+    keep_archived: KeepArchived = 5,
+) -> Rollback | State[Rollback]:
+    """Go back to the previous version, or to any older one; the version left is marked and never gone back to.
+
+    A version that is still served needs no reload; one from the archive is proven like a new release.
+    """
+    start = time.perf_counter()
+    blocks = load_blocks()
+    with one_release_at_a_time(model_name, blocks.repository):
+        settle_what_another_run_left(model_name, blocks)
+        plan = choose_target(
+            model_name, to, reason, keep_archived, registry=blocks.registry, repository=blocks.repository
+        )
+        if plan.already_live:
+            message = f"model '{model_name}': version {plan.registry_version} is live, nothing was changed"
+            return Completed(name="AlreadyLive", message=message, data=Rollback(plan=plan))
+        leave = silent_replicas == "leave"
+        if not is_resident(plan, blocks.repository):
+            receipt = _released_again(plan, Options(leave_silent=leave), blocks)
+            return Rollback(plan=plan, proven_s=time.perf_counter() - start, receipt=receipt)
+        return _switched(plan, leave, start, blocks)
+
+
+def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Blocks) -> Rollback:
+    registry, repository, fleet = blocks
+    try:
+        open_journal(repository, plan)
+        moving: Any = update_aliases.submit(
+            plan.model_name, plan.registry_version, after=plan.aliases_after, registry=registry
+        )
+        switching: Any = switch_replicas.submit(
+            plan, DEFAULTS.tolerance, leave_silent, repository=repository, fleet=fleet
+        )
+        wait([moving, switching])
+        replicas, _ = switching.result(), moving.result()
+        proven_s = time.perf_counter() - start
+    except Exception:
+        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
+        raise
+    get_run_logger().info("rolled back and proven on %d replicas in %.2f s", len(replicas), proven_s)
+    receipt = renewed(plan, replicas, fleet.addresses(), repository)
+    complete(mark_proven(repository, plan, receipt), registry, repository)
+    show_receipt(receipt)
+    return Rollback(plan=plan, proven_s=proven_s, receipt=receipt)
+
+
+def _released_again(plan: ReleasePlan, options: Options, blocks: Blocks) -> Receipt | None:
+    fetched = fetch_model(plan.model_name, f"version:{plan.registry_version}", registry=blocks.registry)
+    return release(fetched, plan, prepare_artifacts(fetched, plan), options, blocks).receipt

@@ -1,0 +1,68 @@
+"""The fast way back: a version every replica still holds only needs another policy, no reload."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.errors import ServiceUnavailable
+from blocks.fleet import TritonFleet
+from blocks.repository import ModelRepository
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
+from tasks.deployment.receipt import ReplicaReceipt
+from tasks.deployment.reload_triton import load_committed
+from tasks.deployment.serving_config import parsed_config, with_policy
+
+
+@task(name="switch-replicas", task_run_name="switch-replicas", cache_policy=NO_CACHE)
+def switch_replicas(
+    plan: ReleasePlan,
+    tolerance: Tolerance = 1e-4,
+    leave_silent: bool = True,
+    *,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> tuple[ReplicaReceipt, ...]:
+    """Commit the policy of a rollback and prove, on all replicas at once, that its version answers.
+
+    The version was proven when it was released; there is no reason to let the others wait. With `leave_silent`, a
+    replica that does not answer is passed over, as long as one does: started again, it comes up with what is
+    committed.
+    """
+    config = repository.read_config(plan.model_name) or ""
+    proof = read_proof(repository, plan.model_name, plan.version)
+    assert proof is not None, "only a version whose proof was recorded is switched to"
+    repository.commit(plan.model_name, with_policy(config, plan.serves))
+    batched, addresses = parsed_config(config).max_batch_size > 0, fleet.addresses()
+    questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in addresses]
+    with ThreadPoolExecutor(min(32, len(questions))) as pool:
+        found = list(pool.map(lambda question: _switched(question, plan.serves, proof, tolerance), questions))
+    failed = [outcome for outcome in found if isinstance(outcome, ServiceUnavailable)]
+    if failed and not (leave_silent and len(failed) < len(found)):
+        raise failed[0]
+    return tuple(outcome for outcome in found if not isinstance(outcome, ServiceUnavailable))
+
+
+def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
+    """Tell whether a plan's version is committed and served now, and its proof recorded."""
+    return plan.version in plan.served_before and read_proof(repository, plan.model_name, plan.version) is not None
+
+
+def _switched(
+    question: Question, serves: tuple[int, ...], proof: Samples, tolerance: float
+) -> ReplicaReceipt | ServiceUnavailable:
+    start = time.perf_counter()
+    try:
+        loaded = load_committed(question.fleet, question.address, question.model_name, serves)
+        comparison = question._replace(pinned=False).compare(proof, tolerance)
+    except ServiceUnavailable as error:
+        return error
+    return ReplicaReceipt(
+        address=question.address,
+        version=question.version,
+        load_s=loaded.load_s,
+        comparison=comparison,
+        proven_s=time.perf_counter() - start,
+    )
