@@ -25,8 +25,22 @@ down: setup ## Stop the local stack; its state stays in .local
 	@$(STACK) down
 
 .PHONY: status
-status: setup ## Show what each server does
+status: setup ## Show what each server does, and model by model what is served
 	@$(STACK) status
+	@echo
+	@$(RUN) python -m flows status
+
+.PHONY: explain-live
+explain-live: setup ## Show what serves, since when, why, and what a rollback would do; MODEL=name
+	@$(RUN) python -m flows explain-live $(MODEL)
+
+.PHONY: rollback
+rollback: setup ## Go back to the previous version; MODEL=name TO=version:3 REASON="..."
+	@$(RUN) python -m flows rollback $(MODEL) $(if $(TO),--to '$(TO)') $(if $(REASON),--reason '$(REASON)')
+
+.PHONY: reconcile
+reconcile: setup ## Repair what drifted from what is committed, show what is left; ARGS=--dry-run
+	@$(RUN) python -m flows reconcile $(ARGS)
 
 .PHONY: logs
 logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's

@@ -38,12 +38,22 @@ class StoredVersions(BaseModel):
 
     repository: tuple[int, ...] = ()
     archive: tuple[int, ...] = ()
-    recorded: tuple[int, ...] = ()
+
+
+class RepositoryContents(BaseModel):
+    """The names of the models that are served, under proof, staged and being released."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    served: frozenset[str]
+    candidates: frozenset[str]
+    staged: frozenset[str]
+    journals: frozenset[str]
 
     @property
-    def next(self) -> int:
-        """The number of the next version: one more than any that was ever taken, gaps are not filled."""
-        return max((*self.repository, *self.archive, *self.recorded), default=0) + 1
+    def all(self) -> frozenset[str]:
+        """Every name there is."""
+        return self.served | self.candidates | self.staged | self.journals
 
 
 class ModelRepository(Block):
@@ -68,23 +78,28 @@ class ModelRepository(Block):
         """The bucket itself."""
         return ObjectStore(self.bucket)
 
-    def model_names(self) -> list[str]:
-        """Return every model that is served, staged or being released, candidates apart."""
+    def contents(self) -> RepositoryContents:
+        """Return which models there are, by where they have left anything."""
         served = self.store.prefixes(f"{self.repository_prefix}/")
-        staged = self.store.prefixes(f"{self.staging_prefix}/")
         journals = self.store.keys(f"{self.journal_prefix}/")
-        begun = [key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals]
-        candidates = [name.removeprefix(_CANDIDATE) for name in served if name.startswith(_CANDIDATE)]
-        names = {name for name in served if not name.startswith(_CANDIDATE)}
-        return sorted(names | set(staged) | set(begun) | set(candidates))
+        return RepositoryContents(
+            served=frozenset(name for name in served if not name.startswith(_CANDIDATE)),
+            candidates=frozenset(name.removeprefix(_CANDIDATE) for name in served if name.startswith(_CANDIDATE)),
+            staged=frozenset(self.store.prefixes(f"{self.staging_prefix}/")),
+            journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
+        )
 
     def versions(self, model_name: str) -> StoredVersions:
-        """Return the version numbers in the repository, in the archive and in the records."""
+        """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
             repository=self._numbers(f"{self.repository_prefix}/{model_name}/"),
             archive=self._numbers(f"{self.archive_prefix}/{model_name}/"),
-            recorded=self._numbers(f"{self.records_prefix}/{model_name}/"),
         )
+
+    def next_version(self, model_name: str) -> int:
+        """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
+        stored, recorded = self.versions(model_name), self._numbers(f"{self.records_prefix}/{model_name}/")
+        return max((*stored.repository, *stored.archive, *recorded), default=0) + 1
 
     def uri(self, model_name: str, version: int) -> str:
         """The S3 URI of a version's directory."""
@@ -166,14 +181,6 @@ class ModelRepository(Block):
     def remove_candidate(self, model_name: str) -> None:
         """Delete a candidate's copy."""
         self.store.delete(f"{self.repository_prefix}/{candidate_name(model_name)}/")
-
-    def has_candidate(self, model_name: str) -> bool:
-        """Tell whether a candidate's copy, or a part of one, is where Triton reads."""
-        return bool(self.store.keys(f"{self.repository_prefix}/{candidate_name(model_name)}/"))
-
-    def staged(self, model_name: str) -> bool:
-        """Tell whether an upload left anything in staging."""
-        return bool(self.store.prefixes(f"{self.staging_prefix}/{model_name}/"))
 
     def clear_staging(self, model_name: str) -> None:
         """Delete what uploads of a model left in staging."""

@@ -56,7 +56,7 @@ def determine_version(
     version, exists = (live, True) if is_live and force_version in {None, live} else (force_version, False)
     stored = repository.versions(fetched.model_name)
     if version is None:
-        version = stored.next
+        version = repository.next_version(fetched.model_name)
     elif not exists and version in (*stored.repository, *stored.archive):
         exists = _checked_same(repository, version, fetched)
     return ReleasePlan(

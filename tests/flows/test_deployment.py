@@ -113,7 +113,7 @@ def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older
 
     state = observed(blocks, model_name)
     assert (state["policy"], state["served"]) == ((2, 3), [(2, 3), (2, 3)])
-    assert state["versions"] == {"repository": (2, 3), "archive": (1,), "recorded": (1, 2, 3)}
+    assert state["versions"] == {"repository": (2, 3), "archive": (1,)}
     assert state["aliases"] == {"live": versions[2], "previous": versions[1]}
     inputs = np.ones((1, FEATURES), np.float32)
     for answer in answers(blocks, model_name, inputs):
@@ -180,7 +180,7 @@ def test_a_first_release_that_fails_leaves_nothing(blocks: Blocks, model_name: s
     state = observed(blocks, model_name)
     assert state == dict.fromkeys(state) | {
         "policy": (),
-        "versions": {"repository": (), "archive": (), "recorded": ()},
+        "versions": {"repository": (), "archive": ()},
         "files": {},
         "staging": {},
         "aliases": {},

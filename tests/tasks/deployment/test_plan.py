@@ -2,7 +2,6 @@
 
 import pytest
 
-from blocks.repository import StoredVersions
 from tasks.deployment.plan import ReleasePlan
 
 
@@ -30,8 +29,3 @@ def test_a_release_serves_the_new_version_and_the_one_before(
 
 def test_a_forced_lower_version_is_served_alone_since_triton_answers_with_the_highest() -> None:
     assert plan(2, (4, 5)).serves == (2,)
-
-
-def test_the_next_number_is_above_all_that_ever_were_and_fills_no_gap() -> None:
-    assert StoredVersions().next == 1
-    assert StoredVersions(repository=(2, 7), archive=(1, 9)).next == 10

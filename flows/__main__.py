@@ -1,0 +1,192 @@
+"""slipway at the prompt: `python -m flows status`, `explain-live`, `rollback` and `reconcile`."""
+
+import logging
+import sys
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ParameterTypeError
+from prefect.logging.handlers import PrefectConsoleHandler
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Column, Table
+
+from blocks.errors import SlipwayError
+from blocks.wiring import load_blocks
+from flows.reconciliation import reconcile_models
+from flows.rollback import Rollback, rollback_model
+from tasks.deployment.receipt import Receipt, listed
+from tasks.reconciliation.explain import Explanation
+from tasks.reconciliation.explain import explain_live as explained
+from tasks.reconciliation.survey import Depth, Drift, ModelState, survey_models
+
+app = App(name="python -m flows", help=__doc__)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+@app.command
+def status(*models: str) -> None:
+    """Show every model: aliases, versions in repository and archive, what each replica serves, drift.
+
+    Parameters
+    ----------
+    models
+        Only these models.
+    """
+    depth = Depth(ask_replicas=False, compare_files=False, keep_archived=sys.maxsize)
+    states = survey_models.fn(models or None, depth, **load_blocks()._asdict())
+    console.print(model_table(states) if states else "no model is served, staged or live")
+
+
+@app.command
+def explain_live(model: str, *, json: bool = False) -> None:
+    """Show what a model serves, since when, through which gates, and what a rollback would do.
+
+    Parameters
+    ----------
+    model
+        Name of the model in the MLflow registry.
+    json
+        Print it as JSON.
+    """
+    explanation = explained(model, **load_blocks()._asdict())
+    if json:
+        console.print(explanation.model_dump_json(indent=2), markup=False)
+    else:
+        _print(explanation)
+
+
+@app.command
+def rollback(model: str, *, to: str = "alias:previous", reason: str = "") -> None:
+    """Roll a model back, as the flow rollback-model.
+
+    Parameters
+    ----------
+    model
+        Name of the model in the MLflow registry.
+    to
+        alias:previous, or version:N for an older version.
+    reason
+        Why; kept with the version rolled back from.
+    """
+    state: State[Any] = rollback_model(model, to, reason, return_state=True)
+    outcome: Rollback = state.result()
+    if outcome.receipt is None:
+        console.print(state.message)
+    else:
+        count, seconds = len(outcome.receipt.replicas), outcome.proven_s
+        console.print(
+            f"{model}: version {outcome.plan.registry_version} is live again, proven on {count} replicas in "
+            f"{seconds:.2f} s; aliases {listed(outcome.plan.aliases_after)}"
+        )
+
+
+@app.command
+def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Repair what drifted and show what is left, as the flow reconcile-models; status 1 where something is.
+
+    Parameters
+    ----------
+    models
+        Only these models.
+    dry_run
+        Change nothing.
+    """
+    outcome = reconcile_models(list(models) or None, dry_run)
+    console.print(f"{outcome.models} models: {len(outcome.repaired)} repaired, {len(outcome.left)} left")
+    for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
+        for drift in findings:
+            console.print(f"  {label}: {_line(drift)}", markup=False)
+    return 1 if outcome.left else 0
+
+
+def model_table(states: tuple[ModelState, ...]) -> Table:
+    """Return a table with one row a model."""
+    addresses = sorted({address for state in states for address in state.served})
+    name = Column("model", no_wrap=True)
+    table = Table(name, "aliases", "policy", "repository", "archive", *addresses, "drift", box=None, pad_edge=False)
+    for state in states:
+        served = ["[red]silent[/]" if (v := state.served[a]) is None else _numbers(v) for a in addresses]
+        drift = ", ".join(sorted({finding.kind for finding in state.drift}))
+        table.add_row(
+            state.name,
+            listed(state.aliases),
+            _numbers(state.policy),
+            _numbers(state.repository),
+            _numbers(state.archive),
+            *served,
+            f"[red]{drift}[/]" if drift else "[green]none[/]",
+        )
+    return table
+
+
+def _print(explanation: Explanation) -> None:
+    state, receipt = explanation.state, explanation.receipt
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("model", state.name)
+    table.add_row("aliases", listed(state.aliases))
+    table.add_row("served", f"{_numbers(state.policy)}; unversioned requests: {max(state.policy, default='nothing')}")
+    for label, value in _receipt_rows(receipt) if receipt else [("receipt", "none: nothing was released by slipway")]:
+        table.add_row(label, value)
+    for address, served in state.served.items():
+        table.add_row(f"now on {address}", "silent" if served is None else _numbers(served))
+    table.add_row("drift", "; ".join(_line(drift) for drift in state.drift) or "none")
+    table.add_row("rollback", explanation.rollback)
+    console.print(table)
+
+
+def _receipt_rows(receipt: Receipt) -> list[tuple[str, str]]:
+    because = f", because: {receipt.reason}" if receipt.reason else ""
+    proofs = [
+        f"{replica.address}: {replica.comparison.samples} samples, largest difference "
+        f"{replica.comparison.max_difference:.1e}"
+        for replica in receipt.replicas
+        if replica.comparison is not None
+    ]
+    return [
+        ("live", f"MLflow version {receipt.registry_version}, Triton version {receipt.version}"),
+        ("since", f"{receipt.live_since:%Y-%m-%d %H:%M:%S %Z}"),
+        ("by", f"{receipt.kind}, flow run {receipt.flow_run_id}{because}"),
+        ("training run", receipt.training_run_id or "not recorded"),
+        *((gate, figures) for gate, figures in receipt.gates.items()),
+        ("approval", receipt.approval or "not asked for"),
+        *((f"SHA-256 of {name}", sha256) for name, sha256 in receipt.sha256.items()),
+        *(("proven on", proof) for proof in proofs),
+    ]
+
+
+def _line(drift: Drift) -> str:
+    where = f" on {drift.address}" if drift.address else ""
+    return f"{drift.model_name}: {drift.kind}{where}, observed {drift.observed}, expected {drift.expected}"
+
+
+def _numbers(versions: tuple[int, ...]) -> str:
+    return ", ".join(map(str, versions)) or "-"
+
+
+def _keep_log_off_the_screen() -> None:
+    """Leave a flow's log to Prefect, where it is complete; the screen shows the outcome."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)
+
+
+def main() -> None:
+    """Run a command; an error is one line and status 1, bad input 2."""
+    _keep_log_off_the_screen()
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, style="red")
+    try:
+        code = app(result_action="return_value")
+    except SlipwayError as error:
+        errors.print(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+    except (ValidationError, ParameterTypeError) as error:
+        errors.print(str(error))
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

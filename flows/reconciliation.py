@@ -1,0 +1,98 @@
+"""The reconciling flow: what serves is brought back to what is committed, and what cannot be is reported.
+
+survey-models -> repair-model (each that drifted, its slot held) -> survey-models -> report-drift
+"""
+
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import ReleaseInProgress, SlipwayError
+from blocks.names import ModelName
+from blocks.wiring import Blocks, load_blocks
+from flows.forms import described
+from flows.one_at_a_time import one_release_at_a_time
+from tasks.deployment.determine_version import KeepArchived
+from tasks.reconciliation.repair import repair_model, settle
+from tasks.reconciliation.report import report_drift
+from tasks.reconciliation.survey import Depth, Drift, Kind, ModelState, survey_models
+
+
+class Reconciliation(BaseModel):
+    """What was found, what was put right and what is left for people."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: int
+    found: tuple[Drift, ...] = ()
+    repaired: tuple[Drift, ...] = ()
+    left: tuple[Drift, ...] = ()
+    under_way: tuple[str, ...] = Field(default=(), description="Models left alone: a release of them is under way.")
+
+
+@flow(name="reconcile-models", flow_run_name="reconcile models")
+@described
+def reconcile_models(
+    model_names: Annotated[list[ModelName] | None, Field(description="Only these models; all where left out.")] = None,
+    dry_run: Annotated[bool, Field(description="Report what is other than it ought to be, change nothing.")] = False,
+    keep_archived: KeepArchived = 5,
+) -> Reconciliation:
+    """Compare aliases, policy, files and replicas of every model; repair what is safe, report the rest.
+
+    Releases go on meanwhile: a model that is being released is left alone.
+    """
+    blocks, depth = load_blocks(), Depth(keep_archived=keep_archived)
+    states = survey_models(tuple(model_names) if model_names else None, depth, **blocks._asdict())
+    drifted = [state for state in states if state.drift]
+    found = tuple(drift for state in drifted for drift in state.drift)
+    if dry_run:
+        outcome = Reconciliation(models=len(states), found=found, left=found)
+    else:
+        after, under_way = _repaired([state for state in drifted if _repairable(state)], depth, blocks)
+        untouched = {state.name: state for state in drifted if not _repairable(state)} | after
+        left = tuple(drift for state in untouched.values() for drift in state.drift)
+        outcome = Reconciliation(
+            models=len(states),
+            found=found,
+            repaired=tuple(drift for drift in found if drift.model_name in after and not _is_in(drift, left)),
+            left=left,
+            under_way=tuple(under_way),
+        )
+    report_drift(outcome.repaired, outcome.left, dry_run=dry_run)
+    return outcome
+
+
+def _repaired(states: list[ModelState], depth: Depth, blocks: Blocks) -> tuple[dict[str, ModelState], list[str]]:
+    """Repair each model and return its state afterwards, and the names of those that are being released."""
+    after, under_way = {}, []
+    for state in states:
+        try:
+            with one_release_at_a_time(state.name, blocks.repository, wait_s=0):
+                after[state.name] = _repaired_alone(state.name, depth, blocks)
+        except ReleaseInProgress:
+            under_way.append(state.name)
+    return after, under_way
+
+
+def _repaired_alone(model_name: str, depth: Depth, blocks: Blocks) -> ModelState:
+    """Repair one model, its slot held: what was seen before that may have been a release half way."""
+    try:
+        settle(model_name, *blocks)
+        (state,) = survey_models((model_name,), depth, **blocks._asdict())
+        if not _repairable(state):
+            return state
+        repair_model(state, depth.keep_archived, **blocks._asdict())
+    except SlipwayError as error:
+        get_run_logger().warning("model '%s' was not repaired whole: %s", model_name, error)
+    (state,) = survey_models((model_name,), depth, **blocks._asdict())
+    return state
+
+
+def _repairable(state: ModelState) -> bool:
+    return any(drift.kind.is_safe_to_repair for drift in state.drift)
+
+
+def _is_in(drift: Drift, left: tuple[Drift, ...]) -> bool:
+    key: tuple[str, Kind, str | None] = (drift.model_name, drift.kind, drift.address)
+    return key in {(other.model_name, other.kind, other.address) for other in left}

@@ -1,0 +1,66 @@
+"""Put right what is safe to put right, towards what is committed; the rest is for people."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.errors import LoadFailed
+from blocks.fleet import TritonFleet
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from tasks.deployment.finish_release import archive_retired, superfluous_archives
+from tasks.deployment.prove_candidate import remove_candidate
+from tasks.deployment.reload_triton import load_committed
+from tasks.deployment.settle_release import settle_release
+from tasks.reconciliation.survey import Kind, ModelState
+
+
+@task(name="repair-model", task_run_name="repair-model", cache_policy=NO_CACHE)
+def repair_model(
+    state: ModelState,
+    keep_archived: int = 5,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> None:
+    """Repair what of a model's drift is safe to repair; the model's slot has to be held.
+
+    Raises what a replica or a store answers that cannot be brought back; what was repaired before stays repaired.
+    """
+    kinds = {drift.kind for drift in state.drift}
+    if Kind.CANDIDATE_LEFT in kinds:
+        remove_candidate(state.name, repository, fleet)
+    if Kind.STAGING_LEFT in kinds:
+        repository.clear_staging(state.name)
+    for drift in state.drift:
+        if drift.kind is Kind.REPLICA_BEHIND and drift.address:
+            _bring_up_to_date(repository, fleet, drift.address, state)
+        if drift.kind is Kind.REPLICA_WRONG and drift.address:
+            # An unchanged model is not loaded again, and a dead backend process never starts again by itself.
+            fleet.unload_model(drift.address, state.name)
+            load_committed(fleet, drift.address, state.name, state.policy)
+    if Kind.VERSION_IDLE in kinds and state.policy:
+        archive_retired(state.name, state.policy, repository)
+    if Kind.ARCHIVE_FULL in kinds:
+        for version in superfluous_archives(state.name, keep_archived, state.aliases, registry, repository):
+            repository.discard_archived(state.name, version)
+
+
+def settle(model_name: str, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> str | None:
+    """Settle a release whose process is gone, before its model is looked at closely; return what became of it."""
+    journal = settle_release.fn(model_name, registry=registry, repository=repository, fleet=fleet)
+    if journal is None:
+        return None
+    return "finished" if journal.receipt is not None else "undone"
+
+
+def _bring_up_to_date(repository: ModelRepository, fleet: TritonFleet, address: str, state: ModelState) -> None:
+    if not state.policy:
+        fleet.unload_model(address, state.name)
+        return
+    try:
+        load_committed(fleet, address, state.name, state.policy)
+    except LoadFailed:
+        # Triton takes a file written in the same second as the one it knows for unchanged: it is written anew.
+        repository.commit(state.name, repository.read_config(state.name))
+        load_committed(fleet, address, state.name, state.policy)

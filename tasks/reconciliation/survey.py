@@ -1,0 +1,232 @@
+"""What is, beside what ought to be: aliases, policy, files and every replica of every model."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.fleet import TritonFleet
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository, RepositoryContents, candidate_name
+from tasks.deployment.finish_release import registry_version, superfluous_archives
+from tasks.deployment.proof import Question, read_proof
+from tasks.deployment.reload_triton import prove_replica
+from tasks.deployment.serving_config import parsed_config, served_versions
+from tasks.deployment.update_aliases import LIVE, PREVIOUS
+from tasks.deployment.version_files import changed_files
+
+_AT_ONCE = 8
+Served = dict[str, dict[str, tuple[int, ...]]]
+
+
+class Kind(StrEnum):
+    """What can be other than it ought to be."""
+
+    UNFINISHED_RELEASE = "unfinished release"
+    REPLICA_BEHIND = "replica serves other versions"
+    REPLICA_WRONG = "replica answers wrongly"
+    REPLICA_SILENT = "replica does not answer"
+    CANDIDATE_LEFT = "candidate left behind"
+    STAGING_LEFT = "upload left in staging"
+    VERSION_IDLE = "version not served"
+    ARCHIVE_FULL = "archive beyond retention"
+    VERSION_MISSING = "served version has no files"
+    FILES_CHANGED = "files changed under a version"
+    ALIAS_ELSEWHERE = "alias points elsewhere"
+    CONFIG_UNREADABLE = "config.pbtxt unreadable"
+
+    @property
+    def is_safe_to_repair(self) -> bool:
+        """Whether putting it right can take nothing from anyone."""
+        return self in _SAFE
+
+
+_SAFE = {
+    Kind.UNFINISHED_RELEASE,
+    Kind.REPLICA_BEHIND,
+    Kind.REPLICA_WRONG,
+    Kind.CANDIDATE_LEFT,
+    Kind.STAGING_LEFT,
+    Kind.VERSION_IDLE,
+    Kind.ARCHIVE_FULL,
+}
+
+
+class Drift(BaseModel):
+    """One thing that is other than it ought to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    kind: Kind
+    observed: str
+    expected: str
+    address: str | None = Field(default=None, description="The replica, where it is one's alone.")
+
+
+class ModelState(BaseModel):
+    """One model as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    aliases: dict[str, int]
+    policy: tuple[int, ...] = Field(description="Triton versions committed, none where nothing is.")
+    repository: tuple[int, ...]
+    archive: tuple[int, ...]
+    served: dict[str, tuple[int, ...] | None] = Field(description="By replica; None where it does not answer.")
+    drift: tuple[Drift, ...]
+
+
+class Depth(NamedTuple):
+    """How closely to look."""
+
+    ask_replicas: bool = True
+    compare_files: bool = True
+    keep_archived: int = 5
+
+
+@task(name="survey-models", task_run_name="survey-models", cache_policy=NO_CACHE)
+def survey_models(
+    model_names: tuple[ModelName, ...] | None = None,
+    depth: Depth = Depth(),  # noqa: B008, a value
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> tuple[ModelState, ...]:
+    """Return the state of the named models, of all where none are named; nothing is changed.
+
+    All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
+    """
+    aliases = {model.name: model.aliases for model in registry.models()}
+    contents = repository.contents()
+    live = {name for name, of_model in aliases.items() if LIVE in of_model}
+    wanted = sorted(contents.all | live) if model_names is None else list(model_names)
+    surveyor = _Surveyor(registry, repository, fleet, aliases, contents, _indexes(fleet), depth)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return tuple(pool.map(surveyor.state, wanted))
+
+
+def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:
+    def index(address: str) -> dict[str, tuple[int, ...]] | None:
+        try:
+            return fleet.index(address)
+        except ServiceUnavailable:
+            return None
+
+    addresses = fleet.addresses()
+    with ThreadPoolExecutor(min(32, len(addresses))) as pool:
+        return dict(zip(addresses, pool.map(index, addresses), strict=True))
+
+
+class _Surveyor(NamedTuple):
+    """All that is known of all models, and how to find out the rest of one."""
+
+    registry: ModelRegistry
+    repository: ModelRepository
+    fleet: TritonFleet
+    aliases: dict[str, dict[str, int]]
+    contents: RepositoryContents
+    indexes: dict[str, dict[str, tuple[int, ...]] | None]
+    depth: Depth
+
+    def state(self, name: str) -> ModelState:
+        """Return one model as it is."""
+        stored, config = self.repository.versions(name), self.repository.read_config(name)
+        try:
+            policy, unreadable = served_versions(config), None
+        except InvalidInput as error:
+            policy, unreadable = (), str(error)
+        state = ModelState(
+            name=name,
+            aliases=self.aliases.get(name, {}),
+            policy=policy,
+            repository=stored.repository,
+            archive=stored.archive,
+            served={a: None if index is None else index.get(name, ()) for a, index in self.indexes.items()},
+            drift=(),
+        )
+        if unreadable is not None:
+            found = [Drift(model_name=name, kind=Kind.CONFIG_UNREADABLE, observed=unreadable, expected="a policy")]
+        elif config is not None and not policy:
+            found = []  # served by Triton, but not released by us
+        else:
+            found = list(self._drift(state, config))
+        return state.model_copy(update={"drift": tuple(found)})
+
+    def _drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+        name = state.name
+        if name in self.contents.journals:
+            yield _drift(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
+        if name in self.contents.staged:
+            yield _drift(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
+        yield from self._candidates(name)
+        yield from self._files(state)
+        yield from self._aliases(state)
+        yield from self._replicas(state, config)
+
+    def _candidates(self, name: str) -> Iterator[Drift]:
+        held = [a for a, index in self.indexes.items() if index and candidate_name(name) in index]
+        if name in self.contents.candidates or held:
+            yield _drift(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {held or 'no replica'}", "none")
+
+    def _files(self, state: ModelState) -> Iterator[Drift]:
+        name = state.name
+        if missing := [version for version in state.policy if version not in state.repository]:
+            yield _drift(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
+        if idle := [version for version in state.repository if version not in state.policy]:
+            yield _drift(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
+        if len(state.archive) > (keep := self.depth.keep_archived):
+            superfluous = superfluous_archives(name, keep, state.aliases, self.registry, self.repository)
+            if superfluous:
+                yield _drift(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
+        if self.depth.compare_files:
+            for version in state.policy:
+                for change in changed_files(self.repository, name, version) if version in state.repository else []:
+                    yield _drift(name, Kind.FILES_CHANGED, change, "what was committed")
+
+    def _aliases(self, state: ModelState) -> Iterator[Drift]:
+        served = [registry_version(state.name, version, self.repository) for version in reversed(state.policy)]
+        live, others = (served[0], served[1:]) if served else (None, [])
+        if state.aliases.get(LIVE) != live:
+            yield _drift(
+                state.name, Kind.ALIAS_ELSEWHERE, f"{LIVE} is {state.aliases.get(LIVE, 'not set')}", str(live or "none")
+            )
+        if others and state.aliases.get(PREVIOUS) not in others:
+            previous = state.aliases.get(PREVIOUS, "not set")
+            yield _drift(state.name, Kind.ALIAS_ELSEWHERE, f"{PREVIOUS} is {previous}", str(others[0]))
+
+    def _replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+        for address, served in state.served.items():
+            if served is None:
+                yield _drift(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
+            elif served != state.policy:
+                yield _drift(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
+            elif self.depth.ask_replicas and config is not None and (wrong := self._wrong(state, config, address)):
+                yield _drift(state.name, Kind.REPLICA_WRONG, wrong, "the proven answers", address)
+
+    def _wrong(self, state: ModelState, config: str, address: str) -> str | None:
+        version = max(state.policy)
+        proof = read_proof(self.repository, state.name, version)
+        if proof is None:
+            return None
+        batched = parsed_config(config).max_batch_size > 0
+        try:
+            prove_replica(Question(self.fleet, address, state.name, version, batched), proof, _TOLERANCE)
+        except (VerificationFailed, ServiceUnavailable, LoadFailed) as error:
+            return str(error)
+        return None
+
+
+_TOLERANCE = 1e-3  # of answers recorded when the version was proven: wide, since the hardware may be another
+
+
+def _drift(name: str, kind: Kind, observed: str, expected: str, address: str | None = None) -> Drift:
+    return Drift(model_name=name, kind=kind, observed=observed, expected=expected, address=address)
