@@ -167,7 +167,7 @@ def _numbers(versions: tuple[int, ...]) -> str:
 
 def _keep_log_off_the_screen() -> None:
     """Leave a flow's log to Prefect, where it is complete; the screen shows the outcome."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+    for name in (None, "prefect"):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):
                 handler.setLevel(logging.CRITICAL + 1)

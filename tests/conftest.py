@@ -40,7 +40,18 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             cleanup.enter_context(_stopped_afterwards(stack))
             local.up(stack, lambda line: None)
         cleanup.enter_context(_pointed_at(stack))
+        _pause_schedules()
         yield stack
+
+
+def _pause_schedules() -> None:
+    """Keep the scheduled flows, the reconciler before all, from repairing what a test has broken on purpose."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            if any(schedule.active for schedule in deployment.schedules):
+                client.pause_deployment(deployment.id)
 
 
 def stack_on_free_ports(state: Path) -> LocalStack:

@@ -115,6 +115,13 @@ class LocalStack(BaseSettings):
         return (f"{self.host}:{self.triton_0_grpc_port}", f"{self.host}:{self.triton_1_grpc_port}")
 
     @property
+    def triton_metrics(self) -> tuple[str, ...]:
+        """The address of every replica's metrics, in the same order; none of replicas that were started otherwise."""
+        if self.triton_replicas is not None:
+            return ()
+        return (f"{self.host}:{self.triton_0_metrics_port}", f"{self.host}:{self.triton_1_metrics_port}")
+
+    @property
     def triton_urls(self) -> dict[str, str]:
         """The HTTP address of every replica this stack starts, by name."""
         ports = {"triton-0": self.triton_0_http_port, "triton-1": self.triton_1_http_port}
@@ -158,6 +165,7 @@ class LocalStack(BaseSettings):
             "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
             "SLIPWAY_RESULTS_BUCKET": RESULTS_BUCKET,
             "SLIPWAY_TRITON_REPLICAS": ",".join(self.triton_addresses),
+            "SLIPWAY_TRITON_METRICS": ",".join(self.triton_metrics),
         }
 
     def _prefect(self) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +61,15 @@ def fetch_model(model_name: ModelName, source: Source = "alias:deploy", *, regis
     registered = registry.resolve(model_name, source)
     subject = f"model '{model_name}' version {registered.version}"
     directory = _downloaded(registered, registry)
-    signature = read_signature(directory, subject)
     names = (MODEL_FILE, *external_files(directory, subject))
+    with ThreadPoolExecutor(1) as beside:
+        digests = beside.map(_digest, (directory / name for name in names))
+        signature = read_signature(directory, subject)
     fetched = FetchedModel(
         source=source,
         registered=registered,
-        files=tuple(FileDigest.of(directory / name) for name in names),
-        golden=FileDigest.of(directory / GOLDEN_FILE) if (directory / GOLDEN_FILE).exists() else None,
+        files=tuple(digests),
+        golden=_digest(directory / GOLDEN_FILE) if (directory / GOLDEN_FILE).exists() else None,
         signature=signature,
     )
     _compare_with_registration(fetched)
@@ -76,18 +80,29 @@ def local_files(fetched: FetchedModel, registry: ModelRegistry) -> Path:
     """Return the directory with a fetched model's files, downloaded again where they are gone or damaged."""
     directory = _directory(fetched.registered)
     wanted = (*fetched.files, *([fetched.golden] if fetched.golden else []))
-    if all((directory / file.name).exists() and FileDigest.of(directory / file.name) == file for file in wanted):
+    if all((directory / file.name).exists() and _digest(directory / file.name) == file for file in wanted):
         return directory
     shutil.rmtree(directory, ignore_errors=True)
     directory = _downloaded(fetched.registered, registry)
     for file in wanted:
-        _compare(FileDigest.of(directory / file.name), file, fetched.registered)
+        _compare(_digest(directory / file.name), file, fetched.registered)
     return directory
 
 
 def discard_local_files(fetched: FetchedModel) -> None:
     """Free the disk; whoever needs the files again downloads them again."""
     shutil.rmtree(_directory(fetched.registered), ignore_errors=True)
+
+
+def _digest(path: Path) -> FileDigest:
+    """Digest a file, again only where this process has not seen it as it is now."""
+    stat = path.stat()
+    return _digest_as_it_is(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+@lru_cache(maxsize=100)
+def _digest_as_it_is(path: Path, state: tuple[int, ...]) -> FileDigest:  # noqa: ARG001
+    return FileDigest.of(path)
 
 
 def _directory(registered: RegisteredVersion) -> Path:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.errors import UnusableModel
 
 MODEL_FILE = "model.onnx"
-_CHUNK_BYTES = 16 * 1024**2
+_CHUNK_BYTES = 1024**2
 _TRITON_TYPES: dict[int, str] = {
     TensorProto.BOOL: "BOOL",
     TensorProto.UINT8: "UINT8",

@@ -28,9 +28,18 @@ def read_samples(path: Path) -> NDArray[np.uint8]:
     return np.asarray(_arrays(path, "images")["images"], dtype=np.uint8)
 
 
-def write_golden(path: Path, inputs: NDArray[np.float32], outputs: NDArray[np.float32]) -> None:
-    """Write golden samples under `input/<tensor>` and `output/<tensor>`; their first axis counts the samples."""
-    arrays: dict[str, Any] = {f"input/{INPUT}": inputs, f"output/{OUTPUT}": outputs}
+def write_golden(
+    path: Path, inputs: NDArray[np.float32], pytorch: NDArray[np.float32], onnxruntime: NDArray[np.float32]
+) -> None:
+    """Write golden samples: `input/<tensor>`, `output/<tensor>` as PyTorch gave it, `onnxruntime/<tensor>`.
+
+    The first axis of each counts the samples.
+    """
+    arrays: dict[str, Any] = {
+        f"input/{INPUT}": inputs,
+        f"output/{OUTPUT}": pytorch,
+        f"onnxruntime/{OUTPUT}": onnxruntime,
+    }
     np.savez_compressed(path, **arrays)
 
 

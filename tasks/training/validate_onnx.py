@@ -15,7 +15,7 @@ from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
 from tasks.training.export_onnx import ONNX_FILE
-from tasks.training.inference import Array, pytorch_outputs
+from tasks.training.inference import Array, onnx_outputs, onnx_session, pytorch_outputs
 from tasks.training.parameters import ExportRunId, Seed, ValidationSamples, ValidationTolerance
 from tasks.training.registration import ExportRun, download_export, find_export, record_validation, register_export
 from tasks.training.report import REPORT_FILE, validation_report
@@ -70,7 +70,7 @@ def validate_onnx(
         comparison = compare_models(model, files / ONNX_FILE, inputs, validation_tolerance)
         figures = figures_of(comparison, validation_tolerance)
         _report(export, comparison, figures, registry)
-        _write_golden(files / GOLDEN_FILE, model, inputs)
+        _write_golden(files, model, inputs)
         version = register_export(export, parent, figures["validation_max_diff"], files, registry)
     registry.set_alias(export.onnx_name, DEPLOY, version)
     say(f"{export.onnx_name} version {version} carries '{DEPLOY}': {comparison.reason}")
@@ -109,7 +109,8 @@ def _report(export: ExportRun, comparison: Comparison, figures: dict[str, float]
         )
 
 
-def _write_golden(path: Path, model: nn.Module, inputs: dict[str, Array]) -> None:
+def _write_golden(files: Path, model: nn.Module, inputs: dict[str, Array]) -> None:
     chosen = np.concatenate([inputs[kind][:GOLDEN_OF_EACH] for kind in (REAL, RANDOM)])
-    outputs, _ = pytorch_outputs(model, chosen, len(chosen))
-    write_golden(path, chosen, outputs)
+    pytorch, _ = pytorch_outputs(model, chosen, len(chosen))
+    onnxruntime, _ = onnx_outputs(onnx_session(files / ONNX_FILE), chosen, len(chosen))
+    write_golden(files / GOLDEN_FILE, chosen, pytorch, onnxruntime)

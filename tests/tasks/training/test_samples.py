@@ -12,11 +12,12 @@ from tasks.training.samples import as_input, random_inputs, read_samples, write_
 def test_golden_samples_are_plain_arrays_under_the_tensors_names(tmp_path: Path) -> None:
     inputs, outputs = random_inputs((4, 3, 8, 8), seed=0), np.ones((4, 10), np.float32)
 
-    write_golden(tmp_path / "golden.npz", inputs, outputs)
+    write_golden(tmp_path / "golden.npz", inputs, outputs, outputs + 1)
 
     with np.load(tmp_path / "golden.npz", allow_pickle=False) as golden:
-        assert sorted(golden) == ["input/input", "output/output"]
+        assert sorted(golden) == ["input/input", "onnxruntime/output", "output/output"]
         assert np.array_equal(golden["input/input"], inputs) and np.array_equal(golden["output/output"], outputs)
+        assert np.array_equal(golden["onnxruntime/output"], outputs + 1)
 
 
 def test_random_inputs_are_pixels_that_depend_on_the_seed_alone() -> None:

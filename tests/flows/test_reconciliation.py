@@ -1,0 +1,162 @@
+"""Reconciling: what is safe is repaired towards what is committed, the rest is reported, a dry run changes nothing."""
+
+import uuid
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from blocks.errors import ServiceUnavailable
+from blocks.fleet import TritonFleet
+from blocks.repository import candidate_name
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from flows.one_at_a_time import one_release_at_a_time
+from flows.reconciliation import Reconciliation, reconcile_models
+from tasks.deployment.serving_config import with_policy
+from tasks.reconciliation.survey import Kind
+from tests.consistency import assert_consistent
+from tests.models import register_linear
+
+
+@pytest.fixture
+def model_name(blocks: Blocks) -> str:
+    """A model of this test's own, version 2 live and version 1 previous."""
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    for seed in (1, 2):
+        register_linear(blocks.registry, name, seed)
+        deploy_model(name)
+    return name
+
+
+def kinds(outcome: Reconciliation) -> tuple[list[Kind], list[Kind]]:
+    """Return what was repaired and what was left."""
+    return [drift.kind for drift in outcome.repaired], [drift.kind for drift in outcome.left]
+
+
+def test_where_nothing_drifted_nothing_is_found(blocks: Blocks, model_name: str) -> None:
+    outcome = reconcile_models([model_name])
+
+    assert (outcome.models, outcome.found) == (1, ())
+
+
+def test_a_replica_that_lost_a_model_gets_it_back(blocks: Blocks, model_name: str) -> None:
+    lost = blocks.fleet.addresses()[1]
+    blocks.fleet.unload_model(lost, model_name)
+
+    outcome = reconcile_models([model_name])
+
+    assert kinds(outcome) == ([Kind.REPLICA_BEHIND], [])
+    assert outcome.repaired[0].address == lost
+    assert assert_consistent(blocks, model_name) == 2
+
+
+def test_a_dry_run_reports_and_changes_nothing(blocks: Blocks, model_name: str) -> None:
+    blocks.fleet.unload_model(blocks.fleet.addresses()[0], model_name)
+
+    outcome = reconcile_models([model_name], dry_run=True)
+
+    assert kinds(outcome) == ([], [Kind.REPLICA_BEHIND])
+    assert blocks.fleet.ready_versions(blocks.fleet.addresses()[0], model_name) == ()
+
+
+def test_what_an_upload_and_a_candidate_left_is_removed(blocks: Blocks, model_name: str) -> None:
+    blocks.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
+    blocks.repository.store.write(f"repository/{candidate_name(model_name)}/3/model.onnx", b"half")
+
+    outcome = reconcile_models([model_name])
+
+    assert set(kinds(outcome)[0]) == {Kind.STAGING_LEFT, Kind.CANDIDATE_LEFT}
+    assert assert_consistent(blocks, model_name) == 2
+
+
+def test_a_version_that_is_not_served_goes_to_the_archive(blocks: Blocks, model_name: str) -> None:
+    config = blocks.repository.read_config(model_name) or ""
+    blocks.repository.commit(model_name, with_policy(config, (2,)))
+
+    outcome = reconcile_models([model_name])
+
+    assert Kind.VERSION_IDLE in kinds(outcome)[0] and not outcome.left
+    assert blocks.repository.versions(model_name).archive == (1,)
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(2,), (2,)]
+
+
+def test_files_that_changed_under_a_version_are_reported_and_not_touched(blocks: Blocks, model_name: str) -> None:
+    key = f"repository/{model_name}/2/model.onnx"
+    blocks.repository.store.write(key, b"not the model")
+
+    outcome = reconcile_models([model_name])
+
+    assert kinds(outcome) == ([], [Kind.FILES_CHANGED])
+    assert key in outcome.left[0].observed and "SHA-256" in outcome.left[0].observed
+    assert blocks.repository.store.read(key) == b"not the model"
+
+
+def test_an_alias_moved_by_hand_is_reported_and_stays(blocks: Blocks, model_name: str) -> None:
+    blocks.registry.set_alias(model_name, "live", 1)
+
+    outcome = reconcile_models([model_name])
+
+    assert [(d.kind, d.observed, d.expected) for d in outcome.left] == [(Kind.ALIAS_ELSEWHERE, "live is 1", "2")]
+    assert blocks.registry.aliases(model_name)["live"] == 1
+
+
+def test_a_model_that_is_being_released_is_left_alone(blocks: Blocks, model_name: str) -> None:
+    blocks.fleet.unload_model(blocks.fleet.addresses()[0], model_name)
+
+    with one_release_at_a_time(model_name, blocks.repository):
+        outcome = reconcile_models([model_name])
+
+    assert outcome.under_way == (model_name,)
+    assert blocks.fleet.ready_versions(blocks.fleet.addresses()[0], model_name) == ()
+    reconcile_models([model_name])
+    assert assert_consistent(blocks, model_name) == 2
+
+
+def test_archives_beyond_retention_are_removed_but_never_one_with_an_alias(blocks: Blocks, model_name: str) -> None:
+    for seed in (3, 4, 5):
+        register_linear(blocks.registry, model_name, seed)
+        deploy_model(model_name)
+    blocks.registry.set_alias(model_name, "audited", 1)
+    assert blocks.repository.versions(model_name).archive == (1, 2, 3)
+
+    outcome = reconcile_models([model_name], keep_archived=1)
+
+    assert kinds(outcome) == ([Kind.ARCHIVE_FULL], [])
+    assert blocks.repository.versions(model_name).archive == (1, 3)
+    assert blocks.repository.next_version(model_name) == 6
+
+
+def test_drift_left_for_people_is_a_table_in_prefect(blocks: Blocks, model_name: str) -> None:
+    blocks.registry.set_alias(model_name, "live", 1)
+
+    reconcile_models([model_name])
+
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["drift"]))
+        found = [
+            artifact for artifact in client.read_artifacts(artifact_filter=wanted) if model_name in str(artifact.data)
+        ]
+    assert len(found) == 1 and "left for people" in str(found[0].data)
+
+
+def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = blocks.fleet.addresses()[1]
+    talking = TritonFleet._talking
+
+    def hushed(fleet: TritonFleet, address: str, *arguments: object) -> object:
+        if address == silent:
+            raise ServiceUnavailable(f"Triton {address}: no answer (injected)")
+        return talking(fleet, address, *arguments)  # type: ignore[arg-type]
+
+    register_linear(blocks.registry, model_name, seed=3)
+    monkeypatch.setattr(TritonFleet, "_talking", hushed)
+    release = deploy_model(model_name, silent_replicas="leave")
+    monkeypatch.undo()
+
+    assert release.receipt.left_to_reconcile == (silent,)  # type: ignore[union-attr]
+    assert blocks.fleet.ready_versions(silent, model_name) == (1, 2)
+    assert kinds(reconcile_models([model_name])) == ([Kind.REPLICA_BEHIND], [])
+    assert assert_consistent(blocks, model_name) == 3

@@ -1,0 +1,212 @@
+"""Rollback: back without a reload, marked, once only, and a plain refusal where there is nowhere to go."""
+
+import json
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
+
+from blocks.errors import InvalidInput, NoRollbackTarget, VerificationFailed
+from blocks.fleet import TritonFleet
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from flows.rollback import Rollback, rollback_model
+from tasks.deployment.serving_config import served_versions
+from tests.consistency import assert_consistent
+from tests.models import FEATURES, random_weights, register_linear
+
+
+@pytest.fixture
+def model_name() -> str:
+    """A model of this test's own."""
+    return f"test-{uuid.uuid4().hex[:8]}-onnx"
+
+
+def released(blocks: Blocks, model_name: str, count: int) -> None:
+    """Release so many versions, one after the other."""
+    for seed in range(1, count + 1):
+        register_linear(blocks.registry, model_name, seed)
+        deploy_model(model_name)
+
+
+def rolled_back(model_name: str, **parameters: Any) -> Rollback:
+    outcome = rollback_model(model_name, **parameters)
+    assert isinstance(outcome, Rollback)
+    return outcome
+
+
+def answered_since_loaded(address: str, model_name: str) -> int:
+    """Return how many requests version 1 answered since a replica loaded it."""
+    with triton.InferenceServerClient(address) as client:
+        found = client.get_inference_statistics(model_name, "1", client_timeout=10)
+    return int(found.model_stats[0].inference_count)
+
+
+def written(blocks: Blocks, model_name: str) -> dict[str, object]:
+    """Return everything a rollback may change."""
+    return {
+        "policy": blocks.repository.read_config(model_name),
+        "files": blocks.repository.store.keys(f"repository/{model_name}/")
+        | blocks.repository.store.keys(f"archive/{model_name}/"),
+        "aliases": blocks.registry.aliases(model_name),
+        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
+        "tags": list(blocks.registry.versions(model_name)),
+    }
+
+
+def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_aliases(
+    blocks: Blocks, model_name: str
+) -> None:
+    released(blocks, model_name, 3)
+
+    outcome = rolled_back(model_name, reason="too many cats")
+
+    assert assert_consistent(blocks, model_name) == 2
+    assert {a: v for a, v in blocks.registry.aliases(model_name).items() if a != "deploy"} == {"live": 2, "previous": 1}
+    assert outcome.receipt is not None and [r.version for r in outcome.receipt.replicas] == [2, 2]
+    inputs = np.ones((1, FEATURES), np.float32)
+    for address in blocks.fleet.addresses():
+        answer = blocks.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]
+        np.testing.assert_allclose(answer, inputs @ random_weights(2), rtol=1e-5)
+
+
+def test_a_rollback_reloads_nothing(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 2)
+    before = [answered_since_loaded(address, model_name) for address in blocks.fleet.addresses()]
+
+    rolled_back(model_name)
+
+    after = [answered_since_loaded(address, model_name) for address in blocks.fleet.addresses()]
+    assert all(now > then > 0 for now, then in zip(after, before, strict=True)), "a load would start at zero"
+
+
+def test_the_version_rolled_back_from_is_marked_with_the_reason(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 2)
+
+    rolled_back(model_name, reason="too many cats")
+
+    tags = dict(blocks.registry.versions(model_name))[2]
+    assert tags["rolled_back"] == "too many cats" and tags["rolled_back_at"]
+    assert json.loads(dict(blocks.registry.versions(model_name))[1]["receipt"])["kind"] == "rollback"
+
+
+def test_a_version_rolled_back_from_is_never_gone_back_to(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 2)
+    rolled_back(model_name, reason="too many cats")
+    register_linear(blocks.registry, model_name, seed=3)
+    deploy_model(model_name)
+    before = written(blocks, model_name)
+
+    with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at .*too many cats"):
+        rollback_model(model_name, to="version:2")
+
+    assert written(blocks, model_name) == before
+    assert blocks.registry.aliases(model_name)["previous"] == 1
+
+
+def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 2)
+    rolled_back(model_name, reason="by mistake")
+
+    deploy_model(model_name, source="version:2")
+
+    assert assert_consistent(blocks, model_name) == 2
+    assert "rolled_back" not in dict(blocks.registry.versions(model_name))[2]
+
+
+def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 1)
+    before = written(blocks, model_name)
+
+    with pytest.raises(NoRollbackTarget, match="has no alias 'previous', so there is nowhere to go back to"):
+        rollback_model(model_name)
+
+    assert written(blocks, model_name) == before
+
+
+def test_a_model_that_was_never_released_has_nothing_to_go_back_from(blocks: Blocks, model_name: str) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+
+    with pytest.raises(NoRollbackTarget, match="nothing is live"):
+        rollback_model(model_name)
+
+
+@pytest.mark.parametrize(("to", "message"), [("version:4", "never released"), ("alias:nope", "no alias 'nope'")])
+def test_a_target_that_cannot_be_is_refused(blocks: Blocks, model_name: str, to: str, message: str) -> None:
+    released(blocks, model_name, 2)
+    register_linear(blocks.registry, model_name, seed=3)
+    register_linear(blocks.registry, model_name, seed=4)
+
+    with pytest.raises(NoRollbackTarget, match=message):
+        rollback_model(model_name, to=to)
+
+
+def test_a_newer_version_is_no_rollback_target(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 3)
+    deploy_model(model_name, source="version:1", force_version=1)
+
+    with pytest.raises(InvalidInput, match=r"version 3: is newer than the live version 1.*deploy-model"):
+        rollback_model(model_name, to="version:3")
+
+
+def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 3)
+    assert blocks.repository.versions(model_name).archive == (1,)
+
+    outcome = rolled_back(model_name, to="version:1", reason="way back")
+
+    assert assert_consistent(blocks, model_name) == 1
+    assert outcome.receipt is not None and outcome.receipt.candidate is not None
+    assert "previous" not in blocks.registry.aliases(model_name)
+    assert blocks.repository.versions(model_name).archive == (2, 3)
+
+
+def test_the_same_run_again_changes_nothing_more(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 3)
+    parameters = {"model_name": model_name, "reason": "too many cats"}
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(rollback_model, parameters=parameters, state=Pending())
+        run_flow(rollback_model, flow_run=flow_run, parameters=flow_run.parameters)
+        before = written(blocks, model_name)
+        client.set_flow_run_state(flow_run.id, Pending(), force=True)
+        again: Any = run_flow(
+            rollback_model,
+            flow_run=client.read_flow_run(flow_run.id),
+            parameters=flow_run.parameters,
+            return_type="state",
+        )
+
+    assert again.name == "AlreadyLive"
+    assert written(blocks, model_name) == before
+    assert assert_consistent(blocks, model_name) == 2
+
+
+def test_a_rollback_that_a_replica_refuses_is_undone(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(blocks, model_name, 2)
+    before = written(blocks, model_name)
+    healthy, calls = TritonFleet.answers, []
+
+    def wrong_once(fleet: TritonFleet, address: str, *arguments: Any) -> Any:
+        calls.append(address)
+        if calls.count(blocks.fleet.addresses()[1]) == 1 and address == blocks.fleet.addresses()[1]:
+            raise VerificationFailed(f"Triton {address}: injected")
+        return healthy(fleet, address, *arguments)
+
+    monkeypatch.setattr(TritonFleet, "answers", wrong_once)
+    with pytest.raises(VerificationFailed, match="injected"):
+        rollback_model(model_name)
+    monkeypatch.undo()
+
+    after = written(blocks, model_name)
+    assert served_versions(blocks.repository.read_config(model_name)) == (1, 2)
+    assert {key: after[key] for key in ("files", "aliases", "served", "tags")} == {
+        key: before[key] for key in ("files", "aliases", "served", "tags")
+    }
+    assert assert_consistent(blocks, model_name) == 2
