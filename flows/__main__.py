@@ -178,7 +178,7 @@ def main() -> None:
     _keep_log_off_the_screen()
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, style="red")
     try:
-        code = app(result_action="return_value")
+        code = app(sys.argv[1:], result_action="return_value")
     except SlipwayError as error:
         errors.print(f"{type(error).__name__}: {error}")
         sys.exit(1)

@@ -31,8 +31,9 @@ def ask_for_approval(
     """Return who said yes; None where nobody is asked, which is where there is no timeout.
 
     The run is suspended and holds nothing while it waits: its process ends, its journal is closed, the model's slot
-    is free, no replica has the candidate. Resumed, it starts from the top, with what it worked out taken from the
-    results; a state that changed meanwhile is asked about again. Raises `ApprovalRefused` on a no.
+    and the version's number are free, no replica has the candidate. Resumed, it starts from the top, fetches nothing
+    again and proves the candidate anew; where another release came in between, it asks again. Raises
+    `ApprovalRefused` on a no.
     """
     if timeout_s is None:
         return None
@@ -46,6 +47,8 @@ def ask_for_approval(
     try:
         answer = suspend_flow_run(wait_for_input=asking, timeout=timeout_s, key=key)
     except Pause:
+        if plan.creates_version:
+            repository.remove(plan.model_name, plan.version)
         repository.close_journal(plan.model_name)
         raise
     if not answer.approved:

@@ -12,9 +12,12 @@ STEPS = (
     "determine-version",
     "prepare-artifacts",
     "upload-to-s3",
+    "prove-candidate",
+    "commit-version",
     "reload-triton",
     "update-aliases",
     "verify-deployment",
+    "finish-release",
 )
 _NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 import time
 
 from prefect import task
-from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
+from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import LoadFailed, ServiceUnavailable
@@ -44,11 +44,7 @@ class ProvenCandidate(BaseModel):
     service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")
 
 
-@task(
-    name="prove-candidate",
-    task_run_name="prove-candidate",
-    cache_policy=(INPUTS + RUN_ID + TASK_SOURCE) - "registry" - "repository" - "fleet",
-)
+@task(name="prove-candidate", task_run_name="prove-candidate", cache_policy=NO_CACHE)
 def prove_candidate(
     fetched: FetchedModel,
     plan: ReleasePlan,

@@ -20,6 +20,7 @@ from rich.table import Table
 from blocks.registry import RegisteredVersion
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
+from flows.rollback import Rollback, rollback_model
 from infra.local.settings import MLFLOW_BUCKET, LocalStack
 from tasks.deployment.fetch_model import fetch_model, local_files
 from tasks.deployment.serving_config import generated_config
@@ -29,6 +30,7 @@ from tests.runs import STEPS, steps_of
 
 RUNS = 3
 LIMIT_S = 8.0
+ROLLBACK_LIMIT_S = 0.5
 MODEL_NAME = "bench-resnet18-onnx"
 
 
@@ -47,7 +49,29 @@ def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
     assert statistics.median(totals) <= LIMIT_S
 
 
-def _register_resnet18(blocks: Blocks, directory: Path, seed: int) -> RegisteredVersion:
+@pytest.mark.timeout(900)
+def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_second(
+    blocks: Blocks, tmp_path: Path
+) -> None:
+    name, proven, whole = f"{MODEL_NAME}-back", [], []
+    _register_resnet18(blocks, tmp_path / "first", RUNS, name)
+    _release(name)
+    for seed in range(RUNS):
+        _register_resnet18(blocks, tmp_path / str(seed), seed, name)
+        _release(name)
+        start = time.perf_counter()
+        rolled_back = rollback_model(name, reason="bench")
+        whole.append(time.perf_counter() - start)
+        assert isinstance(rolled_back, Rollback) and rolled_back.proven_s is not None
+        proven.append(rolled_back.proven_s)
+    table = Table("", *(f"run {n + 1}" for n in range(RUNS)), "median", title="Rollback, 45 MB ResNet18, seconds")
+    _row(table, "call to proof on both replicas", proven)
+    _row(table, "whole flow run, tidying up included", whole)
+    Console(width=100).print("\n", table)
+    assert statistics.median(proven) <= ROLLBACK_LIMIT_S
+
+
+def _register_resnet18(blocks: Blocks, directory: Path, seed: int, model_name: str = MODEL_NAME) -> RegisteredVersion:
     torch.manual_seed(seed)
     model = ResNet18(10).eval()
     example = torch.randn(4, 3, 32, 32)
@@ -66,7 +90,7 @@ def _register_resnet18(blocks: Blocks, directory: Path, seed: int) -> Registered
     with torch.no_grad():
         golden = {"input/input": example.numpy(), "output/output": model(example).numpy()}
     np.savez(directory / "golden.npz", **golden)
-    return register_directory(blocks.registry, MODEL_NAME, directory)
+    return register_directory(blocks.registry, model_name, directory)
 
 
 def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> dict[str, float]:

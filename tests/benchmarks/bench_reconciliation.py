@@ -1,0 +1,108 @@
+"""How long `make status` and a reconcile pass with nothing to do take for 200 models with 10 versions each.
+
+The models are put where releases would have put them, and loaded by every replica: one version served, nine in the
+archive. What is served besides would only cost memory here: each served version is a Python process in the local
+replicas.
+"""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from prefect.client.orchestration import get_client
+from rich.console import Console
+
+from blocks.registry import RegisteredVersion
+from blocks.wiring import Blocks
+from flows.reconciliation import Reconciliation, reconcile_models
+from infra.local.settings import ROOT
+from tasks.deployment.fetch_model import FetchedModel, fetch_model, local_files
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.prepare_artifacts import prepare_artifacts
+from tasks.deployment.proof import golden_samples, write_proof
+from tasks.deployment.version_files import record_files
+from tests.models import register_linear
+
+MODELS, VERSIONS = 200, 10
+LIMIT_S = 20.0
+
+
+@pytest.mark.timeout(1800)
+def test_200_models_are_surveyed_and_reconciled_in_20_seconds(blocks: Blocks) -> None:
+    template = register_linear(blocks.registry, "bench-template-onnx", seed=1)
+    names = [f"bench-{number:03}-onnx" for number in range(MODELS)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: _released(blocks, name, template), names))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda address: _loaded(blocks, address, names), blocks.fleet.addresses()))
+
+    start = time.perf_counter()
+    outcome = reconcile_models()
+    reconcile_s = time.perf_counter() - start
+    start = time.perf_counter()
+    shown = subprocess.run(
+        [sys.executable, "-m", "flows", "status"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    status_s = time.perf_counter() - start
+
+    Console(highlight=False).print(
+        f"\n{MODELS} models, {VERSIONS} versions each, {len(blocks.fleet.addresses())} replicas: reconcile with "
+        f"nothing to do {reconcile_s:.1f} s, status {status_s:.1f} s (limit {LIMIT_S:g} s each)"
+    )
+    assert isinstance(outcome, Reconciliation)
+    assert outcome.models >= MODELS and outcome.found == ()
+    assert sum(name in shown.stdout for name in names) == MODELS
+    assert max(reconcile_s, status_s) <= LIMIT_S
+
+
+def _released(blocks: Blocks, name: str, template: RegisteredVersion) -> None:
+    """Leave everything as releasing ten versions would have left it."""
+    client = blocks.registry.connect()
+    client.create_registered_model(name)
+    for number in range(1, VERSIONS + 1):
+        client.create_model_version(name, template.source_uri, tags={"triton_version": str(number)})
+    fetched = fetch_model.fn(name, f"version:{VERSIONS}", registry=blocks.registry)
+    for number in range(1, VERSIONS + 1):
+        _stored(blocks, fetched, number)
+    samples = golden_samples(fetched, blocks.registry)
+    assert samples is not None
+    write_proof(blocks.repository, name, VERSIONS, samples.small())
+    record_files(blocks.repository, name, VERSIONS)
+    blocks.registry.set_alias(name, "live", VERSIONS)
+    blocks.registry.set_alias(name, "previous", VERSIONS - 1)
+
+
+def _stored(blocks: Blocks, fetched: FetchedModel, number: int) -> None:
+    registered = fetched.registered.model_copy(update={"version": number})
+    plan = ReleasePlan(
+        model_name=fetched.model_name,
+        registry_version=number,
+        version=number,
+        creates_version=True,
+        already_live=False,
+        flow_run_id="bench",
+    )
+    artifacts = prepare_artifacts.fn(fetched.model_copy(update={"registered": registered}), plan)
+    prefix = "repository" if number == VERSIONS else "archive"
+    write = blocks.repository.store.write
+    model = (local_files(fetched, blocks.registry) / "model.onnx").read_bytes()
+    write(f"{prefix}/{fetched.model_name}/{number}/model.onnx", model)
+    write(f"{prefix}/{fetched.model_name}/{number}/metadata.json", artifacts.metadata.encode())
+    if prefix == "repository":
+        blocks.repository.commit(fetched.model_name, artifacts.config)
+
+
+def _loaded(blocks: Blocks, address: str, names: list[str]) -> None:
+    for name in names:
+        blocks.fleet.load_model(address, name)
+        blocks.fleet.infer(address, name, {"input": np.ones((1, 4), np.float32)}, ["output"], VERSIONS)
+
+
+@pytest.fixture(autouse=True)
+def _no_schedule(blocks: Blocks) -> None:
+    """Nothing else looks at the models meanwhile; `tests/conftest.py` has paused the reconciler."""
+    with get_client(sync_client=True) as client:
+        assert all(deployment.paused for deployment in client.read_deployments() if deployment.schedules)

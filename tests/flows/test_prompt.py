@@ -1,0 +1,84 @@
+"""slipway at the prompt: one look says what serves and why, wrong input is one line and a status."""
+
+import sys
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+import flows.__main__ as prompt
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from tests.models import register_linear
+
+Ran = tuple[int, str, str]
+
+
+@pytest.fixture
+def model_name(blocks: Blocks) -> str:
+    """A model of this test's own, version 2 live and version 1 previous."""
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    for seed in (1, 2):
+        register_linear(blocks.registry, name, seed)
+        deploy_model(name)
+    return name
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command; return its status, output and errors."""
+
+    def at_the_prompt(*arguments: str) -> Ran:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["python -m flows", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            prompt.main()
+        return int(str(ended.value.code)), *capsys.readouterr()
+
+    return at_the_prompt
+
+
+def test_status_shows_a_model_with_aliases_versions_replicas_and_drift(
+    blocks: Blocks, model_name: str, run: Callable[..., Ran]
+) -> None:
+    blocks.fleet.unload_model(blocks.fleet.addresses()[1], model_name)
+
+    status, shown, _ = run("status", model_name)
+
+    row = next(line for line in shown.splitlines() if line.startswith(model_name)).split()
+    assert status == 0 and "live = 2" in shown and "replica serves other versions" in shown
+    assert row.count("-") == 2, "no archive, and one replica serves nothing"
+
+
+def test_explain_live_says_what_serves_since_when_and_what_a_rollback_would_do(
+    model_name: str, run: Callable[..., Ran]
+) -> None:
+    status, shown, _ = run("explain-live", model_name)
+
+    words = " ".join(shown.split())
+    assert status == 0 and "MLflow version 2, Triton version 2" in words and "since 20" in words
+    assert "rollback to version 1 (Triton 1), without a reload" in words and "SHA-256 of model.onnx" in words
+
+
+def test_a_rollback_says_what_it_did(model_name: str, run: Callable[..., Ran]) -> None:
+    status, shown, _ = run("rollback", model_name, "--reason", "too many cats")
+
+    assert status == 0 and f"{model_name}: version 1 is live again, proven on 2 replicas in" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["explain-live", "no-such-model"], 1, "NotRegistered: model 'no-such-model'"),
+        (["rollback", "no-such-model"], 1, "NotRegistered: model 'no-such-model'"),
+        (["rollback", "../x"], 2, "model name '../x': expected 1 to 120 letters"),
+        (["rollback", "m", "--to", "yesterday"], 2, "source 'yesterday': expected 'alias:NAME'"),
+    ],
+)
+def test_bad_input_is_a_message_and_a_status(
+    blocks: Blocks, run: Callable[..., Ran], arguments: list[str], status: int, message: str
+) -> None:
+    observed, _, errors = run(*arguments)
+
+    assert (observed, message in errors) == (status, True)
+    assert "Traceback" not in errors
