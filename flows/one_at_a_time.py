@@ -71,14 +71,16 @@ def one_release_at_a_time(model_name: str, repository: ModelRepository, wait_s: 
 def _acquired(
     client: SyncPrefectClient, limit: str, model_name: str, repository: ModelRepository, wait_s: float
 ) -> UUID:
-    deadline = time.monotonic() + wait_s
+    deadline, freed = time.monotonic() + wait_s, None
     while True:
         if (lease_id := _try(client, limit)) is not None:
             return lease_id
         holder = _holder(repository, model_name)
-        if holder is not None and holder.is_dead(client):
+        if holder is not None and holder.lease_id != freed and holder.is_dead(client):
             client.release_concurrency_slots_with_lease(holder.lease_id)
-        if time.monotonic() > deadline:
+            freed = holder.lease_id
+            continue
+        if time.monotonic() >= deadline:
             who = f"flow run {holder.flow_run_id} on {holder.host}" if holder else "unknown"
             raise ReleaseInProgress(
                 f"model '{model_name}': another release ({who}) has held the concurrency limit '{limit}' for "

@@ -1,6 +1,7 @@
 """Between steps 4 and 5, prove-candidate: one replica serves the version under a name no client asks for."""
 
 import time
+from contextlib import suppress
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -100,11 +101,10 @@ def prove_candidate(
 def remove_candidate(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
     """Remove a candidate from the repository and from every replica that answers; none there is no error."""
     repository.remove_candidate(model_name)
-    for address in fleet.addresses():
-        try:
+    answering, _ = fleet.reached()
+    for address in answering:
+        with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
             fleet.unload_model(address, candidate_name(model_name))
-        except (LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
-            continue
 
 
 def _load(candidate: Question, measure_memory: bool) -> tuple[float, float | None]:

@@ -73,13 +73,16 @@ def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepositor
 def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
     """Make every replica serve what it served; one that cannot does not keep the others from it."""
     failed: list[SlipwayError] = []
-    for address in fleet.addresses():
+    answering, silent = fleet.reached()
+    for address in answering:
         try:
             _restore(plan, fleet, address)
         except ServiceUnavailable as error:
-            _warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {error}")
+            silent[address] = error
         except LoadFailed as error:
             failed.append(error)
+    for reason in silent.values():
+        _warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
     if failed:
         raise failed[0]
 
