@@ -1,10 +1,13 @@
 """Reconciling: what is safe is repaired towards what is committed, the rest is reported, a dry run changes nothing."""
 
+import time
 import uuid
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventResourceFilter
 
 from blocks.errors import ServiceUnavailable
 from blocks.fleet import TritonFleet
@@ -138,6 +141,22 @@ def test_drift_left_for_people_is_a_table_in_prefect(blocks: Blocks, model_name:
             artifact for artifact in client.read_artifacts(artifact_filter=wanted) if model_name in str(artifact.data)
         ]
     assert len(found) == 1 and "left for people" in str(found[0].data)
+
+
+def test_drift_left_for_people_is_an_event_of_the_model(blocks: Blocks, model_name: str) -> None:
+    blocks.registry.set_alias(model_name, "live", 1)
+
+    reconcile_models([model_name])
+
+    resource = EventResourceFilter(id=[f"slipway.model.{model_name}"])
+    found: list[Event] = []
+    deadline = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while not found and time.monotonic() < deadline:
+            time.sleep(0.5)  # events reach the server a moment later
+            found = client.read_events(EventFilter(resource=resource), limit=10).events
+    assert [event.event for event in found] == ["slipway.drift.found"]
+    assert found[0].payload["findings"][0]["kind"] == "alias points elsewhere"
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(

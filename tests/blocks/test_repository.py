@@ -1,0 +1,124 @@
+"""The model repository: numbers are taken once, moves that broke off are completed, nothing half is ever complete."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from blocks.errors import IntegrityError, VersionConflict
+from blocks.repository import ModelRepository
+from blocks.wiring import Blocks
+from tests.blocks.test_object_store import bucket_at
+
+
+@pytest.fixture(scope="module")
+def conditional() -> Iterator[ModelRepository]:
+    """A repository on a store that honours conditional writes."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    repository = ModelRepository(bucket=bucket_at(f"http://{host}:{port}"))
+    repository.store.client.create_bucket(Bucket=repository.bucket.bucket_name)
+    yield repository
+    server.stop()
+
+
+@pytest.fixture(params=["embedded", "conditional"])
+def repository(request: pytest.FixtureRequest) -> ModelRepository:
+    """A repository on either kind of store."""
+    if request.param == "conditional":
+        found: ModelRepository = request.getfixturevalue("conditional")
+        return found
+    blocks: Blocks = request.getfixturevalue("blocks")
+    return blocks.repository
+
+
+@pytest.fixture
+def model_name() -> str:
+    return f"test-{uuid.uuid4().hex[:8]}-onnx"
+
+
+def stored(repository: ModelRepository, place: str, model_name: str, version: int) -> None:
+    """Put a complete version into repository, staging or archive."""
+    for name in ("model.onnx", "metadata.json"):
+        repository.store.write(f"{place}/{model_name}/{version}/{name}", name.encode())
+
+
+def test_a_number_is_taken_once_and_by_its_own_run_again(repository: ModelRepository, model_name: str) -> None:
+    repository.claim(model_name, 1, "run a")
+    repository.claim(model_name, 1, "run a")
+
+    with pytest.raises(VersionConflict, match=r"version 1 in .*: the number was taken by flow run run a"):
+        repository.claim(model_name, 1, "run b")
+
+
+def test_of_many_that_want_a_number_at_once_one_gets_it_where_writes_are_conditional(
+    conditional: ModelRepository, model_name: str
+) -> None:
+    def claimed(claimant: str) -> bool:
+        try:
+            conditional.claim(model_name, 1, claimant)
+        except VersionConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(claimed, [f"run {number}" for number in range(8)]))
+
+    assert sorted(outcomes) == [False] * 7 + [True]
+
+
+def test_numbers_grow_over_gaps_archives_and_what_was_removed(repository: ModelRepository, model_name: str) -> None:
+    assert repository.next_version(model_name) == 1
+    stored(repository, "repository", model_name, 2)
+    stored(repository, "archive", model_name, 9)
+    assert repository.next_version(model_name) == 10
+    repository.claim(model_name, 12, "run")
+    repository.discard_archived(model_name, 9)
+    assert repository.next_version(model_name) == 13
+
+
+def test_a_version_is_placed_from_staging_or_archive_and_only_when_complete(
+    repository: ModelRepository, model_name: str
+) -> None:
+    stored(repository, "staging", model_name, 1)
+    stored(repository, "archive", model_name, 2)
+    repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
+
+    repository.place(model_name, 1)
+    repository.place(model_name, 2)
+    with pytest.raises(IntegrityError, match=r"version 3 in .*: complete neither in the repository nor"):
+        repository.place(model_name, 3)
+
+    assert repository.versions(model_name).repository == (1, 2)
+    assert repository.versions(model_name).archive == ()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "metadata.json"])
+def test_archiving_that_broke_off_while_deleting_is_completed(
+    repository: ModelRepository, model_name: str, name: str
+) -> None:
+    stored(repository, "repository", model_name, 1)
+    repository.archive(model_name, 1)
+    repository.store.write(f"repository/{model_name}/1/{name}", name.encode())
+
+    repository.archive(model_name, 1)
+
+    assert repository.versions(model_name).repository == ()
+    assert [key.rpartition("/")[2] for key in repository.store.keys(f"archive/{model_name}/1/")] == [
+        "metadata.json",
+        "model.onnx",
+    ]
+
+
+def test_archiving_that_broke_off_while_copying_can_be_undone(repository: ModelRepository, model_name: str) -> None:
+    stored(repository, "repository", model_name, 1)
+    repository.store.write(f"archive/{model_name}/1/model.onnx", b"model.onnx")
+
+    repository.unarchive(model_name, 1)
+
+    assert repository.versions(model_name).repository == (1,)
+    assert repository.versions(model_name).archive == ()
+    assert repository.store.read(f"repository/{model_name}/1/metadata.json") == b"metadata.json"
