@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -149,7 +150,7 @@ def test_drift_left_for_people_is_an_event_of_the_model(blocks: Blocks, model_na
     reconcile_models([model_name])
 
     resource = EventResourceFilter(id=[f"slipway.model.{model_name}"])
-    found: list[Event] = []
+    found: Sequence[Event] = []
     deadline = time.monotonic() + 30
     with get_client(sync_client=True) as client:
         while not found and time.monotonic() < deadline:
