@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import LoadFailed, ServiceUnavailable
+from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository, candidate_name
@@ -70,12 +70,12 @@ def prove_candidate(
     name, signature = candidate_name(plan.model_name), fetched.signature
     live = Question(fleet, fleet.check(leave_silent)[0], plan.model_name, plan.live_before or 0, signature.batched)
     candidate = live._replace(version=plan.version, asked_as=name)
-    served = live if plan.live_before and fleet.is_ready(live.address, live.name, live.version) else None
     inputs = list(synthetic_inputs(signature, expected_input_shape, _REQUESTS, seed=plan.version))
     requests = Requests(inputs, [spec.name for spec in signature.outputs])
 
     repository.place_candidate(plan.model_name, plan.version, candidate_config(artifacts.config, name, plan.version))
-    quiet = elapsed_ms(served, inputs, requests.outputs) if served else []
+    quiet = _quietly(live, requests) if plan.live_before else []
+    served = live if quiet else None
     with watched(served, requests) as during:
         load_s, memory_mb = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mb))
     golden = golden_samples(fetched, registry)
@@ -105,6 +105,14 @@ def remove_candidate(model_name: str, repository: ModelRepository, fleet: Triton
     for address in answering:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
             fleet.unload_model(address, candidate_name(model_name))
+
+
+def _quietly(live: Question, requests: Requests) -> list[float]:
+    """Return the milliseconds the live version takes, nothing where it is not well: what follows it may mend that."""
+    try:
+        return elapsed_ms(live, requests.inputs, requests.outputs)
+    except SlipwayError:
+        return []
 
 
 def _load(candidate: Question, measure_memory: bool) -> tuple[float, float | None]:

@@ -73,6 +73,12 @@ def load_committed(fleet: TritonFleet, address: str, model_name: str, serves: tu
     return LoadedReplica(address=address, versions=served, load_s=time.perf_counter() - start)
 
 
+def load_afresh(fleet: TritonFleet, address: str, model_name: str, serves: tuple[int, ...]) -> LoadedReplica:
+    """Make one replica forget a model and load it again: a backend process that died never starts by itself."""
+    fleet.unload_model(address, model_name)
+    return load_committed(fleet, address, model_name, serves)
+
+
 def prove_replica(question: Question, proof: Samples, tolerance: float) -> None:
     """Raise `VerificationFailed` unless a replica answers rightly, pinned to the version and unpinned alike."""
     question.compare(proof, tolerance)

@@ -9,7 +9,7 @@ from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.finish_release import archive_retired, superfluous_archives
 from tasks.deployment.prove_candidate import remove_candidate
-from tasks.deployment.reload_triton import load_committed
+from tasks.deployment.reload_triton import load_afresh, load_committed
 from tasks.deployment.settle_release import settle_release
 from tasks.reconciliation.survey import Kind, ModelState
 
@@ -36,9 +36,7 @@ def repair_model(
         if drift.kind is Kind.REPLICA_BEHIND and drift.address:
             _bring_up_to_date(repository, fleet, drift.address, state)
         if drift.kind is Kind.REPLICA_WRONG and drift.address:
-            # An unchanged model is not loaded again, and a dead backend process never starts again by itself.
-            fleet.unload_model(drift.address, state.name)
-            load_committed(fleet, drift.address, state.name, state.policy)
+            load_afresh(fleet, drift.address, state.name, state.policy)
     if Kind.VERSION_IDLE in kinds and state.policy:
         archive_retired(state.name, state.policy, repository)
     if Kind.ARCHIVE_FULL in kinds:

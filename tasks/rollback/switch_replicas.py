@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.errors import ServiceUnavailable
+from blocks.errors import ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
 from tasks.deployment.receipt import ReplicaReceipt
-from tasks.deployment.reload_triton import load_committed
+from tasks.deployment.reload_triton import load_afresh, load_committed
 from tasks.deployment.serving_config import parsed_config, with_policy
 
 
@@ -27,7 +27,8 @@ def switch_replicas(
 ) -> tuple[ReplicaReceipt, ...]:
     """Commit the policy of a rollback and prove, on all replicas at once, that its version answers.
 
-    The version was proven when it was released; there is no reason to let the others wait. With `leave_silent`, a
+    The version was proven when it was released; there is no reason to let the others wait. A replica whose process
+    for that version died in the meantime loads it afresh. With `leave_silent`, a
     replica that does not answer is passed over, as long as one does: started again, it comes up with what is
     committed.
     """
@@ -53,10 +54,15 @@ def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
 def _switched(
     question: Question, serves: tuple[int, ...], proof: Samples, tolerance: float
 ) -> ReplicaReceipt | ServiceUnavailable:
-    start = time.perf_counter()
+    start, place = time.perf_counter(), (question.fleet, question.address, question.model_name, serves)
+    unversioned = question._replace(pinned=False)
     try:
-        loaded = load_committed(question.fleet, question.address, question.model_name, serves)
-        comparison = question._replace(pinned=False).compare(proof, tolerance)
+        loaded = load_committed(*place)
+        try:
+            comparison = unversioned.compare(proof, tolerance)
+        except VerificationFailed:
+            loaded = load_afresh(*place)
+            comparison = unversioned.compare(proof, tolerance)
     except ServiceUnavailable as error:
         return error
     return ReplicaReceipt(

@@ -186,20 +186,37 @@ def test_the_same_run_again_changes_nothing_more(blocks: Blocks, model_name: str
     assert assert_consistent(blocks, model_name) == 2
 
 
+def failing(address: str, times: int) -> Any:
+    """Return `TritonFleet.answers` with a replica that fails its first requests."""
+    healthy, failed = TritonFleet.answers, []
+
+    def answers(fleet: TritonFleet, asked: str, *arguments: Any) -> Any:
+        if asked == address and len(failed) < times:
+            failed.append(asked)
+            raise VerificationFailed(f"Triton {asked}: injected")
+        return healthy(fleet, asked, *arguments)
+
+    return answers
+
+
+def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(blocks, model_name, 2)
+    monkeypatch.setattr(TritonFleet, "answers", failing(blocks.fleet.addresses()[1], times=1))
+
+    rolled_back(model_name)
+
+    monkeypatch.undo()
+    assert assert_consistent(blocks, model_name) == 1
+
+
 def test_a_rollback_that_a_replica_refuses_is_undone(
     blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released(blocks, model_name, 2)
     before = written(blocks, model_name)
-    healthy, calls = TritonFleet.answers, []
-
-    def wrong_once(fleet: TritonFleet, address: str, *arguments: Any) -> Any:
-        calls.append(address)
-        if calls.count(blocks.fleet.addresses()[1]) == 1 and address == blocks.fleet.addresses()[1]:
-            raise VerificationFailed(f"Triton {address}: injected")
-        return healthy(fleet, address, *arguments)
-
-    monkeypatch.setattr(TritonFleet, "answers", wrong_once)
+    monkeypatch.setattr(TritonFleet, "answers", failing(blocks.fleet.addresses()[1], times=2))
     with pytest.raises(VerificationFailed, match="injected"):
         rollback_model(model_name)
     monkeypatch.undo()
