@@ -188,7 +188,8 @@ def test_the_same_run_again_changes_nothing_more(blocks: Blocks, model_name: str
 
 def failing(address: str, times: int) -> Any:
     """Return `TritonFleet.answers` with a replica that fails its first requests."""
-    healthy, failed = TritonFleet.answers, []
+    healthy = TritonFleet.answers
+    failed: list[str] = []
 
     def answers(fleet: TritonFleet, asked: str, *arguments: Any) -> Any:
         if asked == address and len(failed) < times:
