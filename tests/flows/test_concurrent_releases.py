@@ -1,0 +1,51 @@
+"""Releases at the same time: of one model they take turns, of different models they do not wait."""
+
+import uuid
+
+import pytest
+
+from blocks.wiring import Blocks
+from tests.consistency import assert_consistent
+from tests.killing import StartedRelease
+from tests.models import register_linear
+
+pytestmark = pytest.mark.faults
+
+RELEASES, MODELS = 8, 4
+
+
+def new_model(blocks: Blocks, versions: int) -> str:
+    """Register versions of a model of the test's own."""
+    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    for seed in range(1, versions + 1):
+        register_linear(blocks.registry, model_name, seed)
+    return model_name
+
+
+def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(blocks: Blocks) -> None:
+    model_name = new_model(blocks, RELEASES)
+
+    started = [StartedRelease(model_name, source=f"version:{version}") for version in range(1, RELEASES + 1)]
+    endings = [release.wait() for release in started]
+
+    released = sorted((e.release for e in endings if e.state_name == "Completed"), key=lambda r: r.plan.version)
+    refused = [e.message for e in endings if e.state_name != "Completed"]
+    assert all(message and f"model '{model_name}': another release" in message for message in refused), refused
+    assert [release.plan.version for release in released] == list(range(1, len(released) + 1))
+    lives = [release.plan.registry_version for release in released]
+    assert [r.aliases.after.get("previous") for r in released] == [None, *lives[:-1]]
+    assert [release.aliases.before.get("live") for release in released] == [None, *lives[:-1]]
+    assert assert_consistent(blocks, model_name) == lives[-1]
+    assert blocks.registry.aliases(model_name)["previous"] == lives[-2]
+
+
+def test_releases_of_different_models_do_not_wait_for_each_other(blocks: Blocks) -> None:
+    names = [new_model(blocks, versions=1) for _ in range(MODELS)]
+
+    started = [StartedRelease(model_name) for model_name in names]
+    endings = [release.wait() for release in started]
+
+    assert [ending.state_name for ending in endings] == ["Completed"] * MODELS
+    spans = [(ending.events[0].at_s, ending.events[-1].at_s) for ending in endings]
+    assert max(begin for begin, _ in spans) < min(end for _, end in spans), f"they took turns: {spans}"
+    assert [assert_consistent(blocks, model_name) for model_name in names] == [1] * MODELS

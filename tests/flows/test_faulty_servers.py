@@ -1,0 +1,257 @@
+"""Servers that fail while a release runs: it ends released, or as before with a message that names what failed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError, VerificationFailed
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from infra.local.settings import LocalStack
+from tests.candidates import Candidate, borrowed, withdraw
+from tests.consistency import assert_consistent
+from tests.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
+from tests.replicas import Replica, around_first_load
+
+pytestmark = pytest.mark.faults
+
+UPLOAD, COMMIT, ALIAS = "/staging/", "/config.pbtxt", "registered-models/alias"
+Injecting = Callable[[Blocks], None]
+
+
+@pytest.fixture(scope="module")
+def pool(blocks: Blocks) -> Iterator[list[Candidate]]:
+    """Models that came through a test, and are as good as new."""
+    models: list[Candidate] = []
+    yield models
+    for candidate in models:
+        withdraw(blocks, candidate.model_name)
+
+
+@pytest.fixture
+def candidate(blocks: Blocks, pool: list[Candidate]) -> Iterator[Candidate]:
+    """A model of which one version is live, one is `previous`, and another is to be released."""
+    with borrowed(pool, blocks) as candidate:
+        yield candidate
+
+
+@pytest.fixture
+def inject(monkeypatch: pytest.MonkeyPatch) -> Injecting:
+    """Give blocks to the releases of this test."""
+    return lambda blocks: monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks)
+
+
+@pytest.fixture
+def s3(stack: LocalStack, blocks: Blocks, inject: Injecting) -> Iterator[FaultyProxy]:
+    """A proxy between the releases of this test and S3; Triton has its own way."""
+    with faulty_proxy(stack.s3_url) as proxy:
+        inject(through_s3_proxy(blocks, proxy))
+        yield proxy
+
+
+@pytest.fixture
+def mlflow(stack: LocalStack, blocks: Blocks, inject: Injecting) -> Iterator[FaultyProxy]:
+    """A proxy between the releases of this test and MLflow."""
+    with faulty_proxy(stack.mlflow_url) as proxy:
+        inject(through_mlflow_proxy(blocks, proxy))
+        yield proxy
+
+
+@pytest.fixture
+def second(stack: LocalStack) -> Replica:
+    """The replica that is loaded last."""
+    return Replica(stack, 1)
+
+
+@pytest.fixture(params=[0, 1], ids=["first-replica", "second-replica"])
+def replica(stack: LocalStack, request: pytest.FixtureRequest) -> Replica:
+    """Each replica in turn."""
+    return Replica(stack, request.param)
+
+
+def assert_released(blocks: Blocks, candidate: Candidate) -> None:
+    deploy_model(candidate.model_name)
+
+    assert assert_consistent(blocks, candidate.model_name) == candidate.next
+
+
+def assert_as_before(
+    blocks: Blocks, candidate: Candidate, error: type[SlipwayError] | tuple[type[SlipwayError], ...], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        deploy_model(candidate.model_name)
+
+    assert assert_consistent(blocks, candidate.model_name) == candidate.live
+
+
+def assert_mended_by_the_next_run(blocks: Blocks, candidate: Candidate, message: str, mend: Callable[[], None]) -> None:
+    """Release, prove that it fails with a message, and that one more run finds the way once all is well again."""
+    with pytest.raises(SlipwayError, match=message):
+        deploy_model(candidate.model_name)
+    mend()
+
+    assert_released(blocks, candidate)
+
+
+PASSING_BY = {
+    "refuses": Fault("PUT", UPLOAD, times=2),
+    "answers 500": Fault("PUT", UPLOAD, times=2, status=500),
+    "answers 503": Fault("PUT", UPLOAD, times=2, status=503),
+    "is cut off in an upload": Fault("PUT", UPLOAD, times=2, cut_after_bytes=64 * 1024),
+    "answers the commit with 503": Fault("PUT", COMMIT, times=2, status=503),
+    "answers every fourth question with 503": Fault(status=503, every=4),
+    "is slow": Fault("PUT", UPLOAD, bytes_per_s=128 * 1024),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING_BY.values(), ids=PASSING_BY.keys())
+def test_a_release_lives_through_an_s3_that(
+    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, fault: Fault
+) -> None:
+    s3.faults = [replace(fault)]
+
+    assert_released(blocks, candidate)
+
+    assert s3.faults[0].hits
+
+
+LASTING = {
+    "refuses uploads": Fault("PUT", UPLOAD),
+    "answers uploads with 500": Fault("PUT", UPLOAD, status=500),
+    "answers uploads with 503": Fault("PUT", UPLOAD, status=503),
+    "cuts off every upload": Fault("PUT", UPLOAD, cut_after_bytes=64 * 1024),
+}
+
+
+@pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
+def test_nothing_is_left_of_a_release_with_an_s3_that(
+    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, fault: Fault
+) -> None:
+    s3.faults = [replace(fault)]
+
+    assert_as_before(blocks, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}.*/model.onnx")
+
+    assert s3.faults[0].hits
+
+
+def test_nothing_is_changed_when_s3_refuses_from_the_beginning(
+    blocks: Blocks, candidate: Candidate, s3: FaultyProxy
+) -> None:
+    s3.faults = [Fault()]
+
+    assert_as_before(blocks, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}")
+
+
+@pytest.mark.parametrize("path", [UPLOAD, COMMIT])
+def test_the_next_run_mends_a_release_that_s3_left_alone_with_its_undoing(
+    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, path: str
+) -> None:
+    down = Fault("PUT", path, then_all=True)
+    s3.faults = [down]
+
+    assert_mended_by_the_next_run(blocks, candidate, f"S3 bucket 'triton-models' at {s3.url}", s3.faults.clear)
+
+    assert down.hits
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_release_lives_through_an_mlflow_that_hesitates_when_aliases_move(
+    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy, status: int | None
+) -> None:
+    mlflow.faults = [Fault("POST", ALIAS, times=2, status=status)]
+
+    assert_released(blocks, candidate)
+
+    assert mlflow.faults[0].hits == 2
+
+
+def test_nothing_is_left_of_a_release_whose_first_alias_cannot_move(
+    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy
+) -> None:
+    mlflow.faults = [Fault("POST", ALIAS)]
+
+    assert_as_before(blocks, candidate, ServiceUnavailable, f"MLflow at {mlflow.url}: no usable answer for alias")
+
+
+def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(blocks: Blocks, mlflow: FaultyProxy) -> None:
+    second_release = Candidate(blocks, released=1)  # its undoing only removes `previous`
+    mlflow.faults = [Fault("POST", ALIAS, skip=1)]
+    message = f"MLflow at {mlflow.url}: no usable answer for alias 'live'"
+
+    assert_as_before(blocks, second_release, ServiceUnavailable, message)
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_next_run_mends_a_release_that_mlflow_left_between_reload_and_aliases(
+    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy, moved: int
+) -> None:
+    mlflow.faults = [Fault("POST", ALIAS, skip=moved, then_all=True)]
+
+    assert_mended_by_the_next_run(blocks, candidate, f"MLflow at {mlflow.url}", mlflow.faults.clear)
+
+
+def test_nothing_is_changed_while_a_replica_is_down(blocks: Blocks, candidate: Candidate, second: Replica) -> None:
+    with second.stopped(), pytest.raises(ServiceUnavailable, match=f"Triton {second.address}: no answer"):
+        deploy_model(candidate.model_name)
+
+    assert assert_consistent(blocks, candidate.model_name) == candidate.live
+
+
+def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
+    blocks: Blocks, candidate: Candidate, replica: Replica
+) -> None:
+    try:
+        with around_first_load(replica.address, before=replica.stop):
+            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", replica.start)
+    finally:
+        replica.start()
+
+
+def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
+    blocks: Blocks, candidate: Candidate, inject: Injecting, replica: Replica
+) -> None:
+    inject(blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 2, "load_timeout_s": 5})))
+    server = replica.process
+
+    try:
+        with around_first_load(replica.address, before=server.suspend):
+            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", server.resume)
+    finally:
+        server.resume()
+
+
+def test_a_release_in_which_a_replica_restarts_ends_released_or_as_before(
+    blocks: Blocks, candidate: Candidate, replica: Replica
+) -> None:
+    with around_first_load(replica.address, before=replica.restart):
+        state: Any = deploy_model(candidate.model_name, return_state=True)
+
+    live = assert_consistent(blocks, candidate.model_name)
+    assert live == (candidate.next if state.is_completed() else candidate.live)
+    assert state.is_completed() or f"Triton {replica.address}" in str(state.message)
+
+
+def test_nothing_is_left_of_a_release_that_finds_a_full_disk(
+    blocks: Blocks, candidate: Candidate, replica: Replica
+) -> None:
+    with replica.full_disk():
+        assert_as_before(blocks, candidate, LoadFailed, f"on Triton {replica.address}: load refused")
+
+    assert_released(blocks, candidate)
+
+
+def test_a_release_replaces_a_version_whose_process_died(
+    blocks: Blocks, candidate: Candidate, replica: Replica
+) -> None:
+    replica.kill_stub(candidate.model_name)
+
+    assert_released(blocks, candidate)
+
+
+def test_nothing_is_left_of_a_release_whose_process_dies_before_it_is_proven(
+    blocks: Blocks, candidate: Candidate, replica: Replica
+) -> None:
+    with around_first_load(replica.address, after=lambda: replica.kill_stub(candidate.model_name)):
+        assert_as_before(blocks, candidate, VerificationFailed, replica.address)

@@ -1,0 +1,196 @@
+"""Clients' requests while models are released, rolled back and refused: none fails, none meets a bad model."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, helper
+
+from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
+from blocks.fleet import TritonFleet
+from blocks.registry import ModelRegistry
+from blocks.wiring import Blocks
+from flows.deployment import Release, deploy_model
+from flows.rollback import rollback_model
+from infra.local.settings import LocalStack
+from tasks.deployment.service_level import ServiceLevel
+from tests.candidates import withdraw
+from tests.consistency import assert_consistent
+from tests.models import FEATURES, linear_model, random_weights, register, register_linear
+from tests.replicas import Replica, around_first_load
+from tests.traffic import INPUT, Traffic, Window, constant_load
+
+pytestmark = pytest.mark.faults
+
+ROUNDS = 20
+Registering = Callable[[ModelRegistry, str], None]
+
+
+@pytest.fixture
+def model_name(blocks: Blocks) -> Iterator[str]:
+    """A model of this test's own."""
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    yield name
+    withdraw(blocks, name)
+
+
+@pytest.fixture
+def switches(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+    """When a replica was loading."""
+    windows: list[Window] = []
+    load = TritonFleet.load_model
+
+    def timed(fleet: TritonFleet, address: str, name: str) -> None:
+        start = time.time()
+        load(fleet, address, name)
+        windows.append((start, time.time()))
+
+    monkeypatch.setattr(TritonFleet, "load_model", timed)
+    return windows
+
+
+def load_on(stack: LocalStack, blocks: Blocks, model_name: str) -> AbstractContextManager[Traffic]:
+    """Load every replica of a fleet, over both protocols."""
+    addresses = blocks.fleet.addresses()
+    http_of = dict(zip(stack.triton_addresses, stack.triton_urls.values(), strict=False))
+    return constant_load(model_name, addresses, [http_of[a] for a in addresses if a in http_of])
+
+
+def expected_output(seed: int) -> np.ndarray:
+    return np.asarray((INPUT @ random_weights(seed))[0])
+
+
+@pytest.mark.timeout(600)
+def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
+    stack: LocalStack, blocks: Blocks, model_name: str, switches: list[Window]
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    seeds = {1: 1}
+
+    with load_on(stack, blocks, model_name) as traffic:
+        for seed in range(2, ROUNDS + 2):
+            register_linear(blocks.registry, model_name, seed)
+            release = deploy_model(model_name)
+            assert isinstance(release, Release)
+            seeds[release.plan.version] = seed
+            rollback_model(model_name, reason="a test")
+
+    print(f"\n{ROUNDS} releases and {ROUNDS} rollbacks: {traffic.summary(switches)}")  # noqa: T201
+    assert traffic.failures == []
+    assert set(traffic.answered_by) <= set(seeds)
+    for version in traffic.answered_by:
+        for output in traffic.outputs_of(version):
+            np.testing.assert_allclose(output, expected_output(seeds[version]), atol=2e-3)
+    assert assert_consistent(blocks, model_name) == 1
+
+
+def wrong_outputs(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, seed=2, lie=0.1)
+
+
+def not_a_number(registry: ModelRegistry, model_name: str) -> None:
+    weights, inputs = np.full((FEATURES, 3), 3e38, np.float32), np.zeros((2, FEATURES), np.float32)
+    register(registry, model_name, linear_model(weights), inputs, inputs @ weights)
+
+
+def does_not_load(registry: ModelRegistry, model_name: str) -> None:
+    inputs = np.ones((2, FEATURES), np.float32)
+    model: ModelProto = linear_model(random_weights(2))
+    model.graph.node[0].CopyFrom(helper.make_node("Unknown", ["input", "weights"], ["output"], domain="nowhere"))
+    model.opset_import.append(helper.make_opsetid("nowhere", 1))
+    register(registry, model_name, model, inputs, inputs @ random_weights(2))
+
+
+BAD_MODELS: dict[str, tuple[Registering, type[SlipwayError]]] = {
+    "wrong outputs": (wrong_outputs, VerificationFailed),
+    "NaN": (not_a_number, VerificationFailed),
+    "does not load": (does_not_load, LoadFailed),
+}
+bad_models = pytest.mark.parametrize(("bad", "error"), BAD_MODELS.values(), ids=BAD_MODELS.keys())
+
+
+def assert_refused(
+    blocks: Blocks, model_name: str, load: AbstractContextManager[Traffic], error: type[SlipwayError], **parameters: Any
+) -> Traffic:
+    """Try to release a bad second version under load; prove that version 1 went on as if nothing had been tried."""
+    before = blocks.registry.aliases(model_name)
+
+    with load as traffic, pytest.raises(error):
+        deploy_model(model_name, **parameters)
+
+    assert set(traffic.answered_by) == {1}
+    assert len(traffic.outputs_of(1)) <= 2  # gRPC's and HTTP's, rounded
+    assert blocks.registry.aliases(model_name) == before
+    assert assert_consistent(blocks, model_name) == 1
+    return traffic
+
+
+@bad_models
+def test_a_bad_model_answers_no_client(
+    stack: LocalStack, blocks: Blocks, model_name: str, bad: Registering, error: type[SlipwayError]
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    bad(blocks.registry, model_name)
+
+    traffic = assert_refused(blocks, model_name, load_on(stack, blocks, model_name), error)
+
+    assert traffic.failures == []
+
+
+def test_a_model_too_slow_answers_no_client(stack: LocalStack, blocks: Blocks, model_name: str) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    register_linear(blocks.registry, model_name, seed=2)
+    level = ServiceLevel(max_p99_ms=0.001)
+
+    load = load_on(stack, blocks, model_name)
+    traffic = assert_refused(blocks, model_name, load, ServiceLevelMissed, service_level=level)
+
+    assert traffic.failures == []
+
+
+@bad_models
+def test_a_bad_model_answers_no_client_of_a_single_replica(
+    stack: LocalStack,
+    blocks: Blocks,
+    model_name: str,
+    bad: Registering,
+    error: type[SlipwayError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    single = blocks._replace(fleet=blocks.fleet.model_copy(update={"replicas": blocks.fleet.replicas[:1]}))
+    monkeypatch.setattr("flows.deployment.load_blocks", lambda: single)
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    bad(blocks.registry, model_name)
+
+    traffic = assert_refused(single, model_name, load_on(stack, single, model_name), error)
+
+    assert traffic.failures == []
+
+
+def test_a_bad_model_answers_no_client_of_a_replica_restarted_meanwhile(
+    stack: LocalStack, blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    wrong_outputs(blocks.registry, model_name)
+    second, away = Replica(stack, 1), list[Window]()
+
+    def restart() -> None:
+        begin_s = time.time()
+        second.restart()
+        away.append((begin_s, time.time()))
+
+    with around_first_load(blocks.fleet.addresses()[0], after=restart):  # the candidate is loaded, not yet proven
+        traffic = assert_refused(blocks, model_name, load_on(stack, blocks, model_name), VerificationFailed)
+
+    assert away
+    assert [failure for failure in traffic.failures if not failure.overlaps(away)] == []
+    assert {failure.address for failure in traffic.failures} <= {second.address, second.url}

@@ -1,0 +1,109 @@
+"""The Triton replicas of the local stack, as things that a test stops, freezes, restarts and breaks."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from blocks.fleet import TritonFleet
+from infra.local.readiness import answers
+from infra.local.settings import LocalStack
+from infra.local.supervision import programs, start_programs, stop_program
+
+START_DEADLINE_S = 90.0
+
+
+class Replica:
+    """One replica of the stack, by its number."""
+
+    def __init__(self, stack: LocalStack, number: int) -> None:
+        self._stack = stack
+        self.name = stack.triton_names[number]
+        self.address = stack.triton_addresses[number]
+        self.url = stack.triton_urls[self.name]
+        self._downloads = stack.state / "triton" / str(number) / "downloads"
+
+    def stop(self) -> None:
+        """Stop it and return when it has ended."""
+        stop_program(self._stack, self.name)
+
+    def start(self) -> None:
+        """Start it, if it does not run, and return when it answers, with all its models loaded."""
+        start_programs(self._stack, [self.name])
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not answers(self._stack, self.name):
+            assert time.monotonic() < deadline, f"{self.name} did not start within {START_DEADLINE_S} s"
+            time.sleep(0.1)
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Keep it down while the block runs."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @property
+    def process(self) -> psutil.Process:
+        """The `tritonserver` process."""
+        return psutil.Process(programs(self._stack)[self.name].pid)
+
+    def kill_stub(self, model_name: str) -> None:
+        """Kill the newest process that computes this model, or one whose name begins like it."""
+        stubs = [
+            child
+            for child in self.process.children()
+            if child.status() != psutil.STATUS_ZOMBIE and any(model_name in word for word in child.cmdline())
+        ]
+        newest = max(stubs, key=lambda stub: stub.create_time())
+        newest.kill()
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Leave no room to download models to; where nothing can be mounted, no directory either."""
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(self._downloads)]
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        away = Path(f"{self._downloads}.away")
+        if not mounted:
+            self._downloads.rename(away)
+            self._downloads.touch()
+        try:
+            yield
+        finally:
+            if mounted:
+                subprocess.run(["umount", "--lazy", str(self._downloads)], check=True)
+            else:
+                self._downloads.unlink()
+                away.rename(self._downloads)
+
+
+@contextmanager
+def around_first_load(
+    address: str, before: Callable[[], object] | None = None, after: Callable[[], object] | None = None
+) -> Iterator[None]:
+    """Do something before or after the first load this process asks a replica for."""
+    load, loads = TritonFleet.load_model, 0
+
+    def watched(fleet: TritonFleet, where: str, name: str) -> None:
+        nonlocal loads
+        loads += where == address
+        first = where == address and loads == 1
+        if first and before:
+            before()
+        load(fleet, where, name)
+        if first and after:
+            after()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TritonFleet, "load_model", watched)
+        yield
