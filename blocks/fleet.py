@@ -74,12 +74,16 @@ class TritonFleet(Block):
         answering, silent = [], {}
         for address in self.addresses():
             try:
-                with self._talking(address, "liveness") as client:
-                    client.is_server_live(client_timeout=self.call_timeout_s)
+                self.ping(address)
                 answering.append(address)
             except ServiceUnavailable as error:
                 silent[address] = error
         return answering, silent
+
+    def ping(self, address: str) -> None:
+        """Raise `ServiceUnavailable` where a replica does not answer in the time of an ordinary call."""
+        with self._talking(address, "liveness") as client:
+            client.is_server_live(client_timeout=self.call_timeout_s)
 
     def load_model(self, address: str, model_name: str) -> None:
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""

@@ -57,6 +57,7 @@ def _switched(
     start, place = time.perf_counter(), (question.fleet, question.address, question.model_name, serves)
     unversioned = question._replace(pinned=False)
     try:
+        question.fleet.ping(question.address)  # in seconds, where a load may take minutes
         loaded = load_committed(*place)
         try:
             comparison = unversioned.compare(proof, tolerance)
