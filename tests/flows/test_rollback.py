@@ -14,11 +14,15 @@ from prefect.states import Pending
 from blocks.errors import InvalidInput, NoRollbackTarget, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
+from flows import rollback
 from flows.deployment import deploy_model
+from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
+from infra.local.settings import LocalStack
 from tasks.deployment.serving_config import served_versions
 from tests.consistency import assert_consistent
 from tests.models import FEATURES, random_weights, register_linear
+from tests.replicas import Replica
 
 
 @pytest.fixture
@@ -228,3 +232,24 @@ def test_a_rollback_that_a_replica_refuses_is_undone(
         key: before[key] for key in ("files", "aliases", "served", "tags")
     }
     assert assert_consistent(blocks, model_name) == 2
+
+
+@pytest.mark.faults
+def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_waiting(
+    blocks: Blocks, stack: LocalStack, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(blocks, model_name, 2)
+    impatient = blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 2}))
+    monkeypatch.setattr(rollback, "load_blocks", lambda: impatient)
+    hung = Replica(stack, 1)
+
+    hung.process.suspend()
+    try:
+        outcome = rolled_back(model_name)
+    finally:
+        hung.process.resume()
+
+    assert outcome.proven_s is not None and outcome.proven_s < impatient.fleet.load_timeout_s / 10
+    assert outcome.receipt is not None and outcome.receipt.left_to_reconcile == (hung.address,)
+    reconcile_models([model_name])
+    assert assert_consistent(blocks, model_name) == 1
