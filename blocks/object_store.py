@@ -4,11 +4,12 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -156,11 +157,24 @@ class ObjectStore:
         return True
 
     def upload(self, path: Path, key: str, digest: FileDigest) -> None:
-        """Upload a file in parallel parts and prove that the store holds it; `IntegrityError` where it does not."""
-        with self._reaching(key):
+        """Upload a file in parallel parts and prove that the store holds what the digest says.
+
+        Raises `IntegrityError` where it does not, or where the file itself is not what the digest says.
+        """
+        local = _LocalChecksums(path)
+        with self._reaching(key), ThreadPoolExecutor(2) as beside:
+            # hashing lets go of the GIL, so that what the proof will need is there when the transfer ends
+            hashed = [beside.submit(local.of, kind) for kind in {_WHOLE_SHA256, self._likely_stated(digest)}]
             extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": digest.sha256}}
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
-        self.prove(key, path, digest)
+        for future in hashed:
+            future.result()
+        if local.of(_WHOLE_SHA256) != digest.sha256:
+            raise IntegrityError(
+                f"{path}: has SHA-256 {local.of(_WHOLE_SHA256)}, expected {digest.sha256}; "
+                "the file was damaged on this machine: try again"
+            )
+        self._prove(key, local, digest)
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the bucket, on the server's side."""
@@ -177,7 +191,7 @@ class ObjectStore:
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
-        observed, expected = self._compared(key, path, digest)
+        observed, expected = self._compared(key, _LocalChecksums(path), digest)
         return observed == expected
 
     def prove(self, key: str, path: Path, digest: FileDigest) -> None:
@@ -186,19 +200,31 @@ class ObjectStore:
         The evidence is the strongest the store gives: its own SHA-256 (AWS S3), an ETag that is an MD5, else the
         object read back.
         """
-        observed, expected = self._compared(key, path, digest)
+        self._prove(key, _LocalChecksums(path), digest)
+
+    def _prove(self, key: str, local: "_LocalChecksums", digest: FileDigest) -> None:
+        observed, expected = self._compared(key, local, digest)
         if observed != expected:
             raise IntegrityError(
                 f"{self.address}, key {key}: holds {observed}, expected {expected}; the transfer was damaged: try again"
             )
 
-    def _compared(self, key: str, path: Path, digest: FileDigest) -> tuple[str, str]:
+    def _compared(self, key: str, local: "_LocalChecksums", digest: FileDigest) -> tuple[str, str]:
         head = self._head(key)
         if head is None:
             return "nothing", f"{digest.size_bytes} bytes"
         if head["ContentLength"] != digest.size_bytes:
             return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
-        return _evidence(head, path, digest) or (self.sha256(key), digest.sha256)
+        kind, stated = _stated(head, digest)
+        if stated is None:
+            return self.sha256(key), digest.sha256
+        return stated, digest.sha256 if kind == _WHOLE_SHA256 else local.of(kind)
+
+    def _likely_stated(self, digest: FileDigest) -> "_Checksum":
+        if digest.size_bytes <= PART_BYTES:
+            return _WHOLE_SHA256
+        on_aws = ".amazonaws.com" in self.client.meta.endpoint_url
+        return _Checksum("sha256", in_parts=True) if on_aws else _Checksum("md5", in_parts=False)
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         with self._reaching(key):
@@ -220,25 +246,45 @@ class ObjectStore:
             ) from error
 
 
-def _evidence(head: "HeadObjectOutputTypeDef", path: Path, digest: FileDigest) -> tuple[str, str] | None:
-    """Return (what the store says, what it should say), None where it says nothing comparable."""
-    if checksum := head.get("ChecksumSHA256"):
-        # Of the whole object, or, where it came in parts, of the parts' checksums and with their number behind.
-        stored = checksum.partition("-")[0]
-        whole = base64.b64encode(bytes.fromhex(digest.sha256)).decode()
-        composite = base64.b64encode(hashlib.sha256(b"".join(_parts(path, "sha256"))).digest()).decode()
-        return stored, composite if stored == composite else whole
-    etag = str(head["ETag"]).strip('"')
-    if re.fullmatch("[0-9a-f]{32}", etag):
+class _Checksum(NamedTuple):
+    """A kind of checksum: of a whole file, or of its parts' checksums."""
+
+    algorithm: str
+    in_parts: bool
+
+    def of(self, path: Path) -> str:
         with path.open("rb") as file:
-            return etag, hashlib.file_digest(file, "md5").hexdigest()
-    if re.fullmatch("[0-9a-f]{32}-[0-9]+", etag):
-        parts = _parts(path, "md5")
-        return etag, f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
-    return None
+            if not self.in_parts:
+                return hashlib.file_digest(file, self._new).hexdigest()
+            parts = [self._new(part).digest() for part in iter(lambda: file.read(PART_BYTES), b"")]
+        return str(self._new(b"".join(parts)).hexdigest())
+
+    def _new(self, content: bytes = b"") -> Any:
+        return hashlib.new(self.algorithm, content, usedforsecurity=False)
 
 
-def _parts(path: Path, algorithm: str) -> list[bytes]:
-    with path.open("rb") as file:
-        chunks = iter(lambda: file.read(PART_BYTES), b"")
-        return [hashlib.new(algorithm, chunk, usedforsecurity=False).digest() for chunk in chunks]
+_WHOLE_SHA256 = _Checksum("sha256", in_parts=False)
+
+
+class _LocalChecksums:
+    """The checksums of a local file, each computed once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[_Checksum, str] = {}
+
+    def of(self, kind: _Checksum) -> str:
+        if kind not in self._known:
+            self._known[kind] = kind.of(self._path)
+        return self._known[kind]
+
+
+def _stated(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[_Checksum, str | None]:
+    """Return which checksum of its content a store states, and the checksum, None where it states none."""
+    if checksum := head.get("ChecksumSHA256"):
+        # of the whole object, or, where it came in parts, of the parts' checksums and with their number behind
+        stated = base64.b64decode(checksum.partition("-")[0]).hex()
+        in_parts = stated != digest.sha256 and digest.size_bytes > PART_BYTES
+        return _Checksum("sha256", in_parts), stated
+    etag = re.fullmatch('"?([0-9a-f]{32})(-[0-9]+)?"?', head["ETag"])
+    return _Checksum("md5", bool(etag and etag[2])), etag[1] if etag else None

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from blocks.errors import NotRegistered, ServiceUnavailable
 
 _PAGE = 200
+_DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST"}
 
 
@@ -188,6 +189,7 @@ class ModelRegistry(Block):
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return it."""
         self.connect()
+        os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(into)))
@@ -214,6 +216,15 @@ class ModelRegistry(Block):
             metrics=dict(run.data.metrics) if run else {},
             params=dict(run.data.params) if run else {},
         )
+
+
+def _chunk_bytes() -> int:
+    """Return the size of the chunks that MLflow may download at once and still hold no more than 64 MiB.
+
+    It takes two a core, 20 at most, and has each in memory twice; its own choice of 100 MB means up to 4 GB.
+    """
+    at_once = min(2 * (os.cpu_count() or 1), 20)
+    return _DOWNLOAD_MEMORY_BYTES // (2 * at_once)
 
 
 def _model(found: Any) -> RegisteredModel:

@@ -100,6 +100,19 @@ def test_an_object_that_was_changed_is_not_taken_for_the_file(store: ObjectStore
     store.delete("changed/")
 
 
+def test_a_file_that_is_not_what_its_digest_says_is_not_uploaded_as_if_it_were(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    path, digest = file_of(tmp_path / "model.onnx", 1000)
+    file_of(path, 1000)
+
+    with pytest.raises(IntegrityError, match=f"model.onnx: has SHA-256 .* expected {digest.sha256}"):
+        store.upload(path, "damaged/model.onnx", digest)
+
+    assert not store.holds("damaged/model.onnx", path, digest)
+    store.delete("damaged/")
+
+
 def test_an_object_that_is_not_there_is_told_apart_from_an_error(store: ObjectStore, tmp_path: Path) -> None:
     path, digest = file_of(tmp_path / "model.onnx", 10)
 
