@@ -112,14 +112,14 @@ class TritonFleet(Block):
         except InferenceServerException:
             return False
 
-    def ready_versions(self, address: str, model_name: str) -> tuple[int, ...]:
+    def ready_versions(self, address: str, model_name: str, timeout_s: float | None = None) -> tuple[int, ...]:
         """Return the versions of a model one replica serves."""
-        return self.index(address).get(model_name, ())
+        return self.index(address, timeout_s).get(model_name, ())
 
-    def index(self, address: str) -> dict[str, tuple[int, ...]]:
-        """Return every model one replica serves, with its versions."""
-        with self._talking(address, "the repository index") as client:
-            entries = client.get_model_repository_index(client_timeout=self.call_timeout_s).models
+    def index(self, address: str, timeout_s: float | None = None) -> dict[str, tuple[int, ...]]:
+        """Return every model one replica serves, with its versions, in the time of an ordinary call or the given."""
+        with self._talking(address, "the repository index", timeout_s) as client:
+            entries = client.get_model_repository_index(client_timeout=timeout_s or self.call_timeout_s).models
         served: dict[str, tuple[int, ...]] = {}
         for entry in entries:
             if entry.state == "READY" and entry.version:

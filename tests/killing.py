@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -43,6 +44,7 @@ REQUEST_ON_THE_WIRE_S = 0.03
 SOME_BYTES = 64 * 1024
 _END = " ends"
 END_DEADLINE_S = 180.0
+MEETING_DEADLINE_S = 90.0
 _processes = multiprocessing.get_context("forkserver")
 # Prefect imports every installed collection when it loads its first block.
 _processes.set_forkserver_preload([__name__, "prefect_kubernetes"])
@@ -63,6 +65,18 @@ class Death(NamedTuple):
     def __str__(self) -> str:
         name = f"event {self.place}" if isinstance(self.place, int) else f"{self.place} {self.nth}"
         return f"{signal.Signals(self.signal).name} {'within' if self.within else 'before'} {name}"
+
+
+class Meeting(NamedTuple):
+    """Before which event releases wait until each of them is there: impossible where one waits for another's end."""
+
+    everyone: Barrier
+    place: str
+
+    @classmethod
+    def of(cls, releases: int, place: str) -> "Meeting":
+        """Return a meeting of this many releases."""
+        return cls(_processes.Barrier(releases, timeout=MEETING_DEADLINE_S), place)
 
 
 class Event(NamedTuple):
@@ -107,14 +121,16 @@ class Ending(NamedTuple):
 class StartedRelease:
     """A release that runs in a process of its own."""
 
-    def __init__(self, model_name: str, death: Death | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, model_name: str, death: Death | None = None, meeting: Meeting | None = None, **parameters: Any
+    ) -> None:
         with get_client(sync_client=True) as client:
             given = {"model_name": model_name, **parameters}
             self.flow_run_id = client.create_flow_run(deploy_model, parameters=given, state=Pending()).id
         self._reports, reports = _processes.Pipe(duplex=False)
         with tempfile.NamedTemporaryFile(prefix="slipway-release-", suffix=".log", delete=False) as log:
             self._log = Path(log.name)
-        arguments = (self.flow_run_id, death, reports, self._log)
+        arguments = (self.flow_run_id, death, meeting, reports, self._log)
         self._process = _processes.Process(target=_release, args=arguments, daemon=True)
         self._process.start()
         reports.close()
@@ -158,13 +174,13 @@ def cancel(flow_run_id: UUID) -> None:
         client.set_flow_run_state(flow_run_id, Cancelled(), force=True)
 
 
-def _release(flow_run_id: UUID, death: Death | None, reports: Connection, log: Path) -> None:
+def _release(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # As the worker starts a run: cancelling it is the worker's to finish.
     os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"
-    observer = _Observer(death, reports)
+    observer = _Observer(death, meeting, reports)
     observer.watch()
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(flow_run_id)
@@ -175,10 +191,10 @@ def _release(flow_run_id: UUID, death: Death | None, reports: Connection, log: P
 
 
 class _Observer:
-    """Reports what this process does, and ends it where it is to end."""
+    """Reports what this process does, makes it wait where it is to meet others, and ends it where it is to end."""
 
-    def __init__(self, death: Death | None, reports: Connection) -> None:
-        self._death, self._reports = death, reports
+    def __init__(self, death: Death | None, meeting: Meeting | None, reports: Connection) -> None:
+        self._death, self._meeting, self._reports = death, meeting, reports
         self._lock = threading.Lock()
         self._points, self._matches = 0, 0
 
@@ -216,6 +232,8 @@ class _Observer:
             last = self._is_last(what)
             self._points += not what.endswith(_END)
             self._reports.send(Event(what, time.time()))
+        if self._meeting and what == self._meeting.place:
+            self._meeting.everyone.wait()
         if last and self._death and not self._death.within:
             self._die()
             return False

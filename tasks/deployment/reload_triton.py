@@ -64,7 +64,7 @@ def load_committed(fleet: TritonFleet, address: str, model_name: str, serves: tu
     """Load a model on one replica; `LoadFailed` unless that serves exactly these versions then."""
     start = time.perf_counter()
     fleet.load_model(address, model_name)
-    served = fleet.ready_versions(address, model_name)
+    served = fleet.ready_versions(address, model_name, fleet.load_timeout_s)  # a large load keeps a server busy
     if served != tuple(sorted(serves)):
         raise LoadFailed(
             f"model '{model_name}' on Triton {address}: serves versions {list(served)}, expected {sorted(serves)}; "

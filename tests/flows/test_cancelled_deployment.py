@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
+from blocks.repository import candidate_name
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
@@ -52,7 +53,8 @@ def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.
     deploy_model(model_name)
     register_linear(blocks.registry, model_name, seed=2)
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
-    wait_for("the journal", lambda: blocks.repository.read_journal(model_name))
+    prover, candidate = blocks.fleet.addresses()[0], candidate_name(model_name)
+    wait_for("the candidate", lambda: blocks.fleet.ready_versions(prover, candidate))
     replica.suspend()
     wait_for("the commit", lambda: served_versions(blocks.repository.read_config(model_name)) == (1, 2))
     flow_run_id: UUID = run.id
