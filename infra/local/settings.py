@@ -213,6 +213,11 @@ class LocalStack(BaseSettings):
                 "SLIPWAY_WORKER_LIMIT": str(self.worker_limit),
                 "SLIPWAY_TRITON_PYTHON": triton_python or "false",
                 "RCLONE_CONFIG": "",
+                # The S3 server's ETags are MD5s; "hasher" keeps them, where each listing would hash every file anew.
+                "RCLONE_CONFIG_STORE_TYPE": "hasher",
+                "RCLONE_CONFIG_STORE_HASHES": "md5",
+                "RCLONE_CONFIG_STORE_REMOTE": str(self.state / "s3"),
+                "RCLONE_CACHE_DIR": str(self.state / "s3-etags"),
                 "RCLONE_AUTH_KEY": f'"{self.s3_access_key_id},{self.s3_secret_access_key}"',
                 "PYTHONUNBUFFERED": "1",
             }

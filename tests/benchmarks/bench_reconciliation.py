@@ -60,10 +60,12 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(blocks: Blocks) ->
 
 def _released(blocks: Blocks, name: str, template: RegisteredVersion) -> None:
     """Leave everything as releasing ten versions would have left it."""
-    client = blocks.registry.connect()
+    client, source = blocks.registry.connect(), template.source_uri
     client.create_registered_model(name)
     for number in range(1, VERSIONS + 1):
-        client.create_model_version(name, template.source_uri, tags={"triton_version": str(number)})
+        client.create_model_version(
+            name, source, model_id=source.removeprefix("models:/"), tags={"triton_version": str(number)}
+        )
     fetched = fetch_model.fn(name, f"version:{VERSIONS}", registry=blocks.registry)
     for number in range(1, VERSIONS + 1):
         _stored(blocks, fetched, number)
