@@ -9,10 +9,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, NotRegistered, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
-from blocks.registry import ModelRegistry
+from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, RepositoryContents, candidate_name
 from tasks.deployment.finish_release import registry_version, superfluous_archives
 from tasks.deployment.proof import Question, read_proof
@@ -104,14 +104,29 @@ def survey_models(
     """Return the state of the named models, of all where none are named; nothing is changed.
 
     All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
+    Raises `NotRegistered` for a name that neither the registry nor the repository knows.
     """
-    aliases = {model.name: model.aliases for model in registry.models()}
     contents = repository.contents()
+    aliases = {model.name: model.aliases for model in _registered(registry, model_names, contents.all)}
     live = {name for name, of_model in aliases.items() if LIVE in of_model}
     wanted = sorted(contents.all | live) if model_names is None else list(model_names)
     surveyor = _Surveyor(registry, repository, fleet, aliases, contents, _indexes(fleet), depth)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return tuple(pool.map(surveyor.state, wanted))
+
+
+def _registered(
+    registry: ModelRegistry, model_names: tuple[ModelName, ...] | None, stored: frozenset[str]
+) -> Iterator[RegisteredModel]:
+    if model_names is None:
+        yield from registry.models()
+        return
+    for name in model_names:
+        try:
+            yield registry.model(name)
+        except NotRegistered:
+            if name not in stored:
+                raise
 
 
 def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:

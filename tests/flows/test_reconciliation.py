@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventResourceFilter
 
-from blocks.errors import ServiceUnavailable
+from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from blocks.repository import candidate_name
 from blocks.wiring import Blocks
@@ -42,6 +42,11 @@ def test_where_nothing_drifted_nothing_is_found(blocks: Blocks, model_name: str)
     outcome = reconcile_models([model_name])
 
     assert (outcome.models, outcome.found) == (1, ())
+
+
+def test_a_model_nobody_knows_is_refused(blocks: Blocks) -> None:
+    with pytest.raises(NotRegistered, match="no-such-model"):
+        reconcile_models(["no-such-model"])
 
 
 def test_a_replica_that_lost_a_model_gets_it_back(blocks: Blocks, model_name: str) -> None:
