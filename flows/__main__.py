@@ -94,7 +94,7 @@ def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = F
         Change nothing.
     """
     outcome = reconcile_models(list(models) or None, dry_run)
-    console.print(f"{outcome.models} models: {len(outcome.repaired)} repaired, {len(outcome.left)} left")
+    console.print(f"models {outcome.models}, repaired {len(outcome.repaired)}, left {len(outcome.left)}")
     for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
         for drift in findings:
             console.print(f"  {label}: {_line(drift)}", markup=False)
