@@ -13,6 +13,7 @@ SlipwayError
 ├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
 ├── ApprovalRefused       a person said no to a proven candidate
 ├── ReleaseInProgress     another release of the model did not end in time
+├── ReleaseTakenOver      another run took this release for dead and settled it; this one changes nothing more
 └── VerificationFailed    a replica serves something other than the proven model
 """
 
@@ -67,6 +68,10 @@ class ApprovalRefused(SlipwayError):
 
 class ReleaseInProgress(SlipwayError):
     """Raised when another release of the same model does not end in the time a release waits for it."""
+
+
+class ReleaseTakenOver(SlipwayError):
+    """Raised when a release lost the model's slot and another run has settled it meanwhile."""
 
 
 class VerificationFailed(SlipwayError):

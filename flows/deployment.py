@@ -25,7 +25,7 @@ from tasks.deployment.commit_version import commit_version
 from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
 from tasks.deployment.fetch_model import FetchedModel, discard_local_files, fetch_model
 from tasks.deployment.finish_release import finish_release
-from tasks.deployment.journal import open_entry
+from tasks.deployment.journal import open_entry, require_open
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape, prepare_artifacts
 from tasks.deployment.prove_candidate import prove_candidate
@@ -172,6 +172,7 @@ def _release(
         fleet=fleet,
         wait_for=[committed],
     )
+    require_open(repository, plan)
     after: Any = {"wait_for": [loaded]}
     moving = update_aliases.submit(
         plan.model_name, plan.registry_version, after=plan.aliases_after, registry=registry, **after

@@ -6,6 +6,7 @@ whatever stopped it, it is finished.
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.errors import ReleaseTakenOver
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.receipt import Receipt
@@ -31,8 +32,25 @@ def open_entry(repository: ModelRepository, model_name: str) -> Journal | None:
     return Journal.model_validate_json(entry) if entry is not None else None
 
 
+def require_open(repository: ModelRepository, plan: ReleasePlan) -> None:
+    """Raise `ReleaseTakenOver` unless a release is still its run's own.
+
+    A run that Prefect's server did not hear from in a minute loses the model's slot without noticing, and whoever
+    takes it settles what was begun: the journal is the fence that keeps the first from going on.
+    """
+    entry = open_entry(repository, plan.model_name)
+    if entry is None or entry.plan.flow_run_id != plan.flow_run_id:
+        now = f"is flow run {entry.plan.flow_run_id}'s" if entry else "is closed"
+        raise ReleaseTakenOver(
+            f"model '{plan.model_name}' version {plan.registry_version}: the journal of flow run {plan.flow_run_id} "
+            f"{now}, expected it open; another run took this one for dead and settled it, so nothing more is changed: "
+            "see `make status`, then release again"
+        )
+
+
 def mark_proven(repository: ModelRepository, plan: ReleasePlan, receipt: Receipt) -> Journal:
-    """Write down that a release is proven: it can only be finished now."""
+    """Write down that a release is proven: it can only be finished now. `ReleaseTakenOver` where it is not ours."""
+    require_open(repository, plan)
     journal = Journal(plan=plan, receipt=receipt)
     _write(repository, journal)
     return journal

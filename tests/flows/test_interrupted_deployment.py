@@ -12,9 +12,12 @@ from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Pending
 
 from blocks.wiring import Blocks
+from flows import deployment
 from flows.deployment import deploy_model, settle_what_was_begun
 from infra.local.settings import ROOT
 from tasks.deployment.serving_config import served_versions
+from tasks.deployment.settle_release import settle_release
+from tests.consistency import assert_consistent
 from tests.models import register_linear
 from tests.runs import Step, steps_of
 
@@ -114,3 +117,25 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks
     assert blocks.repository.read_journal(model_name) is None
     assert blocks.repository.read_config(model_name) is None
     assert blocks.repository.versions(model_name).repository == ()
+
+
+@pytest.mark.parametrize("step", ["prove_candidate", "reload_triton"])
+def test_a_run_that_was_taken_for_dead_changes_nothing_more(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    register_linear(blocks.registry, model_name, seed=1)
+    deploy_model(model_name)
+    register_linear(blocks.registry, model_name, seed=2)
+    done = getattr(deployment, step)
+
+    def settled_by_another_after(*args: Any, **kwargs: Any) -> Any:
+        outcome = done(*args, **kwargs)
+        settle_release.fn(model_name, **blocks._asdict())
+        return outcome
+
+    monkeypatch.setattr(deployment, step, settled_by_another_after)
+    state: Any = deploy_model(model_name, return_state=True)
+
+    assert state.is_failed()
+    assert "ReleaseTakenOver" in state.message
+    assert assert_consistent(blocks, model_name) == 1
