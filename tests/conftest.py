@@ -92,6 +92,7 @@ def _end_session(*_: object) -> NoReturn:
 @contextmanager
 def _pointed_at(stack: LocalStack) -> Iterator[None]:
     from prefect.context import refresh_global_settings_context
+    from prefect.logging.handlers import APILogHandler
 
     before = dict(os.environ)
     os.environ.update(stack.environment())
@@ -99,6 +100,7 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
     try:
         yield
     finally:
+        APILogHandler().flush()  # while there still is a server to send to
         os.environ.clear()
         os.environ.update(before)
         refresh_global_settings_context()
