@@ -1,0 +1,36 @@
+"""The deployments on the server are those of `prefect.yaml`: Prefect ignores what it does not know silently."""
+
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.responses import DeploymentResponse
+
+from infra.local.settings import LocalStack
+
+
+@pytest.fixture
+def deployed(stack: LocalStack) -> dict[str, DeploymentResponse]:
+    """Every deployment by its full name."""
+    with get_client(sync_client=True) as client:
+
+        def full_name(name: str, flow_id: UUID) -> str:
+            return f"{client.read_flow(flow_id).name}/{name}"
+
+        return {full_name(found.name, found.flow_id): found for found in client.read_deployments()}
+
+
+def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, DeploymentResponse]) -> None:
+    flows = ("train-model", "deploy-model", "rollback-model", "reconcile-models")
+    assert set(deployed) == {f"{flow}/local" for flow in flows}
+    assert all(deployment.description for deployment in deployed.values())
+
+
+def test_models_are_reconciled_every_five_minutes_by_one_run_at_a_time(deployed: dict[str, DeploymentResponse]) -> None:
+    reconciling = deployed["reconcile-models/local"]
+
+    assert [schedule.schedule.cron for schedule in reconciling.schedules] == ["*/5 * * * *"]  # type: ignore[union-attr]
+    assert reconciling.global_concurrency_limit is not None
+    assert reconciling.global_concurrency_limit.limit == 1
+    assert reconciling.concurrency_options is not None
+    assert reconciling.concurrency_options.collision_strategy == "CANCEL_NEW"
