@@ -168,7 +168,7 @@ class TritonFleet(Block):
         ]
         if not found:
             raise InvalidInput(
-                f"service level max_memory_mb: the fleet names no metrics address for Triton {address}; set "
+                f"service level max_memory_mib: the fleet names no metrics address for Triton {address}; set "
                 "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out"
             )
         try:

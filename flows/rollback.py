@@ -37,7 +37,7 @@ from tasks.deployment.receipt import Receipt, renewed, show_receipt
 from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import update_aliases
 from tasks.rollback.choose_target import choose_target
-from tasks.rollback.switch_replicas import is_resident, switch_replicas
+from tasks.rollback.switch_replicas import is_resident, switch_replicas, with_latencies
 
 
 class Rollback(BaseModel):
@@ -105,7 +105,8 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
         settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
         raise
     get_run_logger().info("rolled back and proven on %d replicas in %.2f s", len(replicas), proven_s)
-    receipt = renewed(plan, replicas, fleet.addresses(), repository)
+    timed = with_latencies(replicas, plan, repository, fleet)
+    receipt = renewed(plan, timed, fleet.addresses(), repository)
     complete(mark_proven(repository, plan, receipt), registry, repository)
     show_receipt(receipt)
     return Rollback(plan=plan, proven_s=proven_s, receipt=receipt)

@@ -43,6 +43,12 @@ class Samples:
         groups = (self.inputs, self.outputs, self.onnxruntime)
         return Samples(*({name: array[:count] for name, array in tensors.items()} for tensors in groups))
 
+    def requests(self, batched: bool, size: int = _BATCH) -> Iterator[Tensors]:
+        """Yield the inputs as requests of `size` samples, of one each where the model takes no batches."""
+        for start in range(0, self.count, size if batched else 1):
+            end = start + size
+            yield {name: array[start:end] if batched else array[start] for name, array in self.inputs.items()}
+
     def small(self) -> "Samples":
         """Return as many of the first samples as are quickly read and asked for, at least one."""
         tensors = (*self.inputs.values(), *self.outputs.values())
@@ -87,8 +93,8 @@ class Question(NamedTuple):
     def answer(self, samples: Samples) -> Tensors:
         """Return the outputs for all samples; `VerificationFailed` where another version answers."""
         version = self.version if self.pinned else None
-        batches = _batches(samples.inputs, samples.count, self.batched)
-        answers = list(self.fleet.answers(self.address, self.name, batches, list(samples.outputs), version))
+        requests = samples.requests(self.batched)
+        answers = list(self.fleet.answers(self.address, self.name, requests, list(samples.outputs), version))
         observed = {answer.version for answer in answers}
         if observed != {self.version}:
             raise VerificationFailed(
@@ -173,11 +179,6 @@ def largest_difference(observed: np.ndarray, expected: np.ndarray) -> float:
         return 0.0 if np.array_equal(observed, expected) else float("inf")
     scale = float(np.max(np.abs(expected.astype(np.float64)), initial=0.0)) or 1.0
     return float(np.max(np.abs(observed.astype(np.float64) - expected.astype(np.float64)), initial=0.0)) / scale
-
-
-def _batches(inputs: Tensors, count: int, batched: bool) -> Iterator[Tensors]:
-    for start in range(0, count, _BATCH if batched else 1):
-        yield {name: array[start : start + _BATCH] if batched else array[start] for name, array in inputs.items()}
 
 
 def _top1(outputs: np.ndarray) -> np.ndarray:

@@ -77,11 +77,11 @@ def prove_candidate(
     quiet = _quietly(live, requests) if plan.live_before else []
     served = live if quiet else None
     with watched(served, requests) as during:
-        load_s, memory_mb = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mb))
+        load_s, memory_mib = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mib))
     golden = golden_samples(fetched, registry)
     comparison = candidate.compare(golden, tolerance) if golden else None
     answers = checked_answers(candidate, signature, inputs, expected_output_shape)
-    found = measured(service_level, candidate, served, requests, memory_mb) if service_level else None
+    found = measured(service_level, candidate, served, requests, memory_mib) if service_level else None
     if service_level and found:
         check(service_level, found, candidate.subject)
     proof = golden or as_samples(inputs, answers, signature.batched)

@@ -29,7 +29,7 @@ class ServiceLevel(BaseModel):
     max_p99_ms: Limit = Field(default=None, description="Longest p99 latency of one request, in milliseconds.")
     max_p99_ratio: Limit = Field(default=None, description="Longest p99 latency, as a multiple of the live version's.")
     min_throughput_per_s: Limit = Field(default=None, description="Fewest requests a second, four at a time.")
-    max_memory_mb: Limit = Field(default=None, description="Most memory loading the candidate may take, in MiB.")
+    max_memory_mib: Limit = Field(default=None, description="Most memory loading the candidate may take, in MiB.")
     requests: int = Field(default=100, ge=20, le=10_000, description="Requests that measure the latency of each.")
     concurrency: int = Field(default=4, ge=1, le=64, description="Requests in flight while throughput is measured.")
 
@@ -59,7 +59,7 @@ class MeasuredServiceLevel(BaseModel):
     live: Latency | None = Field(description="None where nothing was live.")
     candidate_throughput_per_s: float
     live_throughput_per_s: float | None
-    memory_mb: float | None = Field(description="Growth of the replica's used memory, None where it was not asked for.")
+    memory_mib: float | None = Field(description="Growth of the replica's used memory, None where not asked for.")
 
 
 class Requests(NamedTuple):
@@ -70,7 +70,7 @@ class Requests(NamedTuple):
 
 
 def measured(
-    level: ServiceLevel, candidate: Question, live: Question | None, samples: Requests, memory_mb: float | None
+    level: ServiceLevel, candidate: Question, live: Question | None, samples: Requests, memory_mib: float | None
 ) -> MeasuredServiceLevel:
     """Measure a candidate, and the live version beside it in turn."""
     contenders = [asked for asked in (candidate, live) if asked is not None]
@@ -86,7 +86,7 @@ def measured(
         live=Latency.of(elapsed[live.name]) if live else None,
         candidate_throughput_per_s=float(np.median(rates[candidate.name])),
         live_throughput_per_s=float(np.median(rates[live.name])) if live else None,
-        memory_mb=memory_mb,
+        memory_mib=memory_mib,
     )
 
 
@@ -101,8 +101,8 @@ def check(level: ServiceLevel, found: MeasuredServiceLevel, subject: str) -> Non
         missed.append(f"p99 {p99_ms:.1f} ms is {ratio:.2f} times the live version's, {level.max_p99_ratio:g} allowed")
     if level.min_throughput_per_s is not None and rate < level.min_throughput_per_s:
         missed.append(f"{rate:.0f} requests/s < {level.min_throughput_per_s:g} requests/s demanded")
-    if level.max_memory_mb is not None and found.memory_mb is not None and found.memory_mb > level.max_memory_mb:
-        missed.append(f"memory {found.memory_mb:.0f} MiB > {level.max_memory_mb:g} MiB allowed")
+    if level.max_memory_mib is not None and found.memory_mib is not None and found.memory_mib > level.max_memory_mib:
+        missed.append(f"memory {found.memory_mib:.0f} MiB > {level.max_memory_mib:g} MiB allowed")
     if missed:
         raise ServiceLevelMissed(f"{subject}: gate 3 failed, {'; '.join(missed)}; the live version stays")
 

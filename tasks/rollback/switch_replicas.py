@@ -2,18 +2,23 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.errors import ServiceUnavailable, VerificationFailed
+from blocks.errors import ServiceUnavailable, SlipwayError, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
 from tasks.deployment.receipt import ReplicaReceipt
 from tasks.deployment.reload_triton import load_afresh, load_committed
+from tasks.deployment.service_level import Requests, elapsed_ms
 from tasks.deployment.serving_config import parsed_config, with_policy
+
+_TIMED_REQUESTS = 20
 
 
 @task(name="switch-replicas", task_run_name="switch-replicas", cache_policy=NO_CACHE)
@@ -28,9 +33,8 @@ def switch_replicas(
     """Commit the policy of a rollback and prove, on all replicas at once, that its version answers.
 
     The version was proven when it was released; there is no reason to let the others wait. A replica whose process
-    for that version died in the meantime loads it afresh. With `leave_silent`, a
-    replica that does not answer is passed over, as long as one does: started again, it comes up with what is
-    committed.
+    for that version died in the meantime loads it afresh. With `leave_silent`, a replica that does not answer is
+    passed over, as long as one does: started again, it comes up with what is committed.
     """
     config = repository.read_config(plan.model_name) or ""
     proof = read_proof(repository, plan.model_name, plan.version)
@@ -44,6 +48,28 @@ def switch_replicas(
     if failed and not (leave_silent and len(failed) < len(found)):
         raise failed[0]
     return tuple(outcome for outcome in found if not isinstance(outcome, ServiceUnavailable))
+
+
+def with_latencies(
+    replicas: tuple[ReplicaReceipt, ...], plan: ReleasePlan, repository: ModelRepository, fleet: TritonFleet
+) -> tuple[ReplicaReceipt, ...]:
+    """Return the receipts with each replica's latencies, measured once the rollback is proven and holds nobody up."""
+    config = repository.read_config(plan.model_name) or ""
+    proof = read_proof(repository, plan.model_name, plan.version)
+    assert proof is not None, "only a version whose proof was recorded is switched to"
+    batched = parsed_config(config).max_batch_size > 0
+    requests = Requests(list(islice(cycle(proof.requests(batched, size=1)), _TIMED_REQUESTS)), list(proof.outputs))
+
+    def timed(replica: ReplicaReceipt) -> ReplicaReceipt:
+        question = Question(fleet, replica.address, plan.model_name, plan.version, batched)
+        try:
+            p50, p95, p99 = np.percentile(elapsed_ms(question, *requests), (50, 95, 99))
+        except SlipwayError:
+            return replica  # it was proven; what befell it since is the reconciler's to find
+        latencies = {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95), "latency_p99_ms": float(p99)}
+        return replica.model_copy(update=latencies)
+
+    return tuple(timed(replica) for replica in replicas)
 
 
 def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:

@@ -73,6 +73,7 @@ def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_a
     assert assert_consistent(blocks, model_name) == 2
     assert {a: v for a, v in blocks.registry.aliases(model_name).items() if a != "deploy"} == {"live": 2, "previous": 1}
     assert outcome.receipt is not None and [r.version for r in outcome.receipt.replicas] == [2, 2]
+    assert all(0 < (r.latency_p50_ms or 0) <= (r.latency_p99_ms or 0) for r in outcome.receipt.replicas)
     inputs = np.ones((1, FEATURES), np.float32)
     for address in blocks.fleet.addresses():
         answer = blocks.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]

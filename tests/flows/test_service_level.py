@@ -26,7 +26,7 @@ def model_name(blocks: Blocks) -> str:
 
 def test_candidate_and_live_version_are_measured_on_the_same_replica(blocks: Blocks, model_name: str) -> None:
     level = ServiceLevel(
-        max_p99_ms=5_000, max_p99_ratio=1_000, min_throughput_per_s=1, max_memory_mb=5_000, requests=40
+        max_p99_ms=5_000, max_p99_ratio=1_000, min_throughput_per_s=1, max_memory_mib=5_000, requests=40
     )
 
     release = deploy_model(model_name, service_level=level)
@@ -34,7 +34,7 @@ def test_candidate_and_live_version_are_measured_on_the_same_replica(blocks: Blo
     assert isinstance(release, Release) and release.receipt is not None and release.receipt.candidate is not None
     found = release.receipt.candidate.service_level
     assert found is not None and found.live is not None and found.candidate.requests == found.live.requests == 40
-    assert found.memory_mb is not None and "gate 3" in release.receipt.gates
+    assert found.memory_mib is not None and "gate 3" in release.receipt.gates
     assert release.receipt.candidate.live_during_load is not None
     assert assert_consistent(blocks, model_name) == 2
 
@@ -53,6 +53,6 @@ def test_a_memory_limit_needs_the_replicas_metrics(
     monkeypatch.setattr(deployment, "load_blocks", lambda: blind)
 
     with pytest.raises(InvalidInput, match=r"names no metrics address.*SLIPWAY_TRITON_METRICS"):
-        deploy_model(model_name, service_level=ServiceLevel(max_memory_mb=100))
+        deploy_model(model_name, service_level=ServiceLevel(max_memory_mib=100))
 
     assert assert_consistent(blocks, model_name) == 1

@@ -8,14 +8,14 @@ from tasks.deployment.service_level import Latency, MeasuredServiceLevel, Servic
 
 
 def found(
-    p99_ms: float = 10, live_p99_ms: float | None = 8, per_s: float = 100, memory_mb: float | None = 50
+    p99_ms: float = 10, live_p99_ms: float | None = 8, per_s: float = 100, memory_mib: float | None = 50
 ) -> MeasuredServiceLevel:
     return MeasuredServiceLevel(
         candidate=Latency(requests=100, p50_ms=5, p99_ms=p99_ms),
         live=None if live_p99_ms is None else Latency(requests=100, p50_ms=5, p99_ms=live_p99_ms),
         candidate_throughput_per_s=per_s,
         live_throughput_per_s=None if live_p99_ms is None else 110,
-        memory_mb=memory_mb,
+        memory_mib=memory_mib,
     )
 
 
@@ -23,7 +23,7 @@ def found(
     "level",
     [
         ServiceLevel(),
-        ServiceLevel(max_p99_ms=10, max_p99_ratio=1.25, min_throughput_per_s=100, max_memory_mb=50),
+        ServiceLevel(max_p99_ms=10, max_p99_ratio=1.25, min_throughput_per_s=100, max_memory_mib=50),
     ],
 )
 def test_a_candidate_at_its_limits_passes(level: ServiceLevel) -> None:
@@ -36,8 +36,8 @@ def test_a_candidate_at_its_limits_passes(level: ServiceLevel) -> None:
         (ServiceLevel(max_p99_ms=9), r"p99 10.0 ms > 9 ms allowed"),
         (ServiceLevel(max_p99_ratio=1.2), r"p99 10.0 ms is 1.25 times the live version's, 1.2 allowed"),
         (ServiceLevel(min_throughput_per_s=101), r"100 requests/s < 101 requests/s demanded"),
-        (ServiceLevel(max_memory_mb=49), r"memory 50 MiB > 49 MiB allowed"),
-        (ServiceLevel(max_p99_ms=9, max_memory_mb=49), r"p99 .*; memory .*; the live version stays"),
+        (ServiceLevel(max_memory_mib=49), r"memory 50 MiB > 49 MiB allowed"),
+        (ServiceLevel(max_p99_ms=9, max_memory_mib=49), r"p99 .*; memory .*; the live version stays"),
     ],
 )
 def test_a_missed_limit_is_named_with_what_was_measured(level: ServiceLevel, message: str) -> None:
