@@ -105,9 +105,10 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
         settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
         raise
     get_run_logger().info("rolled back and proven on %d replicas in %.2f s", len(replicas), proven_s)
-    timed = with_latencies(replicas, plan, repository, fleet)
-    receipt = renewed(plan, timed, fleet.addresses(), repository)
-    complete(mark_proven(repository, plan, receipt), registry, repository)
+    receipt = renewed(plan, replicas, fleet.addresses(), repository)
+    proven = mark_proven(repository, plan, receipt)
+    receipt = with_latencies(receipt, plan, repository, fleet)
+    complete(proven.model_copy(update={"receipt": receipt}), registry, repository)
     show_receipt(receipt)
     return Rollback(plan=plan, proven_s=proven_s, receipt=receipt)
 

@@ -13,7 +13,7 @@ from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
-from tasks.deployment.receipt import ReplicaReceipt
+from tasks.deployment.receipt import Receipt, ReplicaReceipt
 from tasks.deployment.reload_triton import load_afresh, load_committed
 from tasks.deployment.service_level import Requests, elapsed_ms
 from tasks.deployment.serving_config import parsed_config, with_policy
@@ -36,12 +36,9 @@ def switch_replicas(
     for that version died in the meantime loads it afresh. With `leave_silent`, a replica that does not answer is
     passed over, as long as one does: started again, it comes up with what is committed.
     """
-    config = repository.read_config(plan.model_name) or ""
-    proof = read_proof(repository, plan.model_name, plan.version)
-    assert proof is not None, "only a version whose proof was recorded is switched to"
+    config, proof, batched = _recorded(plan, repository)
     repository.commit(plan.model_name, with_policy(config, plan.serves))
-    batched, addresses = parsed_config(config).max_batch_size > 0, fleet.addresses()
-    questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in addresses]
+    questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:
         found = list(pool.map(lambda question: _switched(question, plan.serves, proof, tolerance), questions))
     failed = [outcome for outcome in found if isinstance(outcome, ServiceUnavailable)]
@@ -50,14 +47,9 @@ def switch_replicas(
     return tuple(outcome for outcome in found if not isinstance(outcome, ServiceUnavailable))
 
 
-def with_latencies(
-    replicas: tuple[ReplicaReceipt, ...], plan: ReleasePlan, repository: ModelRepository, fleet: TritonFleet
-) -> tuple[ReplicaReceipt, ...]:
-    """Return the receipts with each replica's latencies, measured once the rollback is proven and holds nobody up."""
-    config = repository.read_config(plan.model_name) or ""
-    proof = read_proof(repository, plan.model_name, plan.version)
-    assert proof is not None, "only a version whose proof was recorded is switched to"
-    batched = parsed_config(config).max_batch_size > 0
+def with_latencies(receipt: Receipt, plan: ReleasePlan, repository: ModelRepository, fleet: TritonFleet) -> Receipt:
+    """Return the receipt with each replica's latencies, measured once the rollback is proven and holds nobody up."""
+    _, proof, batched = _recorded(plan, repository)
     requests = Requests(list(islice(cycle(proof.requests(batched, size=1)), _TIMED_REQUESTS)), list(proof.outputs))
 
     def timed(replica: ReplicaReceipt) -> ReplicaReceipt:
@@ -69,12 +61,20 @@ def with_latencies(
         latencies = {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95), "latency_p99_ms": float(p99)}
         return replica.model_copy(update=latencies)
 
-    return tuple(timed(replica) for replica in replicas)
+    return receipt.model_copy(update={"replicas": tuple(map(timed, receipt.replicas))})
 
 
 def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
     """Tell whether a plan's version is committed and served now, and its proof recorded."""
     return plan.version in plan.served_before and read_proof(repository, plan.model_name, plan.version) is not None
+
+
+def _recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str, Samples, bool]:
+    """Return the committed config.pbtxt, the version's recorded proof and whether the model takes batches."""
+    config = repository.read_config(plan.model_name) or ""
+    proof = read_proof(repository, plan.model_name, plan.version)
+    assert proof is not None, "only a version whose proof was recorded is switched to"
+    return config, proof, parsed_config(config).max_batch_size > 0
 
 
 def _switched(

@@ -254,3 +254,15 @@ def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_wa
     assert outcome.receipt is not None and outcome.receipt.left_to_reconcile == (hung.address,)
     reconcile_models([model_name])
     assert assert_consistent(blocks, model_name) == 1
+
+
+def test_a_rollback_that_is_proven_and_breaks_off_is_finished_not_undone(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(blocks, model_name, 2)
+    monkeypatch.setattr(rollback, "with_latencies", lambda *_: 1 / 0)
+    assert rollback_model(model_name, return_state=True).is_failed()
+
+    reconcile_models([model_name])
+
+    assert assert_consistent(blocks, model_name) == 1
