@@ -12,6 +12,7 @@ from prefect_aws.s3 import S3Bucket
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from blocks.checkpoints import Checkpoints
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
@@ -59,7 +60,7 @@ def load_block(block_type: type[T]) -> T:
 
 def register_blocks(addresses: Addresses) -> None:
     """Create or overwrite the block types and documents; running it again changes nothing."""
-    for block_type in (AwsCredentials, S3Bucket, ModelRegistry, ModelRepository, TritonFleet):
+    for block_type in (AwsCredentials, S3Bucket, ModelRegistry, ModelRepository, TritonFleet, Checkpoints):
         block_type.register_type_and_schema()
     credentials = _credentials(addresses)
     results = S3Bucket(bucket_name=addresses.results_bucket, credentials=credentials)
@@ -75,6 +76,7 @@ def register_blocks(addresses: Addresses) -> None:
         ModelRegistry(tracking_uri=addresses.mlflow_tracking_uri),
         ModelRepository(bucket=models),
         TritonFleet(replicas=replicas, metrics=metrics),
+        Checkpoints(bucket=results),
     ):
         block.save(DOCUMENT, overwrite=True)
 
