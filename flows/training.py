@@ -8,8 +8,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict
 
+from blocks.checkpoints import Checkpoints
 from blocks.names import ModelName
-from blocks.wiring import RESULT_STORAGE, load_blocks
+from blocks.wiring import RESULT_STORAGE, load_block, load_blocks
 from flows.defaults import load_defaults
 from flows.deployment import deploy_model
 from flows.forms import described
@@ -79,9 +80,18 @@ def train_model(
     A candidate that gate 1 refuses ends the run as `Completed` named `Rejected`, and nothing is exported. An export
     that gate 2 refuses fails the run with `ValidationFailed`, and nothing is registered.
     """
-    registry = load_blocks().registry
+    registry, checkpoints = load_blocks().registry, load_block(Checkpoints)
     trained = train(
-        model_name, dataset, epochs, learning_rate, batch_size, num_workers, input_shape, seed, registry=registry
+        model_name,
+        dataset,
+        epochs,
+        learning_rate,
+        batch_size,
+        num_workers,
+        input_shape,
+        seed,
+        registry=registry,
+        checkpoints=checkpoints,
     )
     verdict = promote(
         model_name,

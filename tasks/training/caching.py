@@ -2,5 +2,5 @@
 
 from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
 
-# The registry's address and password say nothing about what a step computed.
-PER_RUN = (INPUTS + RUN_ID + TASK_SOURCE) - "registry"
+# The addresses and passwords of the registry and the checkpoints say nothing about what a step computed.
+PER_RUN = (INPUTS + RUN_ID + TASK_SOURCE) - "registry" - "checkpoints"

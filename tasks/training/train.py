@@ -4,11 +4,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from cyclopts import Parameter
 from prefect import task
 from pydantic import BaseModel, ConfigDict
 
+from blocks.checkpoints import Checkpoints
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from tasks.training import figures as pictures
@@ -33,6 +36,7 @@ from tasks.training.samples import SAMPLES_FILE, write_samples
 from tasks.training.tracking import TrackedRun, tracked_run
 
 KEPT_SAMPLES = 32
+NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to
 
 
 class TrainedModel(BaseModel):
@@ -61,6 +65,7 @@ def train(
     seed: Seed,
     *,
     registry: ModelRegistry,
+    checkpoints: Annotated[Checkpoints | None, NOT_FROM_A_SHELL] = None,
 ) -> TrainedModel:
     """Train a ResNet18 with random weights and register the best epoch's as a new version of `model_name`.
 
