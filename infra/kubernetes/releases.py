@@ -1,0 +1,151 @@
+"""Installs and removes the charts with Helm's own engine, and says in one message why a release did not come up."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.kubernetes.errors import ClusterError
+from infra.kubernetes.kubectl import Pod, pods
+
+if TYPE_CHECKING:
+    from helm_python import Config
+
+T = TypeVar("T")
+
+CHARTS = Path(__file__).resolve().parents[1] / "charts"
+TIMEOUT_S = 600
+_MOST_PODS_NAMED = 3
+
+
+class Release(BaseModel):
+    """A chart, installed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    namespace: str
+    revision: int = Field(alias="version", description="Counts the installs and upgrades of this release.")
+    notes: str = ""
+
+
+def install(
+    chart: str,
+    release: str,
+    namespace: str,
+    values_files: Iterable[Path] = (),
+    values: Mapping[str, Any] | None = None,
+    timeout_s: int = TIMEOUT_S,
+) -> Release:
+    """Install or upgrade a chart and return when everything of it is ready and its hooks have ended.
+
+    Args:
+        chart: name of a folder in infra/charts.
+        values_files: the later ones win, as with `helm -f`.
+        values: win over all files.
+        timeout_s: for the whole, hooks included.
+
+    Raises `ClusterError` where the values are wrong, the cluster does not answer or something does not get ready; what
+    is ready then stays.
+    """
+    path = CHARTS / chart
+    if not (path / "Chart.yaml").is_file():
+        known = sorted(found.parent.name for found in CHARTS.glob("*/Chart.yaml"))
+        raise ClusterError(f"there is no chart {chart!r} in {CHARTS}; there are {', '.join(known)}")
+    merged = merged_values(values_files, values)
+
+    def act(helm: "Config") -> dict[str, Any]:
+        if _exists(helm, release):
+            return helm.upgrade(str(path), release, merged, timeout=timeout_s, wait="watcher", max_history=10)
+        return helm.install(
+            str(path), release, merged, timeout=timeout_s, wait="watcher", create_namespace=True, namespace=namespace
+        )
+
+    return Release.model_validate(_with_helm(f"release {release} of chart {chart}", release, namespace, act))
+
+
+def uninstall(release: str, namespace: str, timeout_s: int = TIMEOUT_S) -> bool:
+    """Remove a release and wait until its objects are gone; return whether there was one."""
+
+    def act(helm: "Config") -> bool:
+        there = _exists(helm, release)
+        if there:
+            helm.uninstall(release, timeout=timeout_s, wait="watcher")
+        return there
+
+    return _with_helm(f"release {release}", release, namespace, act)
+
+
+def merged_values(files: Iterable[Path], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the values of all files, the later over the earlier, and the given ones over all; lists are replaced."""
+    merged: dict[str, Any] = {}
+    for path in files:
+        try:
+            found = yaml.safe_load(path.read_text())
+        except (OSError, yaml.YAMLError) as exc:
+            raise ClusterError(f"values file {path} cannot be read ({exc}); see infra/charts/*/values*.yaml") from exc
+        if not isinstance(found or {}, dict):
+            raise ClusterError(f"values file {path} holds no keys; see infra/charts/*/values*.yaml for examples")
+        _overlay(merged, found or {})
+    _overlay(merged, values or {})
+    return merged
+
+
+def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _overlay(below[key], value)
+        else:
+            below[key] = copy.deepcopy(value)
+
+
+def _exists(helm: "Config", release: str) -> bool:
+    from helm_python import HelmNotFoundError
+
+    try:
+        helm.status(release)
+    except HelmNotFoundError:
+        return False
+    return True
+
+
+def _with_helm(subject: str, release: str, namespace: str, act: Callable[["Config"], T]) -> T:
+    try:
+        import helm_python as helm  # has no build but for Linux on x86-64
+    except ImportError as exc:
+        raise ClusterError(f"Helm's engine has no build for this machine; use helm itself on {CHARTS}") from exc
+    where = f"{subject} in namespace {namespace}"
+    try:
+        with helm.Config(namespace=namespace) as config:
+            return act(config)
+    except helm.HelmKubeError as exc:
+        raise ClusterError(f"{where}: {exc}; check KUBECONFIG and its current context") from exc
+    except helm.HelmValuesError as exc:
+        raise ClusterError(f"{where}: {_values_message(str(exc))}; see the chart's values.yaml") from exc
+    except helm.HelmError as exc:
+        raise ClusterError(f"{where}: {_reason(str(exc), release, namespace)}") from exc
+
+
+def _values_message(message: str) -> str:
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
+    return " ".join(lines)
+
+
+def _reason(message: str, release: str, namespace: str) -> str:
+    if "another operation" in message:
+        return f"an earlier install was cut off ({message}); remove the release and install it again"
+    if "don't meet the specifications of the schema" in message:
+        return f"{_values_message(message)}; see the chart's values.yaml"
+    waiting = [pod for pod in _pods(release, namespace) if pod.trouble]
+    named = "; ".join(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:_MOST_PODS_NAMED])
+    return f"{_values_message(message)}" + (f"; {named}" if named else "")
+
+
+def _pods(release: str, namespace: str) -> list[Pod]:
+    try:
+        return pods(namespace, f"app.kubernetes.io/instance={release}")
+    except ClusterError:
+        return []  # the reason Helm gave is told in any case
