@@ -5,7 +5,8 @@
 """Becomes one real Triton Inference Server from the `nvidia-pytriton` wheel, with our ONNX Runtime backend.
 
 It has an environment of its own, since the wheel's Python stub breaks with numpy 2. The process is replaced by
-`tritonserver`, so that a supervisor's signals reach it. Prints missing system libraries with `--check`.
+`tritonserver`, so that a supervisor's signals reach it. Prints missing system libraries with `--check`; the test image
+is made with `--assemble`.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import NoReturn
 
 ONNXRUNTIME_BACKEND = Path(__file__).parent / "backends" / "onnxruntime"
 WHEEL = Path(str(distribution("nvidia-pytriton").locate_file("")))
@@ -25,18 +28,21 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
 
 def main() -> None:
-    """Check the libraries or become the server."""
+    """Check the libraries, then put the backends where they were asked for or become the server."""
     arguments = _arguments()
     missing = missing_libraries()
     if missing:
         sys.exit(f"missing system libraries: {', '.join(missing)}")
-    if not arguments.check:
+    if arguments.assemble:
+        assemble_backends(arguments.assemble)
+    elif not arguments.check:
         become_server(arguments)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only check for missing system libraries")
+    parser.add_argument("--assemble", type=Path, help="only put the backends into this directory, which must be new")
     parser.add_argument("--directory", type=Path, help="working directory of this replica, emptied at start")
     parser.add_argument("--memory-prefix", help="first part of the shared memory's names, this replica's alone")
     parser.add_argument("--repository", help="model repository, a directory or s3://http://host:port/bucket/prefix")
@@ -73,21 +79,27 @@ def _present(variable: str) -> list[str]:
 
 
 def become_server(arguments: argparse.Namespace) -> None:
-    """Replace this process by `tritonserver`, working in an emptied directory; never returns."""
+    """Replace this process by a replica of the local stack, working in an emptied directory; never returns."""
     directory: Path = arguments.directory.absolute()
     shutil.rmtree(directory, ignore_errors=True)
-    remove_leaked_memory(arguments.memory_prefix)
-    backends = assemble_backends(directory / "backends")
-    downloads = directory / "downloads"
-    downloads.mkdir()
+    become(
+        server_options(arguments),
+        backends=assemble_backends(directory / "backends"),
+        downloads=directory / "downloads",
+        memory_prefix=arguments.memory_prefix,
+    )
+
+
+def become(options: Sequence[str], *, backends: Path, downloads: Path, memory_prefix: str) -> NoReturn:
+    """Replace this process by `tritonserver` with these backends, after removing what a killed one left behind."""
+    remove_leaked_memory(memory_prefix)
+    shutil.rmtree(downloads, ignore_errors=True)
+    downloads.mkdir(parents=True)
     binary = SERVER / "bin" / "tritonserver"
-    options = [*server_options(arguments), f"--backend-directory={backends}"]
-    options += [
-        f"--backend-config={name},shm-region-prefix-name={arguments.memory_prefix}"
-        for name in ("python", "onnxruntime")
-    ]
+    ours = [f"--backend-directory={backends}"]
+    ours += [f"--backend-config={name},shm-region-prefix-name={memory_prefix}" for name in ("python", "onnxruntime")]
     variables = environment() | {"TRITON_AWS_MOUNT_DIRECTORY": str(downloads)}
-    os.execve(binary, [str(binary), *options], variables)  # noqa: S606
+    os.execve(binary, [str(binary), *ours, *options], variables)  # noqa: S606
 
 
 def remove_leaked_memory(prefix: str) -> None:
