@@ -58,6 +58,26 @@ test-faults: setup ## Kill processes and freeze servers while releases run; slow
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
 	@$(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(ARGS)
 
+.PHONY: images
+images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory
+	@$(RUN) python -m infra.images build $(IMAGES) $(if $(TAG),--tag '$(TAG)') $(if $(ARCHIVES),--archives '$(ARCHIVES)')
+
+.PHONY: check-env
+check-env: setup ## Check what pushing images to ECR needs: AWS_REGION, AWS_ACCOUNT_ID, credentials
+	@$(RUN) python -m infra.images check-env
+
+.PHONY: create-ecr
+create-ecr: setup ## Create the images' repositories in ECR, where they are missing
+	@$(RUN) python -m infra.images create-ecr $(IMAGES)
+
+.PHONY: login-ecr
+login-ecr: setup ## Log the container engine in to ECR for twelve hours, to pull by hand
+	@$(RUN) python -m infra.images login-ecr
+
+.PHONY: push
+push: setup ## Push the images that were built to ECR; IMAGES="deployment servers" TAG=name
+	@$(RUN) python -m infra.images push $(IMAGES) $(if $(TAG),--tag '$(TAG)')
+
 .PHONY: lint
 lint: setup ## Check style, format and types
 	@$(RUN) ruff check

@@ -1,0 +1,144 @@
+"""The commands behind `make images`, `make check-env`, `make create-ecr`, `make login-ecr` and `make push`."""
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+from cyclopts import App
+from pydantic import ValidationError
+from rich.console import Console
+
+from infra.images import ecr
+from infra.images.engine import Engine, find_engine
+from infra.images.errors import ImageError
+from infra.images.names import Image, ImageSettings, select_images
+
+app = App(name="python -m infra.images", help="slipway's container images.")
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.command
+def build(*names: str, tag: str | None = None, archives: Path | None = None) -> None:
+    """Build images, or all of them.
+
+    Parameters
+    ----------
+    names
+        The images to build; all by default.
+    tag
+        Their tag; by default it comes from git.
+    archives
+        Directory for an archive of each; with SLIPWAY_LOAD_IMAGE, only until that command has loaded it.
+    """
+    settings = ImageSettings()
+    images = select_images(names, tag)
+    engine = find_engine(settings.builder)
+    for image in images:
+        reference = image.reference(settings.registry)
+        start = time.monotonic()
+        engine.build(image, reference, settings.build_flags)
+        console.print(f"built {reference}, {engine.size(reference)}, in {time.monotonic() - start:.0f} s")
+        if archives:
+            hand_over(engine, reference, archives / f"{image.repository}.tar", settings.load_image)
+
+
+def hand_over(engine: Engine, reference: str, archive: Path, load: str | None) -> None:
+    """Write an archive of an image; have it loaded where there is a command for that, and remove it then."""
+    start = time.monotonic()
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    engine.save(reference, archive)
+    console.print(f"wrote {archive}, {archive.stat().st_size / 1e6:,.0f} MB, in {time.monotonic() - start:.0f} s")
+    if load is None:
+        return
+    start = time.monotonic()
+    try:
+        command = [*shlex.split(load), str(archive)]
+        status = subprocess.run(command, check=False).returncode  # noqa: S603
+    finally:
+        archive.unlink(missing_ok=True)
+    if status != 0:
+        raise ImageError(f"{shlex.join(command)} ended with status {status}; see its lines above")
+    console.print(f"loaded {reference} in {time.monotonic() - start:.0f} s")
+
+
+@app.command(name="check-env")
+def check_env() -> None:
+    """Check what pushing needs: a registry and credentials. Nothing is printed of the latter."""
+    console.print(f"images go to {ecr.check_environment().host}")
+
+
+@app.command(name="create-ecr")
+def create_ecr(*names: str) -> None:
+    """Create each image's repository where it is missing: immutable tags, a scan on push."""
+    registry = ecr.check_environment()
+    for image in select_images(names, tag="any"):
+        created = registry.create_repository(image)
+        console.print(f"{registry.host}/{image.repository} {'was created' if created else 'is there'}")
+
+
+@app.command(name="login-ecr")
+def login_ecr() -> None:
+    """Log this machine's container engine in for twelve hours, to pull by hand; pushing does it by itself."""
+    registry = ecr.check_environment()
+    find_engine(ImageSettings().builder).login(registry.host, *registry.login())
+
+
+@app.command
+def push(*names: str, tag: str | None = None) -> None:
+    """Push images that were built, or all of them, with a login that is forgotten afterwards.
+
+    Parameters
+    ----------
+    names
+        The images to push; all by default.
+    tag
+        Their tag; by default it comes from git.
+    """
+    registry = ecr.check_environment()
+    settings = ImageSettings()
+    images = select_images(names, tag)
+    engine = find_engine(settings.builder)
+    check_pushable(engine, images, settings.registry)
+    for image in images:
+        registry.create_repository(image)
+    with engine.forgetful() as session:
+        session.login(registry.host, *registry.login())
+        for image in images:
+            push_once(session, image, settings.registry, registry)
+
+
+def check_pushable(engine: Engine, images: list[Image], built_for: str) -> None:
+    """Raise an ImageError unless every image was built, of a commit, before the first is pushed."""
+    for image in images:
+        if "-dirty" in image.tag:
+            raise ImageError(f"the tag {image.tag} names no commit; commit, build again, or give TAG=...")
+        if not engine.has(image.reference(built_for)):
+            raise ImageError(f"{image.reference(built_for)} was not built; run make images first")
+
+
+def push_once(engine: Engine, image: Image, built_for: str, registry: ecr.Registry) -> None:
+    """Push an image unless its tag, which cannot be moved, is in the registry."""
+    target = image.reference(registry.host)
+    if registry.has(image):
+        console.print(f"{target} is there")
+        return
+    engine.push(image.reference(built_for), target)
+    console.print(f"pushed {target}")
+
+
+def main() -> None:
+    """Run a command; an error is its message and status 1."""
+    try:
+        app(result_action="return_value")
+    except (ImageError, ValidationError, OSError, BotoCoreError, ClientError) as exc:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {exc}", markup=False, style="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

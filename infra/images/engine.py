@@ -1,0 +1,96 @@
+"""Builds, stores and pushes images with whichever of buildah, podman and docker works on this machine."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.images.errors import ImageError
+from infra.images.names import ROOT, Image
+
+ENGINES = ("buildah", "podman", "docker")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One of the three programs, which take nearly the same options."""
+
+    program: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, image: Image, reference: str, flags: str = "") -> None:
+        """Build an image layer by layer, each taken from the last build where nothing changed."""
+        # docker's own format keeps HEALTHCHECK, which OCI's has no place for; docker knows no other
+        options = [] if self.program == "docker" else ["--layers", "--format=docker"]
+        label = f"--label=org.opencontainers.image.version={image.tag}"
+        names = [f"--tag={reference}", f"--file={image.dockerfile}"]
+        self.run("build", *options, label, *shlex.split(flags), *names, str(ROOT))
+
+    def has(self, reference: str) -> bool:
+        """Return whether the engine's store has an image of this name."""
+        return bool(self.answer("images", "--quiet", "--filter", f"reference={reference}").strip())
+
+    def size(self, reference: str) -> str:
+        """Return an image's size, in words."""
+        return self.answer("images", "--format", "{{.Size}}", "--filter", f"reference={reference}").strip()
+
+    def save(self, reference: str, archive: Path) -> None:
+        """Write an image as an archive that `kind load image-archive` or `ctr images import` take."""
+        archive.unlink(missing_ok=True)
+        if self.program == "buildah":
+            self.run("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
+        else:
+            self.run("save", f"--output={archive}", reference)
+
+    def push(self, reference: str, target: str) -> None:
+        """Push an image under the name it has in a registry."""
+        self.run("tag", reference, target)
+        self.run("push", target)
+
+    def login(self, registry: str, user: str, password: str) -> None:
+        """Log in to a registry; the password goes through standard input, so no other process sees it."""
+        self.run("login", "--username", user, "--password-stdin", registry, text=password)
+
+    @contextmanager
+    def forgetful(self) -> Iterator["Engine"]:
+        """Yield this engine with a store of logins that is gone afterwards."""
+        with tempfile.TemporaryDirectory() as directory:
+            if self.program != "docker":
+                yield Engine(self.program, {"REGISTRY_AUTH_FILE": str(Path(directory, "auth.json"))})
+                return
+            # another configuration directory hides the context that says where the daemon is
+            host = self.answer("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+            yield Engine(self.program, {"DOCKER_CONFIG": directory, "DOCKER_HOST": host})
+
+    def run(self, *arguments: str, text: str | None = None) -> None:
+        """Run the program, its output going where ours goes; raise an ImageError if it fails."""
+        command = [self.program, *arguments]
+        answer = subprocess.run(command, input=text, text=True, env=os.environ | self.variables, check=False)  # noqa: S603
+        if answer.returncode != 0:
+            raise ImageError(f"{shlex.join(command[:2])} ended with status {answer.returncode}; see its lines above")
+
+    def answer(self, *arguments: str) -> str:
+        """Return what the program prints; raise an ImageError if it fails."""
+        command = [self.program, *arguments]
+        answer = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, env=os.environ | self.variables, check=False
+        )
+        if answer.returncode != 0:
+            raise ImageError(f"{shlex.join(command)} ended with status {answer.returncode}: {answer.stderr.strip()}")
+        return answer.stdout
+
+
+def find_engine(chosen: str | None = None) -> Engine:
+    """Return the chosen engine, or the first that works; docker does where its daemon answers."""
+    for program in [chosen] if chosen else ENGINES:
+        if shutil.which(program):
+            command = [program, "info"]
+            if subprocess.run(command, capture_output=True, check=False).returncode == 0:  # noqa: S603
+                return Engine(program)
+    wanted = chosen or "none of " + ", ".join(ENGINES)
+    raise ImageError(f"{wanted} works here; install one, start docker's daemon, or set SLIPWAY_BUILDER")

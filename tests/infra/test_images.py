@@ -1,0 +1,324 @@
+"""The container images: how they are made, what they are called, and what pushing them needs."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra.images import __main__ as commands
+from infra.images import ecr
+from infra.images.engine import Engine, find_engine
+from infra.images.errors import ImageError
+from infra.images.names import DOCKERFILES, IMAGES, ROOT, Image, git_tag, select_images
+
+ACCOUNT, REGION = "123456789012", "eu-central-1"
+HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+MANIFEST = json.dumps({"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "layers": []})
+CREDENTIAL = re.compile(r"(?i)password|passwd|token|access_key|secret|api_key")
+# Python's name of each package that the deployment image leaves out, where it is not the package's own
+MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "graphql-core": "graphql", "fonttools": "fontTools"}
+# mlflow itself stays importable: mlflow-skinny brings its client
+CLIENTS = {"mlflow"}
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile and their arguments, continued lines joined, comments left out."""
+    lines = (DOCKERFILES / f"{name}.Dockerfile").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#")).replace("\\\n", " ")
+    parts = (line.partition(" ") for line in text.splitlines() if line.strip())
+    return [(word.upper(), rest.strip()) for word, _, rest in parts]
+
+
+def arguments(name: str, instruction: str) -> list[str]:
+    return [rest for word, rest in instructions(name) if word == instruction]
+
+
+def left_out(name: str) -> list[str]:
+    return re.findall(r"--no-install-package (\S+)", " ".join(arguments(name, "RUN")))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+class TestDockerfile:
+    def test_it_starts_from_one_version_of_a_base_image(self, name: str) -> None:
+        bases = arguments(name, "FROM")
+        images = [rest.partition("=")[2] for rest in arguments(name, "ARG") if rest.startswith("PYTHON_IMAGE=")]
+
+        assert bases == ["${PYTHON_IMAGE}"]
+        assert [image.rpartition(":")[2] for image in images] == ["3.11-slim-bookworm"]
+
+    def test_it_ends_as_a_numbered_user_who_is_not_root(self, name: str) -> None:
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", arguments(name, "USER")[-1])
+
+    def test_it_installs_what_the_lock_names(self, name: str) -> None:
+        installs = [rest for rest in arguments(name, "RUN") if "uv sync" in rest]
+
+        assert len(installs) == 1
+        assert "--locked" in installs[0]
+        assert "--mount=type=cache,target=/root/.cache/uv" in installs[0]
+
+    def test_its_dependencies_are_a_layer_before_the_source(self, name: str) -> None:
+        steps = [rest for word, rest in instructions(name) if word in ("COPY", "RUN")]
+        install = next(index for index, step in enumerate(steps) if "uv sync" in step)
+        copied = " ".join(step for step in steps[:install] if not step.startswith("--mount"))
+
+        assert ".lock" in copied
+        assert not re.search(r"\b(flows|tasks|blocks|backends)\b", copied)
+
+    def test_it_fetches_nothing_but_packages(self, name: str) -> None:
+        assert arguments(name, "ADD") == []
+        assert not re.search(r"\b(curl|wget|git clone)\b", " ".join(arguments(name, "RUN")))
+
+    def test_it_holds_no_credential(self, name: str) -> None:
+        given = [pair for rest in arguments(name, "ENV") + arguments(name, "ARG") for pair in rest.split()]
+
+        assert [pair for pair in given if CREDENTIAL.search(pair.partition("=")[0])] == []
+
+    def test_a_server_says_whether_it_is_healthy(self, name: str) -> None:
+        assert bool(arguments(name, "EXPOSE")) == bool(arguments(name, "HEALTHCHECK"))
+
+    def test_its_home_is_the_one_directory_that_can_be_written(self, name: str) -> None:
+        assert "HOME=/tmp" in " ".join(arguments(name, "ENV")).split()
+
+
+def test_only_the_training_image_has_torch() -> None:
+    assert [name for name in IMAGES if "--group training" in " ".join(arguments(name, "RUN"))] == ["training"]
+
+
+def test_what_the_deployment_image_leaves_out_is_in_the_lock() -> None:
+    locked = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+
+    assert set(left_out("deployment")) - locked == set()
+
+
+@pytest.mark.parametrize("modules", ["flows.deployment, flows.rollback, flows.reconciliation", "infra.events.app"])
+def test_the_deployment_image_runs_without_what_it_leaves_out(modules: str) -> None:
+    missing = [name for name in left_out("deployment") if name not in CLIENTS]
+    names = [MODULES.get(name, name.replace("-", "_")) for name in missing]
+    # None in sys.modules makes an import fail as if the module were not there
+    code = f"import sys; sys.modules.update(dict.fromkeys({[*names, 'torch', 'onnxruntime']})); import {modules}"
+
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_tag_names_one_state_of_the_code(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *words], check=True, capture_output=True)
+
+    git("init")
+    tmp_path.joinpath("code.py").write_text("1")
+    git("add", ".")
+    git("commit", "--message", "Begin")
+    tags = [git_tag(tmp_path)]
+    for content in ("2", "3", "1"):
+        tmp_path.joinpath("code.py").write_text(content)
+        tags.append(git_tag(tmp_path))
+    tmp_path.joinpath("new.py").write_text("")
+    tags.append(git_tag(tmp_path))
+
+    clean, second, third, restored, added = tags
+    assert restored == clean
+    assert re.fullmatch(r"[0-9a-f]{12}", clean)
+    assert len({clean, second, third, added}) == 4
+    assert all(tag.startswith(f"{clean}-dirty-") for tag in (second, third, added))
+
+
+def test_without_git_a_tag_has_to_be_given(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="TAG="):
+        git_tag(tmp_path)
+
+
+def test_images_are_chosen_by_name() -> None:
+    chosen = select_images(("servers", "deployment"), tag="1")
+
+    assert [image.reference("localhost") for image in chosen] == [
+        "localhost/slipway-servers:1",
+        "localhost/slipway-deployment:1",
+    ]
+    assert [image.name for image in select_images((), tag="1")] == list(IMAGES)
+    with pytest.raises(ImageError, match="no image server; there are deployment, servers, training, triton"):
+        select_images(("server",), tag="1")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A builder that only notes how it was called: building takes minutes, and there is no registry to push to."""
+    program = tmp_path / "bin" / "buildah"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!{sys.executable}
+import json, os, sys
+text = sys.stdin.read() if "--password-stdin" in sys.argv else ""
+login = os.environ.get("REGISTRY_AUTH_FILE")
+with open({str(tmp_path / "calls")!r}, "a") as calls:
+    print(json.dumps([sys.argv[1:], text, login]), file=calls)
+if sys.argv[1] == "push" and sys.argv[-2:-1] and "docker-archive:" in sys.argv[-1]:
+    open(sys.argv[-1].split(":")[1], "w").close()
+if sys.argv[1] == "images":
+    print("sha256:1")
+"""
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for variable in [name for name in os.environ if name.startswith(("SLIPWAY_", "AWS_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("SLIPWAY_BUILDER", "buildah")
+    yield find_engine("buildah")
+
+
+def calls(tmp_path: Path, command: str) -> list[tuple[list[str], str, str | None]]:
+    noted = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    return [(words, text, login) for words, text, login in noted if words[0] == command]
+
+
+def test_building_takes_more_options_from_the_environment(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_BUILD_FLAGS", "--network host --volume '/a b:/c'")
+    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example.org/team")
+
+    commands.build("deployment", tag="7")
+
+    [(words, _, _)] = calls(tmp_path, "build")
+    assert words[4:8] == ["--network", "host", "--volume", "/a b:/c"]
+    assert "--tag=registry.example.org/team/slipway-deployment:7" in words
+
+
+def test_an_archive_is_removed_once_it_is_loaded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tmp_path / "loaded"
+    monkeypatch.setenv("SLIPWAY_LOAD_IMAGE", f"cp -t {tmp_path}")
+
+    commands.build("servers", tag="7", archives=loaded)
+
+    assert (tmp_path / "slipway-servers.tar").exists()
+    assert list(loaded.iterdir()) == []
+
+
+def test_an_archive_stays_where_nothing_loads_it(engine: Engine, tmp_path: Path) -> None:
+    commands.build("servers", "triton", tag="7", archives=tmp_path / "archives")
+
+    names = sorted(path.name for path in (tmp_path / "archives").iterdir())
+    assert names == ["slipway-servers.tar", "slipway-triton.tar"]
+
+
+def test_a_builder_that_does_not_work_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ImageError, match="none of buildah, podman, docker works here"):
+        find_engine()
+    with pytest.raises(ImageError, match="podman works here"):
+        find_engine("podman")
+
+
+@pytest.fixture
+def aws(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account in this process, and the variables that name it."""
+    with mock_aws():
+        for name, value in {"AWS_REGION": REGION, "AWS_ACCOUNT_ID": ACCOUNT}.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def no_credentials(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing for boto3's chain to find."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "absent"))
+
+
+def test_everything_that_pushing_lacks_is_said_at_once(no_credentials: None) -> None:
+    with pytest.raises(ImageError) as raised:
+        ecr.check_environment({})
+
+    assert re.findall(r"AWS_REGION is not set|AWS_ACCOUNT_ID is not set|no credentials", str(raised.value)) == [
+        "AWS_REGION is not set",
+        "AWS_ACCOUNT_ID is not set",
+        "no credentials",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"SLIPWAY_REGISTRY": "localhost"}, "SLIPWAY_REGISTRY is 'localhost'; expected ACCOUNT.dkr.ecr.REGION"),
+        ({"AWS_REGION": REGION, "AWS_ACCOUNT_ID": "12"}, "AWS_ACCOUNT_ID is '12'; expected 12 digits"),
+        ({"AWS_REGION": REGION}, "AWS_ACCOUNT_ID is not set; .* or its address in SLIPWAY_REGISTRY"),
+        ({"AWS_ACCOUNT_ID": ACCOUNT}, "AWS_REGION is not set; expected the registry's region"),
+    ],
+)
+def test_a_registry_that_is_none_is_named(aws: None, variables: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ImageError, match=complaint):
+        ecr.check_environment(variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        ({"AWS_REGION": REGION, "AWS_ACCOUNT_ID": ACCOUNT}, HOST),
+        ({"SLIPWAY_REGISTRY": HOST, "AWS_REGION": "us-east-1"}, HOST),
+        ({"AWS_REGION": "cn-north-1", "AWS_ACCOUNT_ID": ACCOUNT}, f"{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_environment_names_the_registry(aws: None, variables: dict[str, str], host: str) -> None:
+    assert ecr.check_environment(variables).host == host
+
+
+def test_repositories_have_immutable_tags_and_a_scan_however_often_they_are_created(aws: None) -> None:
+    client = boto3.client("ecr", region_name=REGION)
+    client.create_repository(repositoryName="slipway-servers")  # by hand, with tags that move
+
+    commands.create_ecr()
+    commands.create_ecr()
+
+    found = client.describe_repositories()["repositories"]
+    assert sorted(entry["repositoryName"] for entry in found) == [f"slipway-{name}" for name in IMAGES]
+    assert {entry["imageTagMutability"] for entry in found} == {"IMMUTABLE"}
+    assert all(entry["imageScanningConfiguration"]["scanOnPush"] for entry in found)
+
+
+def test_the_password_is_neither_an_argument_nor_printed_nor_kept(
+    aws: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    commands.push("deployment", tag="7")
+
+    password = ecr.check_environment().login().password
+    [(words, text, login)] = calls(tmp_path, "login")
+    assert (words, text) == (["login", "--username", "AWS", "--password-stdin", HOST], password)
+    assert login is not None and not Path(login).parent.exists()
+    assert password not in "".join(capfd.readouterr())
+
+
+def test_an_image_is_pushed_once_under_its_name_in_the_registry(aws: None, tmp_path: Path) -> None:
+    target = f"{HOST}/slipway-deployment:7"
+
+    commands.push("deployment", tag="7")
+    boto3.client("ecr", region_name=REGION).put_image(
+        repositoryName="slipway-deployment", imageTag="7", imageManifest=MANIFEST
+    )
+    commands.push("deployment", tag="7")
+
+    assert [words for words, _, _ in calls(tmp_path, "tag")] == [["tag", "localhost/slipway-deployment:7", target]]
+    assert [words for words, _, _ in calls(tmp_path, "push")] == [["push", target]]
+
+
+def test_an_image_of_no_commit_is_not_pushed(aws: None, tmp_path: Path) -> None:
+    image = Image("deployment", "0123456789ab-dirty-01234567")
+
+    with pytest.raises(ImageError, match="names no commit"):
+        commands.push("deployment", tag=image.tag)
+
+    assert boto3.client("ecr", region_name=REGION).describe_repositories()["repositories"] == []
