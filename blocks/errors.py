@@ -14,6 +14,8 @@ SlipwayError
 ├── ApprovalRefused       a person said no to a proven candidate
 ├── ReleaseInProgress     another release of the model did not end in time
 ├── ReleaseTakenOver      another run took this release for dead and settled it; this one changes nothing more
+├── StepFailed            the run that carries out a step on another pool failed, crashed or was late
+│   └── StepCancelled     that run was cancelled
 └── VerificationFailed    a replica serves something other than the proven model
 """
 
@@ -72,6 +74,14 @@ class ReleaseInProgress(SlipwayError):
 
 class ReleaseTakenOver(SlipwayError):
     """Raised when a release lost the model's slot and another run has settled it meanwhile."""
+
+
+class StepFailed(SlipwayError):
+    """Raised when the flow run that carries out a step on another pool failed, crashed or took too long."""
+
+
+class StepCancelled(StepFailed):
+    """Raised when the flow run that carries out a step on another pool was cancelled."""
 
 
 class VerificationFailed(SlipwayError):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class RegisteredVersion(BaseModel):
     source_uri: str = Field(description="Where the version's files are, as MLflow names it (models:/m-…).")
     run_id: str | None = None
     run_name: str | None = None
+    created_at: datetime | None = None
     aliases: tuple[str, ...] = ()
     tags: dict[str, str] = {}
     metrics: dict[str, float] = {}
@@ -211,6 +213,7 @@ class ModelRegistry(Block):
             source_uri=found.source,
             run_id=found.run_id or None,
             run_name=run.info.run_name if run else None,
+            created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
             aliases=tuple(found.aliases),
             tags=dict(found.tags),
             metrics=dict(run.data.metrics) if run else {},

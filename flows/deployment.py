@@ -5,6 +5,7 @@ fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> prove-c
                                         +-> verify-deployment -> finish-release
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger, runtime
@@ -21,6 +22,7 @@ from flows.approval import ApprovalTimeout, ask_for_approval
 from flows.defaults import load_defaults
 from flows.forms import described
 from flows.one_at_a_time import one_release_at_a_time
+from tasks.deployment.alias_update import mark_answered, outdated
 from tasks.deployment.commit_version import commit_version
 from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
 from tasks.deployment.fetch_model import FetchedModel, discard_local_files, fetch_model
@@ -36,6 +38,7 @@ from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import AliasChange, update_aliases
 from tasks.deployment.upload_to_s3 import upload_to_s3
 from tasks.deployment.verify_deployment import VerifiedReplica, verify_deployment
+from tasks.events import Happened, tell
 
 DEFAULTS = load_defaults().deploy_model
 
@@ -46,6 +49,13 @@ ExpectedShape = Annotated[
 SilentReplicas = Annotated[
     Literal["refuse", "leave"],
     Field(description="With a replica that does not answer: refuse the release, or leave it to reconcile-models."),
+]
+AliasSetAt = Annotated[
+    datetime | None,
+    Field(
+        description="When the alias 'deploy' was set on the version, where that is what the run answers: nothing is "
+        "changed if it was answered, moved on or rolled back since."
+    ),
 ]
 
 
@@ -83,6 +93,11 @@ def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State)
             settle_release.fn(model_name, only_flow_run_id=begun.plan.flow_run_id, **blocks._asdict())
 
 
+def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
+    """Emit that a release failed; Prefect asks for exactly these argument names."""
+    tell(Happened.RELEASE_FAILED, flow_run.parameters.get("model_name", DEFAULTS.model_name), reason=state.message)
+
+
 @flow(
     name="deploy-model",
     flow_run_name="deploy {model_name} {source}",
@@ -90,6 +105,7 @@ def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State)
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
+    on_failure=[tell_failure],
     on_cancellation=[settle_what_was_begun],
     on_crashed=[settle_what_was_begun],
 )
@@ -108,6 +124,7 @@ def deploy_model(
     approval_timeout_s: ApprovalTimeout = 86_400,
     silent_replicas: SilentReplicas = "refuse",
     keep_archived: KeepArchived = 5,
+    alias_set_at: AliasSetAt = None,
 ) -> Release | State[Release]:
     """Release a registered ONNX model: served by every replica, proven on each, `live` and `previous` moved.
 
@@ -124,7 +141,11 @@ def deploy_model(
     with one_release_at_a_time(model_name, blocks.repository):
         if not dry_run:
             settle_what_another_run_left(model_name, blocks)
+        if alias_set_at and (reason := outdated(blocks.registry.resolve(model_name, source), alias_set_at)):
+            return Completed(name="Superseded", message=reason)
         fetched = fetch_model(model_name, source, registry=blocks.registry)
+        if not dry_run:
+            mark_answered(fetched.registered, alias_set_at, blocks.registry)
         plan = determine_version(fetched, force_version, keep_archived, options.leave_silent, **blocks._asdict())
         artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
         if plan.already_live or dry_run:

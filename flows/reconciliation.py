@@ -14,6 +14,7 @@ from blocks.wiring import Blocks, load_blocks
 from flows.forms import described
 from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.determine_version import KeepArchived
+from tasks.events import Happened, tell
 from tasks.reconciliation.repair import repair_model, settle
 from tasks.reconciliation.report import report_drift
 from tasks.reconciliation.survey import Depth, Drift, Kind, ModelState, survey_models
@@ -60,6 +61,8 @@ def reconcile_models(
             under_way=tuple(under_way),
         )
     report_drift(outcome.repaired, outcome.left, dry_run=dry_run)
+    if not (dry_run or model_names):
+        tell(Happened.RECONCILED, None, models=outcome.models, repaired=len(outcome.repaired), left=len(outcome.left))
     return outcome
 
 

@@ -1,18 +1,25 @@
-"""The training flow: from images to a validated ONNX model in the MLflow registry, passed on to deployment.
+"""The training flow: from images to a validated ONNX model in the MLflow registry, whose alias releases it.
 
-train -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2) -> deploy-model
+train (here, or on another pool's GPU) -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2) [-> deploy-model]
 """
+
+from inspect import signature
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 from pydantic import BaseModel, ConfigDict
 
 from blocks.checkpoints import Checkpoints
+from blocks.errors import StepCancelled
 from blocks.names import ModelName
+from blocks.registry import ModelRegistry
 from blocks.wiring import RESULT_STORAGE, load_block, load_blocks
+from flows.candidate import train_candidate
 from flows.defaults import load_defaults
 from flows.deployment import deploy_model
+from flows.elsewhere import end_children, run_elsewhere
 from flows.forms import described
 from tasks.training.export_onnx import OnnxExport, export_onnx
 from tasks.training.gate import Verdict
@@ -29,6 +36,7 @@ from tasks.training.parameters import (
     MinImprovement,
     NumWorkers,
     Seed,
+    TrainingDeployment,
     ValidationSamples,
     ValidationTolerance,
 )
@@ -56,6 +64,9 @@ class Training(BaseModel):
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
+    on_failure=[end_children],
+    on_cancellation=[end_children],
+    on_crashed=[end_children],
 )
 @described
 def train_model(
@@ -74,25 +85,19 @@ def train_model(
     validation_tolerance: ValidationTolerance = DEFAULTS.validation_tolerance,
     validation_samples: ValidationSamples = DEFAULTS.validation_samples,
     deploy: Deploy = DEFAULTS.deploy,
+    training_deployment: TrainingDeployment = None,
 ) -> Training | State[Verdict]:
-    """Train a ResNet18; export, validate and deploy it if it beats the champion.
+    """Train a ResNet18; export and validate it if it beats the champion. Its alias `deploy` then releases it.
 
     A candidate that gate 1 refuses ends the run as `Completed` named `Rejected`, and nothing is exported. An export
     that gate 2 refuses fails the run with `ValidationFailed`, and nothing is registered.
     """
-    registry, checkpoints = load_blocks().registry, load_block(Checkpoints)
-    trained = train(
-        model_name,
-        dataset,
-        epochs,
-        learning_rate,
-        batch_size,
-        num_workers,
-        input_shape,
-        seed,
-        registry=registry,
-        checkpoints=checkpoints,
-    )
+    registry = load_blocks().registry
+    settings = (model_name, dataset, epochs, learning_rate, batch_size, num_workers, input_shape, seed)
+    try:
+        trained = _trained(settings, training_deployment, registry)
+    except StepCancelled as cancelled:
+        return Cancelled(message=str(cancelled))
     verdict = promote(
         model_name,
         trained.version,
@@ -110,3 +115,11 @@ def train_model(
     if deploy:
         deploy_model(model_name=validated.model_name, source=f"version:{validated.version}")
     return Training(trained=trained, verdict=verdict, exported=exported, validated=validated)
+
+
+def _trained(settings: tuple[Any, ...], deployment: str | None, registry: ModelRegistry) -> TrainedModel:
+    if deployment is None:
+        return train(*settings, registry=registry, checkpoints=load_block(Checkpoints))
+    names = signature(train_candidate.fn).parameters
+    trained = run_elsewhere(deployment, dict(zip(names, settings, strict=True))).result()
+    return TrainedModel.model_validate(trained.model_dump())

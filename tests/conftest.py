@@ -40,18 +40,20 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             cleanup.enter_context(_stopped_afterwards(stack))
             local.up(stack, lambda line: None)
         cleanup.enter_context(_pointed_at(stack))
-        _pause_schedules()
+        _pause_what_acts_by_itself()
         yield stack
 
 
-def _pause_schedules() -> None:
-    """Keep the scheduled flows, the reconciler before all, from repairing what a test has broken on purpose."""
+def _pause_what_acts_by_itself() -> None:
+    """Keep schedules and automations from repairing, or releasing, what a test is about."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
             if any(schedule.active for schedule in deployment.schedules):
                 client.pause_deployment(deployment.id)
+        for automation in client.read_automations():
+            client.pause_automation(automation.id)
 
 
 def stack_on_free_ports(state: Path) -> LocalStack:

@@ -1,7 +1,6 @@
 """Puts into running servers what the flows expect: buckets, the work pool, blocks and deployments."""
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT
 from infra.local.supervision import base_environment, mark
 
 COMMAND_TIMEOUT_S = 180
-SOURCES = ("blocks", "flows", "tasks")
+SOURCES = ("blocks", "flows", "tasks", "infra/setup")
 
 
 class Command(NamedTuple):
@@ -59,13 +58,11 @@ def start_commands(stack: LocalStack) -> list[Command]:
     """
     if _record(stack).exists() and _record(stack).read_text() == _provided(stack):
         return []
-    commands = []
-    if importlib.util.find_spec("blocks.register") is not None:
-        commands.append(_command(stack, "registering the blocks", "blocks", ["blocks.register"]))
-    if (ROOT / "prefect.yaml").exists():
-        deploy = ["prefect", "--no-prompt", "deploy", "--all"]
-        commands.append(_command(stack, "deploying the flows", "deployments", deploy))
-    return commands
+    setup = ["infra.setup", "local", "--only"]
+    return [
+        _command(stack, "registering the blocks", "blocks", [*setup, "blocks"]),
+        _command(stack, "deploying the flows", "deployments", [*setup, "deployments"]),
+    ]
 
 
 def remember(stack: LocalStack) -> None:
@@ -81,9 +78,10 @@ def _provided(stack: LocalStack) -> str:
     """Return what the commands depend on and what the server now has of what they make."""
     digest = hashlib.sha256(json.dumps(stack.environment()).encode())
     sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".toml")]
-    for path in sorted([*sources, ROOT / "prefect.yaml", ROOT / "uv.lock"]):
+    others = [ROOT / name for name in ("prefect.yaml", "infra/automations.yaml", "uv.lock")]
+    for path in sorted([*sources, *others]):
         digest.update(path.read_bytes() if path.exists() else b"")
-    counts = {kind: _count(stack, kind) for kind in ("deployments", "block_documents")}
+    counts = {kind: _count(stack, kind) for kind in ("deployments", "block_documents", "automations")}
     return json.dumps({"sources": digest.hexdigest(), **counts})
 
 

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # Generous: on two cores, cold bytecode makes the first start of the Python servers take most of a minute.
-DEADLINES_S = {"s3": 20.0, "mlflow": 180.0, "prefect": 180.0, "worker": 90.0, "triton-0": 90.0, "triton-1": 90.0}
+DEADLINES_S = {
+    "s3": 20.0,
+    "mlflow": 180.0,
+    "prefect": 180.0,
+    "worker": 90.0,
+    "events": 90.0,
+    "triton-0": 90.0,
+    "triton-1": 90.0,
+}
 POLL_INTERVAL_S = 0.2
 PROBE_TIMEOUT_S = 3.0
 CAUSES = (
@@ -75,6 +83,7 @@ _PROBES: dict[str, Callable[[LocalStack], bool]] = {
     "triton-0": lambda stack: _http(f"{stack.triton_urls['triton-0']}/v2/health/live"),
     "triton-1": lambda stack: _http(f"{stack.triton_urls['triton-1']}/v2/health/live"),
     "worker": _worker,
+    "events": lambda stack: _http(f"{stack.events_url}/ready"),
 }
 
 

@@ -1,5 +1,6 @@
 """The local stack's addresses, and the environment its servers and flows run in."""
 
+import base64
 import hashlib
 import ipaddress
 import secrets
@@ -48,6 +49,7 @@ class LocalStack(BaseSettings):
     triton_1_http_port: Port = 8010
     triton_1_grpc_port: Port = 8011
     triton_1_metrics_port: Port = 8012
+    events_port: Port = 8900
     s3_access_key_id: str = "slipway"
     triton_replicas: str | None = Field(
         None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
@@ -74,7 +76,7 @@ class LocalStack(BaseSettings):
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every port this stack opens."""
-        fields = [("prefect", "prefect_port"), ("mlflow", "mlflow_port"), ("s3", "s3_port")]
+        fields = [(name, f"{name}_port") for name in ("prefect", "mlflow", "s3", "events")]
         fields += [
             (name, f"{name.replace('-', '_')}_{kind}_port")
             for name in self.triton_names
@@ -85,7 +87,7 @@ class LocalStack(BaseSettings):
     @property
     def servers(self) -> tuple[str, ...]:
         """The supervised programs of this stack, in the order they are shown."""
-        return ("s3", "mlflow", "prefect", *self.triton_names, "worker")
+        return ("s3", "mlflow", "prefect", *self.triton_names, "worker", "events")
 
     @property
     def prefect_url(self) -> str:
@@ -106,6 +108,11 @@ class LocalStack(BaseSettings):
     def s3_url(self) -> str:
         """The S3 endpoint."""
         return f"http://{self.host}:{self.s3_port}"
+
+    @property
+    def events_url(self) -> str:
+        """The event service, which MLflow's webhooks are delivered to."""
+        return f"http://{self.host}:{self.events_port}"
 
     @property
     def triton_addresses(self) -> tuple[str, ...]:
@@ -129,7 +136,7 @@ class LocalStack(BaseSettings):
 
     def address(self, server: str) -> str:
         """Return where a server answers, or a dash for one that listens nowhere."""
-        fixed = {"s3": self.s3_url, "mlflow": self.mlflow_url, "prefect": self.prefect_url}
+        fixed = {"s3": self.s3_url, "mlflow": self.mlflow_url, "prefect": self.prefect_url, "events": self.events_url}
         return (fixed | self.triton_urls).get(server, "-")
 
     def log(self, server: str) -> Path:
@@ -143,12 +150,26 @@ class LocalStack(BaseSettings):
 
     @cached_property
     def s3_secret_access_key(self) -> str:
-        """The S3 key of this state directory, generated the first time and readable by its owner only."""
-        path = self.state / "s3-secret-access-key"
+        """The S3 key of this state directory."""
+        return self._secret("s3-secret-access-key", secrets.token_hex(20))
+
+    @cached_property
+    def webhook_secret(self) -> str:
+        """What MLflow signs its webhooks with."""
+        return self._secret("webhook-secret", secrets.token_hex(20))
+
+    @cached_property
+    def webhook_encryption_key(self) -> str:
+        """What MLflow encrypts that secret with in its database; without a key of ours each start makes another."""
+        return self._secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+
+    def _secret(self, name: str, new: str) -> str:
+        """Return what is kept under a name, the first time the new one; readable by its owner only."""
+        path = self.state / name
         if not path.exists():
             self.state.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(20))
+            path.write_text(new)
         return path.read_text()
 
     def environment(self) -> dict[str, str]:
@@ -166,6 +187,8 @@ class LocalStack(BaseSettings):
             "SLIPWAY_RESULTS_BUCKET": RESULTS_BUCKET,
             "SLIPWAY_TRITON_REPLICAS": ",".join(self.triton_addresses),
             "SLIPWAY_TRITON_METRICS": ",".join(self.triton_metrics),
+            "SLIPWAY_EVENTS_URL": f"{self.events_url}/webhooks/mlflow",
+            "SLIPWAY_WEBHOOK_SECRET": self.webhook_secret,
         }
 
     def _prefect(self) -> dict[str, str]:
@@ -188,6 +211,10 @@ class LocalStack(BaseSettings):
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": self.webhook_encryption_key,
         }
 
     def _s3(self) -> dict[str, str]:

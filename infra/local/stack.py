@@ -88,9 +88,9 @@ def _bring_up(stack: LocalStack, report: Report, *, with_flows: bool = True) -> 
     watch.start(stack.triton_names)
     watch.await_ready([*stack.triton_names, "prefect"])
     provision.create_work_pool(stack)
-    watch.start(["worker"])
+    watch.start(["worker", "events"])
     commands = provision.start_commands(stack) if with_flows else []
-    watch.await_ready(["mlflow", "worker"])
+    watch.await_ready(["mlflow", "worker", "events"])
     for command in commands:
         provision.finish_command(stack, command)
     if commands:

@@ -16,6 +16,7 @@ from tasks.deployment.receipt import Receipt, make_out, write_receipt
 from tasks.deployment.reload_triton import LoadedReplica
 from tasks.deployment.verify_deployment import VerifiedReplica
 from tasks.deployment.version_files import changed_files
+from tasks.events import Happened, tell
 
 TRITON_VERSION_TAG = "triton_version"
 ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG = "rolled_back", "rolled_back_at"
@@ -61,6 +62,8 @@ def complete(journal: Journal, registry: ModelRegistry, repository: ModelReposit
         repository.discard_archived(plan.model_name, version)
     repository.clear_staging(plan.model_name)
     repository.close_journal(plan.model_name)
+    finished = Happened.RELEASE_FINISHED if plan.kind == "release" else Happened.ROLLBACK_FINISHED
+    tell(finished, plan.model_name, version=plan.registry_version, triton_version=plan.version)
 
 
 def archive_retired(model_name: str, serves: tuple[int, ...], repository: ModelRepository) -> tuple[int, ...]:

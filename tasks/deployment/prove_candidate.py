@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
+from blocks.errors import LoadFailed, ServiceLevelMissed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository, candidate_name
@@ -27,6 +27,7 @@ from tasks.deployment.service_level import (
 )
 from tasks.deployment.serving_config import candidate_config
 from tasks.deployment.synthetic import checked_answers, synthetic_inputs
+from tasks.events import tell_gate
 
 _REQUESTS = 20
 
@@ -83,7 +84,7 @@ def prove_candidate(
     answers = checked_answers(candidate, signature, inputs, expected_output_shape)
     found = measured(service_level, candidate, served, requests, memory_mib) if service_level else None
     if service_level and found:
-        check(service_level, found, candidate.subject)
+        _check_gate_3(service_level, found, candidate.subject, plan.model_name)
     proof = golden or as_samples(inputs, answers, signature.batched)
     write_proof(repository, plan.model_name, plan.version, proof.small())
     remove_candidate(plan.model_name, repository, fleet)
@@ -96,6 +97,15 @@ def prove_candidate(
         live_during_load=Latency.of(during) if during else None,
         service_level=found,
     )
+
+
+def _check_gate_3(level: ServiceLevel, found: MeasuredServiceLevel, subject: str, model_name: str) -> None:
+    try:
+        check(level, found, subject)
+    except ServiceLevelMissed as error:
+        tell_gate(3, False, model_name, str(error))
+        raise
+    tell_gate(3, True, model_name, f"{subject}: p99 {found.candidate.p99_ms:.1f} ms")
 
 
 def remove_candidate(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:

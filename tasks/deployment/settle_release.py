@@ -18,6 +18,7 @@ from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prove_candidate import remove_candidate
 from tasks.deployment.reload_triton import load_committed
 from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
+from tasks.events import Happened, tell
 
 
 @task(name="settle-release", task_run_name="settle-release", cache_policy=NO_CACHE)
@@ -49,6 +50,7 @@ def settle_release(
         complete(journal, registry, repository)
     else:
         _undo(journal.plan, registry, repository, fleet)
+        tell(Happened.RELEASE_UNDONE, model_name, kind=journal.plan.kind, version=journal.plan.registry_version)
     return journal
 
 

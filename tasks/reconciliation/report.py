@@ -3,12 +3,11 @@
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
+from tasks.events import Happened, tell
 from tasks.reconciliation.survey import Drift
 
 ARTIFACT_KEY = "drift"
-DRIFT_FOUND, DRIFT_REPAIRED = "slipway.drift.found", "slipway.drift.repaired"
 
 
 @task(name="report-drift", task_run_name="report-drift", cache_policy=NO_CACHE)
@@ -23,13 +22,9 @@ def report_drift(repaired: tuple[Drift, ...], left: tuple[Drift, ...], dry_run: 
         table=rows,
         description=f"{len(repaired)} repaired, {len(left)} {'found in a dry run' if dry_run else 'left for people'}.",
     )
-    for event, findings in ((DRIFT_REPAIRED, repaired), (DRIFT_FOUND, left)):
+    for happened, findings in ((Happened.DRIFT_REPAIRED, repaired), (Happened.DRIFT_FOUND, left)):
         for name in sorted({drift.model_name for drift in findings}):
-            emit_event(
-                event=event,
-                resource={"prefect.resource.id": f"slipway.model.{name}", "prefect.resource.name": name},
-                payload={"findings": [d.model_dump(mode="json") for d in findings if d.model_name == name]},
-            )
+            tell(happened, name, findings=[d.model_dump(mode="json") for d in findings if d.model_name == name])
 
 
 def _row(drift: Drift, outcome: str) -> dict[str, str]:

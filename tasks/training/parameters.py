@@ -70,7 +70,18 @@ ValidationTolerance = Annotated[
 ValidationSamples = Annotated[
     int, Field(ge=1, le=100_000, description="Seeded random inputs that gate 2 compares, beside the real images.")
 ]
-Deploy = Annotated[bool, Field(description="Whether a validated model is passed on to deploy-model.")]
+Deploy = Annotated[
+    bool,
+    Field(description="Release a validated model at once, as a subflow; else its alias 'deploy' does, by its event."),
+]
+TrainingDeployment = Annotated[
+    str | None,
+    Field(
+        description="Deployment of train-candidate that trains, say train-candidate/gpu, where another pool has the "
+        "GPU; this run itself where left out.",
+        pattern=r"^[^/]+/[^/]+$",
+    ),
+]
 
 
 class TrainingSettings(BaseModel):

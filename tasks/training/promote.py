@@ -6,6 +6,7 @@ from prefect import task
 from blocks.errors import InvalidInput
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.events import tell_gate
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
@@ -55,6 +56,7 @@ def promote(
         registry.set_alias(model_name, CHAMPION, version)
     registry.tag_version(model_name, version, {"gate_1": "passed" if verdict.passed else "rejected"})
     say(verdict.reason)
+    tell_gate(1, verdict.passed, model_name, verdict.reason)
     publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
     return verdict
 

@@ -11,6 +11,8 @@ from torch import nn
 
 from blocks.errors import ValidationFailed
 from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.deployment.alias_update import DEPLOY
+from tasks.events import tell_gate
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
@@ -22,7 +24,6 @@ from tasks.training.report import REPORT_FILE, validation_report
 from tasks.training.reporting import publish_report, say
 from tasks.training.samples import GOLDEN_FILE, SAMPLES_FILE, as_input, random_inputs, read_samples, write_golden
 
-DEPLOY = "deploy"
 RANDOM, REAL = "random", "real"
 GOLDEN_OF_EACH = 8
 
@@ -103,6 +104,7 @@ def _report(export: ExportRun, comparison: Comparison, figures: dict[str, float]
     report = validation_report(export.subject, comparison.parities, comparison.problem)
     record_validation(export, figures, report, REPORT_FILE, registry)
     publish_report("gate-2", report, comparison.reason)
+    tell_gate(2, comparison.passed, export.onnx_name, comparison.reason)
     if not comparison.passed:
         raise ValidationFailed(
             f"{export.subject}: {comparison.reason}; see {REPORT_FILE} of MLflow run {export.run_id}"

@@ -14,9 +14,10 @@ from onnx import numpy_helper
 from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.wiring import Blocks
+from tasks.deployment.alias_update import DEPLOY
 from tasks.training.export_onnx import OnnxExport, export_onnx
 from tasks.training.report import REPORT_FILE
-from tasks.training.validate_onnx import DEPLOY, ValidatedOnnx, validate_onnx
+from tasks.training.validate_onnx import ValidatedOnnx, validate_onnx
 from tests.tasks.training.candidates import register_candidate, registered_names, unused_name
 
 METRICS = (

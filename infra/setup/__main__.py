@@ -1,0 +1,68 @@
+"""Put into Prefect what the flows need: blocks, work pools, deployments, automations. As often as you like.
+
+python -m infra.setup local         the deployments */local, on the process pool of the local stack
+python -m infra.setup kubernetes    the deployments */kubernetes, on the pools cpu and gpu; the chart runs this
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+from prefect.client.orchestration import get_client
+from pydantic import ValidationError
+from rich.console import Console
+
+from blocks.errors import SlipwayError
+from blocks.wiring import Addresses, register_blocks
+from infra.setup.automations import apply_automations
+from infra.setup.pools import apply_pools
+from infra.setup.settings import AlertSettings, ClusterSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 600
+WORLDS = {"local": ("*/local",), "kubernetes": ("*/kubernetes", "*/gpu")}
+app = App(name="python -m infra.setup", help=__doc__)
+
+
+@app.default
+def setup(world: Literal["local", "kubernetes"], *, only: Literal["blocks", "deployments"] | None = None) -> int:
+    """Set one world up.
+
+    Parameters
+    ----------
+    world
+        Where the flows are to run.
+    only
+        Do only this part: blocks, or deployments with pools and automations.
+    """
+    if only != "deployments":
+        register_blocks(Addresses())
+    if only != "blocks":
+        with get_client(sync_client=True) as client:
+            if world == "kubernetes":
+                apply_pools(client, ClusterSettings())
+            apply_automations(client, AlertSettings())
+        return deploy(world)
+    return 0
+
+
+def deploy(world: str) -> int:
+    """Apply prefect.yaml's deployments of one world; return the status of `prefect deploy`."""
+    names = [option for name in WORLDS[world] for option in ("--name", name)]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names]
+    return subprocess.run(command, cwd=ROOT, check=False, timeout=DEADLINE_S).returncode  # noqa: S603
+
+
+def main() -> None:
+    """Run; an error is one line and status 1."""
+    try:
+        sys.exit(app(result_action="return_value"))
+    except (SlipwayError, ValidationError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False, style="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The Kubernetes work pools: their base job templates, filled in for one cluster."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectAlreadyExists
+
+from blocks.errors import InvalidInput
+from infra.setup.settings import ClusterSettings
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "pools"
+POOLS = ("cpu", "gpu")
+
+
+def apply_pools(client: SyncPrefectClient, settings: ClusterSettings) -> None:
+    """Create the pools or bring their templates up to date."""
+    unknown = sorted(settings.pool_variables.keys() - set(POOLS))
+    if unknown:
+        raise InvalidInput(f"SLIPWAY_POOL_VARIABLES: unknown pools {unknown}; there are {list(POOLS)}")
+    for name in POOLS:
+        template = job_template(name, settings)
+        try:
+            client.create_work_pool(WorkPoolCreate(name=name, type="kubernetes", base_job_template=template))
+        except ObjectAlreadyExists:
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+def job_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:
+    """Return a pool's base job template with this cluster's defaults; `InvalidInput` for an unknown variable."""
+    template: dict[str, Any] = json.loads((TEMPLATES / f"{pool}.json").read_text())
+    properties = template["variables"]["properties"]
+    defaults = {"namespace": settings.namespace, "service_account_name": settings.service_account}
+    for variable, default in (defaults | settings.pool_variables.get(pool, {})).items():
+        if variable not in properties:
+            raise InvalidInput(
+                f"SLIPWAY_POOL_VARIABLES: pool '{pool}' has no variable '{variable}', expected one of "
+                f"{sorted(properties)}"
+            )
+        properties[variable]["default"] = default
+    return template

@@ -1,0 +1,72 @@
+"""An alias that was set in MLflow: the event that says so, and whether it still asks for a release.
+
+Events come late, twice, in any order, or not at all. What counts is the registry: a version is released for its alias
+`deploy` once, as long as it carries it, and never for a change that is older than a rollback from it.
+"""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from prefect.events import Event
+from prefect.events.schemas.events import Resource
+from prefect.types import DateTime
+
+from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.deployment.determine_version import flow_run_id
+from tasks.deployment.finish_release import ROLLED_BACK_AT_TAG
+
+CREATED, DELETED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
+DEPLOY = "deploy"
+ANSWERED_AT_TAG, ANSWERED_BY_TAG = "deploy_answered_at", "deploy_answered_by"
+
+
+class AliasUpdate(NamedTuple):
+    """An alias that was set on a version, or removed (then there is no version)."""
+
+    model_name: str
+    alias: str
+    version: int | None
+    set_at: datetime
+
+    def event(self, event_id: UUID, found_by: str) -> Event:
+        """Return the Prefect event; its resource is `mlflow.registered-model.<name>` with the label `mlflow.alias`."""
+        resource = {
+            "prefect.resource.id": f"mlflow.registered-model.{self.model_name}",
+            "prefect.resource.name": self.model_name,
+            "mlflow.alias": self.alias,
+        }
+        payload = {"model": self.model_name, "alias": self.alias, "set_at": self.set_at.isoformat()}
+        return Event(
+            id=event_id,
+            event=CREATED if self.version is not None else DELETED,
+            occurred=DateTime.now(UTC),
+            resource=Resource(resource),
+            payload=payload | {"version": self.version, "found_by": found_by},
+        )
+
+
+def outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
+    """Return why setting `deploy` on this version asks for nothing any more, None where it does."""
+    subject = f"model '{version.model_name}' version {version.version}"
+    if DEPLOY not in version.aliases:
+        return f"{subject}: the alias '{DEPLOY}' was moved on or removed since"
+    answered = version.tags.get(ANSWERED_AT_TAG)
+    if answered and _is_since(answered, set_at) and version.tags.get(ANSWERED_BY_TAG) != flow_run_id():
+        return f"{subject}: flow run {version.tags.get(ANSWERED_BY_TAG)} answered this change of '{DEPLOY}'"
+    rolled_back = version.tags.get(ROLLED_BACK_AT_TAG)
+    if rolled_back and _is_since(rolled_back, set_at):
+        return f"{subject}: was rolled back from at {rolled_back}, after '{DEPLOY}' was set on it"
+    return None
+
+
+def mark_answered(version: RegisteredVersion, set_at: datetime | None, registry: ModelRegistry) -> None:
+    """Record that this run releases a version that carries `deploy`, so that no other does for the same change."""
+    if DEPLOY in version.aliases:
+        at = set_at or datetime.now(UTC)
+        tags = {ANSWERED_AT_TAG: at.isoformat(), ANSWERED_BY_TAG: flow_run_id()}
+        registry.tag_version(version.model_name, version.version, tags)
+
+
+def _is_since(recorded: str, set_at: datetime) -> bool:
+    return datetime.fromisoformat(recorded) >= set_at
