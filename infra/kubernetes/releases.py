@@ -28,7 +28,7 @@ class Release(BaseModel):
 
     name: str
     namespace: str
-    revision: int = Field(alias="version", description="Counts the installs and upgrades of this release.")
+    revision: int = Field(description="Counts the installs and upgrades of this release.")
     notes: str = ""
 
 
