@@ -2,9 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,43 +63,101 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
-def fit(
-    model: nn.Module,
-    dataset: ImageDataset,
-    *,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    device: torch.device,
-    on_step: Callable[[], None] = lambda: None,
-) -> Iterator[EpochFigures]:
-    """Train `model` in place, yielding figures after each epoch; at the end it carries the best epoch's weights.
+class Fitting:
+    """A model that is trained in place, epoch by epoch; at the end it carries the best epoch's weights.
 
-    The best epoch has the highest validation accuracy, among equals the lowest loss. Raises `UnusableModel` as
-    soon as a loss is not a number. On a GPU: mixed precision, channels last, decoded images resident.
+    The best epoch has the highest validation accuracy, among equals the lowest loss. On a GPU: mixed precision,
+    channels last, decoded images resident.
     """
-    _move(model, device)
-    images, labels = _resident(dataset.train, device)
-    steps = steps_per_epoch(len(labels), batch_size)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-    best: EpochFigures | None = None
-    best_weights: dict[str, Tensor] = {}
-    for epoch in range(1, epochs + 1):
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: ImageDataset,
+        *,
+        epochs: int,
+        learning_rate: float,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        _move(model, device)
+        self.model, self.history = model, list[EpochFigures]()
+        self._dataset, self._device, self._epochs, self._batch_size = dataset, device, epochs, batch_size
+        self._images, self._labels = _resident(dataset.train, device)
+        self._steps = steps_per_epoch(len(self._labels), batch_size)
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, learning_rate, total_steps=epochs * self._steps
+        )
+        self._scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self._best_weights: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch, 0 before the first."""
+        return len(self.history)
+
+    @property
+    def steps_left(self) -> int:
+        """The optimiser steps that are still to be done."""
+        return (self._epochs - self.epoch) * self._steps
+
+    def epochs(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochFigures]:
+        """Train the epochs that are left and yield the figures of each; `UnusableModel` once a loss is no number."""
+        while self.epoch < self._epochs:
+            figures = self._epoch(on_step)
+            self.history.append(figures)
+            if figures.best_epoch == figures.epoch:
+                self._best_weights = _copied(self.model.state_dict())
+            yield figures
+        self.model.load_state_dict(self._best_weights)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return a copy, on the same device, of all that the next epoch depends on; training on leaves it as it is.
+
+        Between two epochs only. It consists of tensors and plain values, in a form that `torch.load` reads with
+        `weights_only`.
+        """
+        best_now = self.history[-1].best_epoch == self.epoch
+        return {
+            # the best weights are a copy that nothing changes, and never stored twice
+            "weights": self._best_weights if best_now else _copied(self.model.state_dict()),
+            "best_weights": self._best_weights,
+            "optimiser": deepcopy(self._optimiser.state_dict()),
+            "schedule": deepcopy(self._schedule.state_dict()),
+            "scaler": self._scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+            "history": [asdict(figures) for figures in self.history],
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on where a snapshot was taken: the epochs to come are those that would have followed it."""
+        self.model.load_state_dict(snapshot["weights"])
+        self._best_weights = snapshot["best_weights"]
+        self._optimiser.load_state_dict(snapshot["optimiser"])
+        self._schedule.load_state_dict(snapshot["schedule"])
+        # a scaler that was switched off, on a CPU, has no state
+        if snapshot["scaler"]:
+            self._scaler.load_state_dict(snapshot["scaler"])
+        if self._device.type == "cuda" and snapshot["cuda_random"] is not None:
+            torch.cuda.set_rng_state(snapshot["cuda_random"], self._device)
+        self.history = [EpochFigures(**figures) for figures in snapshot["history"]]
+        torch.set_rng_state(snapshot["random"])
+
+    def _epoch(self, on_step: Callable[[], None]) -> EpochFigures:
         started = time.monotonic()
-        train_loss = torch.zeros((), device=device)
-        for chosen in torch.split(torch.randperm(len(labels))[: steps * batch_size], batch_size):
-            batch = _batch(images, chosen, device, dataset)
-            train_loss += _step(model, batch, labels[chosen.to(device)], optimiser, scaler) / steps
-            schedule.step()
+        train_loss = torch.zeros((), device=self._device)
+        shuffled = torch.randperm(len(self._labels))[: self._steps * self._batch_size]
+        for chosen in torch.split(shuffled, self._batch_size):
+            batch = _batch(self._images, chosen, self._device, self._dataset)
+            labels = self._labels[chosen.to(self._device)]
+            train_loss += _step(self.model, batch, labels, self._optimiser, self._scaler) / self._steps
+            self._schedule.step()
             on_step()
-        judged = evaluate(model, dataset.validation, len(dataset.classes), device)
-        best = _figures(epoch, train_loss.item(), judged, time.monotonic() - started, best)
-        if best.best_epoch == epoch:
-            best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        yield best
-    model.load_state_dict(best_weights)
+        judged = evaluate(self.model, self._dataset.validation, len(self._dataset.classes), self._device)
+        before = self.history[-1] if self.history else None
+        return _figures(self.epoch + 1, train_loss.item(), judged, time.monotonic() - started, before)
 
 
 @torch.no_grad()
@@ -122,6 +182,10 @@ def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.de
         loss=functional.cross_entropy(logits, labels).item(),
         logits=logits.numpy(),
     )
+
+
+def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in weights.items()}
 
 
 def _move(model: nn.Module, device: torch.device) -> None:

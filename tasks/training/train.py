@@ -1,8 +1,7 @@
 """Step 1 of the training flow: train a ResNet18 and register its best epoch."""
 
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import torch
 from cyclopts import Parameter
 from prefect import task
 from pydantic import BaseModel, ConfigDict
+from torch import nn
 
 from blocks.checkpoints import Checkpoints
 from blocks.names import ModelName
@@ -18,7 +18,7 @@ from tasks.training import figures as pictures
 from tasks.training.caching import PER_RUN
 from tasks.training.checkpoint import register_weights
 from tasks.training.datasets import ImageDataset, load_dataset
-from tasks.training.fitting import EpochFigures, deterministic, evaluate, fit, steps_per_epoch
+from tasks.training.fitting import EpochFigures, Fitting, deterministic, evaluate
 from tasks.training.parameters import (
     BatchSize,
     Dataset,
@@ -32,8 +32,9 @@ from tasks.training.parameters import (
 from tasks.training.progress import TrainingProgress
 from tasks.training.reporting import say
 from tasks.training.resnet import ARCHITECTURE, ResNet18
+from tasks.training.resuming import EpochKeeper, epochs_kept, training_name
 from tasks.training.samples import SAMPLES_FILE, write_samples
-from tasks.training.tracking import TrackedRun, tracked_run
+from tasks.training.tracking import EPOCH_TIME, TrackedRun, tracked_run
 
 KEPT_SAMPLES = 32
 NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to
@@ -69,7 +70,8 @@ def train(
 ) -> TrainedModel:
     """Train a ResNet18 with random weights and register the best epoch's as a new version of `model_name`.
 
-    `input_shape` is [1, 3, height, width]. Uses a GPU where there is one. Raises `InvalidInput` before anything
+    `input_shape` is [1, 3, height, width]. Uses a GPU where there is one. Called again in the same flow run, since
+    its process was killed, it goes on after the last epoch in `checkpoints`. Raises `InvalidInput` before anything
     is recorded, and `UnusableModel` with nothing registered when the training diverges.
     """
     settings = TrainingSettings.checked(
@@ -84,26 +86,53 @@ def train(
     )
     images = load_dataset(settings.dataset, settings.input_shape, settings.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tracked_run(registry, model_name, f"train-{model_name}", _tags(settings)) as run, deterministic(settings.seed):
+    training = training_name(settings, images)
+    with (
+        tracked_run(registry, model_name, f"train-{model_name}", _tags(settings), training) as run,
+        epochs_kept(run, training, checkpoints) as keeper,
+    ):
         run.log_params(_params(settings, images, device))
         run.log_dataset(images)
-        return _trained(settings, images, device, run, registry)
+        trained = _registered_before(run, settings) or _trained(settings, images, device, run, registry, keeper)
+        keeper.discard()
+        return trained
+
+
+def _registered_before(run: TrackedRun, settings: TrainingSettings) -> TrainedModel | None:
+    """Return what an earlier attempt registered before it was killed, None where none did."""
+    if (version := run.registered_version(settings.model_name)) is None:
+        return None
+    say(f"model '{settings.model_name}' version {version} was registered before, by the same training")
+    return TrainedModel(
+        model_name=settings.model_name,
+        version=version,
+        run_id=run.run_id,
+        best_epoch=int(run.params["best_epoch"]),
+        best_val_accuracy=run.metrics["best_val_accuracy"][settings.epochs],
+        best_val_loss=run.metrics["best_val_loss"][settings.epochs],
+        train_time_s=sum(run.metrics[EPOCH_TIME].values()),
+    )
 
 
 def _trained(
-    settings: TrainingSettings, images: ImageDataset, device: torch.device, run: TrackedRun, registry: ModelRegistry
+    settings: TrainingSettings,
+    images: ImageDataset,
+    device: torch.device,
+    run: TrackedRun,
+    registry: ModelRegistry,
+    keeper: EpochKeeper,
 ) -> TrainedModel:
-    started = time.monotonic()
-    model = ResNet18(len(images.classes))
-    history = []
-    for figures in _epochs(model, settings, images, device):
-        run.log_epoch(figures)
-        history.append(figures)
-    train_time_s = time.monotonic() - started
-    best = history[-1]
-    run.log_params({"best_epoch": best.best_epoch})
-    _log_pictures(model, images, history, device, run)
-    version = register_weights(model, settings.model_name, settings.input_shape, len(images.classes), registry)
+    with deterministic(settings.seed):
+        fitting = keeper.resumed(lambda: _begun(settings, images, device))
+        for _ in _epochs(fitting, settings, keeper.look):
+            keeper.keep(fitting)
+        keeper.finish()
+        best = fitting.history[-1]
+        run.log_params({"best_epoch": best.best_epoch})
+        _log_pictures(fitting.model, images, fitting.history, device, run)
+        version = register_weights(
+            fitting.model, settings.model_name, settings.input_shape, len(images.classes), registry
+        )
     return TrainedModel(
         model_name=settings.model_name,
         version=version,
@@ -111,24 +140,30 @@ def _trained(
         best_epoch=best.best_epoch,
         best_val_accuracy=best.best_val_accuracy,
         best_val_loss=best.best_val_loss,
-        train_time_s=train_time_s,
+        train_time_s=sum(figures.epoch_time_s for figures in fitting.history),
     )
 
 
-def _epochs(
-    model: ResNet18, settings: TrainingSettings, images: ImageDataset, device: torch.device
-) -> Iterator[EpochFigures]:
-    steps = settings.epochs * steps_per_epoch(len(images.train), settings.batch_size)
-    with TrainingProgress(f"epoch 1 of {settings.epochs}", steps) as progress:
-        for figures in fit(
-            model,
-            images,
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            batch_size=settings.batch_size,
-            device=device,
-            on_step=progress.step,
-        ):
+def _begun(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> Fitting:
+    torch.manual_seed(settings.seed)
+    return Fitting(
+        ResNet18(len(images.classes)),
+        images,
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        device=device,
+    )
+
+
+def _epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
+    with TrainingProgress(f"epoch {fitting.epoch + 1} of {settings.epochs}", max(1, fitting.steps_left)) as progress:
+
+        def count() -> None:
+            progress.step()
+            on_step()
+
+        for figures in fitting.epochs(count):
             text = f"epoch {figures.epoch} of {settings.epochs}: accuracy {figures.val_accuracy:.4f}"
             progress.describe(text)
             losses = f"training loss {figures.train_loss:.4f}, validation loss {figures.val_loss:.4f}"
@@ -137,7 +172,7 @@ def _epochs(
 
 
 def _log_pictures(
-    model: ResNet18, images: ImageDataset, history: list[EpochFigures], device: torch.device, run: TrackedRun
+    model: nn.Module, images: ImageDataset, history: list[EpochFigures], device: torch.device, run: TrackedRun
 ) -> None:
     validation, classes, title = images.validation, images.classes, f"{ARCHITECTURE} on {images.name}"
     logits = evaluate(model, validation, len(classes), device).logits

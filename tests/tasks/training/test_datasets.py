@@ -11,7 +11,7 @@ from PIL import Image
 from blocks.errors import InvalidInput, ServiceUnavailable
 from tasks.training import datasets
 from tasks.training.datasets import load_dataset
-from tasks.training.fitting import deterministic, fit
+from tasks.training.fitting import Fitting, deterministic
 from tests.tasks.training.networks import SmallNetwork
 
 SHAPE = [1, 3, 32, 48]
@@ -141,7 +141,9 @@ def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None
 
     with deterministic(0):
         history = list(
-            fit(SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu"))
+            Fitting(
+                SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu")
+            ).epochs()
         )
 
     assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"

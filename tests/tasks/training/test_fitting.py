@@ -1,6 +1,8 @@
 """The training loop, on networks that take milliseconds."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from blocks.errors import InvalidInput, UnusableModel
 from tasks.training.datasets import ImageDataset, ImageSplit, load_dataset
-from tasks.training.fitting import EpochFigures, deterministic, evaluate, fit, random_crops
+from tasks.training.fitting import EpochFigures, Fitting, deterministic, evaluate, random_crops
 from tasks.training.resnet import ResNet18
 from tests.tasks.training.networks import SmallNetwork
 
@@ -33,8 +35,12 @@ def few(dataset: ImageDataset, train: int, validation: int) -> ImageDataset:
     )
 
 
+def fitting(model: nn.Module, images: ImageDataset, epochs: int, batch_size: int = 32) -> Fitting:
+    return Fitting(model, images, epochs=epochs, learning_rate=1e-2, batch_size=batch_size, device=CPU)
+
+
 def fitted(model: nn.Module, images: ImageDataset, epochs: int = 1, batch_size: int = 32) -> list[EpochFigures]:
-    return list(fit(model, images, epochs=epochs, learning_rate=1e-2, batch_size=batch_size, device=CPU))
+    return list(fitting(model, images, epochs, batch_size).epochs())
 
 
 def trained_weights(images: ImageDataset, seed: int) -> dict[str, Tensor]:
@@ -84,6 +90,28 @@ def test_the_best_figures_are_those_of_one_epoch_and_never_get_worse(digits: Ima
     accuracies = [figures.best_val_accuracy for figures in history]
     assert accuracies == sorted(accuracies) and 0 <= accuracies[0] <= accuracies[-1] <= 1
     assert all(figures.best_val_loss == history[figures.best_epoch - 1].val_loss for figures in history)
+
+
+@pytest.mark.parametrize("epochs_before", [1, 3])
+def test_what_goes_on_from_a_stored_snapshot_ends_as_if_it_had_never_stopped(
+    digits: ImageDataset, epochs_before: int, tmp_path: Path
+) -> None:
+    images = few(digits, train=64, validation=32)
+    with deterministic(5):
+        whole = fitting(ResNet18(10), images, epochs=3)
+        for figures in whole.epochs():
+            if figures.epoch == epochs_before:
+                snapshot = whole.snapshot()
+    torch.save(snapshot, tmp_path / "snapshot.pt")  # here, so that training on would have shown in it
+
+    with deterministic(99):
+        resumed = fitting(ResNet18(10), images, epochs=3)
+        resumed.restore(torch.load(tmp_path / "snapshot.pt", weights_only=True))
+        list(resumed.epochs())
+
+    first, again = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert [replace(f, epoch_time_s=0) for f in resumed.history] == [replace(f, epoch_time_s=0) for f in whole.history]
 
 
 def test_a_training_that_diverges_is_an_error_that_says_what_to_do(digits: ImageDataset) -> None:
