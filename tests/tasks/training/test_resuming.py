@@ -1,45 +1,34 @@
-"""A training that is killed goes on after its last finished epoch, and nothing of it is there twice."""
+"""What a training keeps of each epoch, and what it makes of that when it goes on."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from unittest import mock
+from uuid import uuid4
 
-import mlflow
 import pytest
 import torch
-from mlflow.entities import Run
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.states import Pending
 
 from blocks.checkpoints import Checkpoints
+from blocks.errors import ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
-from blocks.wiring import RESULT_STORAGE, Blocks, load_block
-from flows.training import train_model
-from tasks.training.checkpoint import load_weights
-from tasks.training.resuming import EpochKeeper
-from tasks.training.tracking import TRAINING_TAG
-from tasks.training.train import TrainedModel, train
-from tests.tasks.training.candidates import SHAPE, unused_name
+from blocks.wiring import Blocks, load_block
+from tasks.training import fitting as fitting_module
+from tasks.training.datasets import ImageSplit
+from tasks.training.fitting import Fitting, deterministic
+from tasks.training.parameters import TrainingSettings
+from tasks.training.resuming import EpochKeeper, epochs_kept, training_name
+from tasks.training.tracking import TRAINING_TAG, TrackedRun, tracked_run
+from tasks.training.train import train
+from tests.tasks.training.candidates import digits, unused_name
 from tests.tasks.training.networks import NormalisedNetwork
+from tests.tasks.training.trainings import EPOCHS, METRICS, SETTINGS, failing_at, same, steps, the_run, trainings_of
 
-EPOCHS = 4
-SETTINGS: dict[str, Any] = {
-    "dataset": "digits",
-    "learning_rate": 0.01,
-    "batch_size": 64,
-    "num_workers": 0,
-    "seed": 3,
-    "input_shape": SHAPE,
-}
-ENTRYPOINT = f"{Path(__file__).with_name('slow_training.py')}:train_model"
-METRICS = ("best_val_accuracy", "best_val_loss", "val_accuracy", "val_loss", "train_loss", "epoch_time")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,126 +46,174 @@ def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.training.train.ResNet18", NormalisedNetwork)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(registry: ModelRegistry) -> Iterator[dict[str, torch.Tensor]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.training.train.ResNet18", NormalisedNetwork)
-        trained = train.fn(unused_name(), epochs=EPOCHS, registry=registry, **SETTINGS)
-    yield weights(trained.model_name, registry)
+def begun(epochs: int = EPOCHS) -> Fitting:
+    torch.manual_seed(3)
+    return Fitting(NormalisedNetwork(10), digits(), epochs=epochs, learning_rate=0.01, batch_size=64, device=CPU)
 
 
-@flow(retries=1, result_storage=RESULT_STORAGE, result_serializer="json", persist_result=True)
-def trained_twice(model_name: str, registry: ModelRegistry, checkpoints: Checkpoints) -> TrainedModel:
-    """Train in a flow run that begins anew where the first attempt fails, as a killed one does."""
-    return train(model_name, epochs=EPOCHS, registry=registry, checkpoints=checkpoints, **SETTINGS)
+@contextmanager
+def keeping(training: str, registry: ModelRegistry, checkpoints: Checkpoints) -> Iterator[EpochKeeper]:
+    name = training.replace("/", "-")
+    with (
+        tracked_run(registry, name, "train-x", {"architecture": "resnet18"}, training) as run,
+        deterministic(3),
+        epochs_kept(run, training, checkpoints) as keeper,
+    ):
+        yield keeper
 
 
-def attempt(flow_run_id: UUID) -> subprocess.Popen[bytes]:
-    """Run a flow run as a pod does, in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "prefect.engine", str(flow_run_id)],
-        env=os.environ | {"PREFECT__FLOW_ENTRYPOINT": ENTRYPOINT},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
+def train_until(epoch: int, training: str, registry: ModelRegistry, checkpoints: Checkpoints) -> Fitting:
+    """Train up to an epoch, each with its checkpoint, and stop there."""
+    with keeping(training, registry, checkpoints) as keeper:
+        fitting = keeper.resumed(begun)
+        for figures in fitting.epochs():
+            keeper.keep(fitting)
+            keeper.finish()
+            if figures.epoch == epoch:
+                break
+    return fitting
 
 
-def the_run(model_name: str) -> Run:
-    [run] = mlflow.search_runs(
-        experiment_names=[model_name],
-        filter_string="tags.architecture = 'resnet18' AND attributes.run_name LIKE 'train-%'",
-        output_format="list",
-    )
-    assert isinstance(run, Run)
-    return run
-
-
-def steps(run: Run, metric: str, registry: ModelRegistry) -> list[int]:
-    return [point.step for point in registry.connect().get_metric_history(run.info.run_id, metric)]
-
-
-def weights(model_name: str, registry: ModelRegistry) -> dict[str, torch.Tensor]:
-    [version] = registry.connect().search_model_versions(f"name='{model_name}'")
-    model, _ = load_weights(registry.version(model_name, int(version.version)), registry)
-    return dict(model.state_dict())
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def waited_for(condition: Callable[[], bool], deadline_s: float = 120) -> None:
-    give_up = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def recorded_epochs(model_name: str, registry: ModelRegistry) -> int:
-    if registry.connect().get_experiment_by_name(model_name) is None:
-        return 0
-    runs = mlflow.search_runs(experiment_names=[model_name], output_format="list")
-    return len(steps(runs[0], "val_loss", registry)) if runs else 0
-
-
-def test_a_flow_run_killed_in_an_epoch_and_run_again_ends_as_if_nothing_had_happened(
-    registry: ModelRegistry, checkpoints: Checkpoints, uninterrupted: dict[str, torch.Tensor]
+def test_a_training_goes_on_after_its_checkpoint_but_another_one_does_not(
+    registry: ModelRegistry, checkpoints: Checkpoints
 ) -> None:
-    name = unused_name()
-    parameters = {"model_name": name, "epochs": EPOCHS, "deploy": False, "metric_threshold": 0.1, **SETTINGS}
-    with get_client(sync_client=True) as client:
-        flow_run_id = client.create_flow_run(train_model, parameters=parameters, state=Pending()).id
+    training, other = f"{uuid4()}/a", f"{uuid4()}/b"
+    train_until(2, training, registry, checkpoints)
 
-    killed = attempt(flow_run_id)
-    waited_for(lambda: recorded_epochs(name, registry) == 2)
-    os.killpg(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    kept = [checkpoints.latest(training) for training in trainings_of(flow_run_id, checkpoints)]
-    assert attempt(flow_run_id).wait() == 0
-
-    run = the_run(name)
-    assert [checkpoint and (checkpoint.epoch, checkpoint.run_id) for checkpoint in kept] == [(2, run.info.run_id)]
-    assert all(steps(run, metric, registry) == [1, 2, 3, 4] for metric in METRICS)
-    assert {"resumed_from_epoch": "2", "resumptions": "1"}.items() <= run.data.tags.items()
-    assert run.info.status == "FINISHED"
-    assert run.inputs is not None and len(run.inputs.dataset_inputs) == 2
-    assert same(weights(name, registry), uninterrupted), "one version, and its weights to the last bit"
-    assert trainings_of(flow_run_id, checkpoints) == []
-    with get_client(sync_client=True) as client:
-        assert client.read_flow_run(flow_run_id).state_name == "Completed"
+    with keeping(training, registry, checkpoints) as keeper:
+        assert keeper.resumed(begun).epoch == 2
+    with keeping(other, registry, checkpoints) as keeper:
+        assert keeper.resumed(begun).epoch == 0
 
 
-def trainings_of(flow_run_id: UUID | str, checkpoints: Checkpoints) -> list[str]:
-    place = f"{checkpoints.prefix}/{flow_run_id}/"
-    return [f"{flow_run_id}/{name}" for name in checkpoints.store.prefixes(place)]
+@pytest.mark.parametrize("changed", [{"learning_rate": 0.02}, {"seed": 4}, {"epochs": 5}])
+def test_with_other_settings_or_images_it_is_another_training(changed: dict[str, Any]) -> None:
+    settings = TrainingSettings.checked(model_name="m", epochs=EPOCHS, **SETTINGS)
+    fewer = replace(digits(), train=ImageSplit(digits().train.images[1:], digits().train.labels[1:]))
+
+    with mock.patch.dict(os.environ, {"PREFECT__FLOW_RUN_ID": str(uuid4())}):
+        name, again = training_name(settings, digits()), training_name(settings, digits())
+        others = [training_name(settings.model_copy(update=changed), digits()), training_name(settings, fewer)]
+
+    assert name is not None
+    assert name == again
+    assert name not in others
 
 
-def failing_once(function: Callable[..., Any], error: Exception, after: int = 0) -> Callable[..., Any]:
-    """Return a function that raises at its call number `after`, counted from 0, and does its work at all others."""
-    calls = iter(range(1000))
+def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoints: Checkpoints) -> None:
+    before = checkpoints.store.keys(checkpoints.prefix)
 
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if next(calls) == after:
-            raise error
-        return function(*args, **kwargs)
+    trained = train.fn(unused_name(), epochs=1, registry=registry, checkpoints=checkpoints, **SETTINGS)
 
-    return wrapped
+    assert TRAINING_TAG not in the_run(trained.model_name).data.tags
+    assert checkpoints.store.keys(checkpoints.prefix) == before
 
 
-def test_a_version_registered_before_the_task_died_is_found_again(
+@pytest.mark.parametrize("damage", ["changed", "gone", "foreign", "pointer"])
+def test_a_checkpoint_that_cannot_be_used_costs_its_epochs_and_not_the_training(
+    registry: ModelRegistry, checkpoints: Checkpoints, damage: str
+) -> None:
+    training, store = f"{uuid4()}/{damage}", checkpoints.store
+    train_until(2, training, registry, checkpoints)
+    kept = checkpoints.latest(training)
+    assert kept is not None
+    match damage:
+        case "changed":
+            store.write(kept.key, (store.read(kept.key) or b"")[:-1] + b"?")
+        case "gone":
+            store.delete(kept.key)
+        case "foreign":
+            train_until(1, f"{training}-other", registry, checkpoints)
+            store.copy(f"checkpoints/{training}-other/latest.json", f"checkpoints/{training}/latest.json")
+        case "pointer":
+            store.write(f"checkpoints/{training}/latest.json", b"{")
+
+    with keeping(training, registry, checkpoints) as keeper:
+        fitting, expected = keeper.resumed(begun), begun()
+
+    assert fitting.epoch == 0
+    assert same(fitting.model.state_dict(), expected.model.state_dict())
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_overwrite_what_it_holds(
     registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    died = failing_once(EpochKeeper.discard, RuntimeError("killed"))
-    monkeypatch.setattr(EpochKeeper, "discard", died)
-    name = unused_name()
+    training = f"{uuid4()}/down"
+    train_until(2, training, registry, checkpoints)
+    monkeypatch.setattr(Checkpoints, "latest", failing_at(Checkpoints.latest, ServiceUnavailable("S3 is down"), {0}))
 
-    trained = trained_twice(name, registry, checkpoints)
+    with pytest.raises(ServiceUnavailable), keeping(training, registry, checkpoints) as keeper:
+        keeper.resumed(begun)
 
-    run = the_run(name)
-    found = registry.connect().search_model_versions(f"name='{name}'")
-    assert [int(version.version) for version in found] == [trained.version] == [1]
-    assert trained.run_id == run.info.run_id
-    assert trained.best_val_accuracy == run.data.metrics["best_val_accuracy"]
-    assert steps(run, "val_loss", registry) == [1, 2, 3, 4]
-    assert trainings_of(run.data.tags[TRAINING_TAG].partition("/")[0], checkpoints) == []
+    with keeping(training, registry, checkpoints) as keeper:
+        assert keeper.resumed(begun).epoch == 2
+
+
+def test_a_checkpoint_that_cannot_be_written_is_passed_over_and_seen_in_mlflow(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = f"{uuid4()}/failing"
+    monkeypatch.setattr(Checkpoints, "keep", failing_at(Checkpoints.keep, ServiceUnavailable("S3 is down"), {1}))
+
+    train_until(2, training, registry, checkpoints)
+    resumed = train_until(EPOCHS, training, registry, checkpoints)
+
+    run = the_run(training.replace("/", "-"))
+    assert run.data.tags["checkpoint_failed"] == "epoch 2: S3 is down"
+    assert run.data.tags["resumed_from_epoch"] == "1"
+    assert all(steps(run, metric, registry) == [1, 2, 3, 4] for metric in METRICS), "2, trained twice, is there once"
+    assert resumed.epoch == EPOCHS
+
+
+def test_an_epoch_that_mlflow_did_not_take_is_recorded_when_the_training_goes_on(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = f"{uuid4()}/unrecorded"
+    down = ServiceUnavailable("MLflow is down")
+    monkeypatch.setattr(TrackedRun, "log_epoch", failing_at(TrackedRun.log_epoch, down, {1, 2}))
+
+    with pytest.raises(ServiceUnavailable):
+        train_until(EPOCHS, training, registry, checkpoints)
+    train_until(EPOCHS, training, registry, checkpoints)
+
+    run = the_run(training.replace("/", "-"))
+    assert run.data.tags["resumed_from_epoch"] == "2"
+    assert all(steps(run, metric, registry) == [1, 2, 3, 4] for metric in METRICS)
+
+
+def test_short_epochs_do_not_wait_for_a_checkpoint_under_way_but_the_last_one_is_kept(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, kept, may_end = f"{uuid4()}/short", list[int](), threading.Event()
+    keep = Checkpoints.keep
+
+    def slowly(block: Checkpoints, training: str, epoch: int, run_id: str, file: Path) -> None:
+        may_end.wait(30)
+        keep(block, training, epoch, run_id, file)
+        kept.append(epoch)
+
+    monkeypatch.setattr(Checkpoints, "keep", slowly)
+    with keeping(training, registry, checkpoints) as keeper:
+        fitting = keeper.resumed(begun)
+        for figures in fitting.epochs():
+            if figures.epoch == EPOCHS:
+                may_end.set()
+            keeper.keep(fitting)
+        keeper.finish()
+
+    assert kept == [1, EPOCHS]
+    assert steps(the_run(training.replace("/", "-")), "val_loss", registry) == [1, 2, 3, 4]
+
+
+def test_a_training_that_diverges_leaves_no_checkpoint(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = f"{uuid4()}/diverging"
+    diverged = failing_at(fitting_module._figures, UnusableModel("diverged"), {2})
+    monkeypatch.setattr(fitting_module, "_figures", diverged)
+
+    with pytest.raises(UnusableModel):
+        train_until(EPOCHS, training, registry, checkpoints)
+
+    assert steps(the_run(training.replace("/", "-")), "val_loss", registry) == [1, 2]
+    assert trainings_of(training.partition("/")[0], checkpoints) == []
