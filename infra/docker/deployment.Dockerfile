@@ -1,4 +1,5 @@
 # Runs the workers, the release, rollback and reconciliation flows, and the service that receives events.
+# 535 MB on its base image, 159 MB of which is bytecode, since nothing can be compiled on a read-only file system.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE}

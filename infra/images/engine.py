@@ -37,7 +37,7 @@ class Engine:
 
     def size(self, reference: str) -> str:
         """Return an image's size, in words."""
-        return self.answer("images", "--format", "{{.Size}}", "--filter", f"reference={reference}").strip()
+        return self.answer("images", "--format", "{{.Size}}", "--filter", f"reference={reference}").partition("\n")[0]
 
     def save(self, reference: str, archive: Path) -> None:
         """Write an image as an archive that `kind load image-archive` or `ctr images import` take."""
