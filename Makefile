@@ -78,6 +78,18 @@ login-ecr: setup ## Log the container engine in to ECR for twelve hours, to pull
 push: setup ## Push the images that were built to ECR; IMAGES="deployment servers" TAG=name
 	@$(RUN) python -m infra.images push $(IMAGES) $(if $(TAG),--tag '$(TAG)')
 
+.PHONY: deploy-triton
+deploy-triton: setup ## Install Triton on a cluster; VALUES=infra/charts/triton/values-aws.yaml NAMESPACE=triton
+	@$(RUN) python -m infra.kubernetes deploy-triton $(VALUES) $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+
+.PHONY: destroy-triton
+destroy-triton: setup ## Remove it from the cluster; NAMESPACE=triton
+	@$(RUN) python -m infra.kubernetes destroy-triton $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+
+.PHONY: smoke-test
+smoke-test: setup ## Ask every replica for one prediction; MODEL=name NAMESPACE=triton or ADDRESSES="host:8001 ..."
+	@$(RUN) python -m infra.kubernetes smoke-test $(if $(MODEL),'$(MODEL)') $(ADDRESSES) $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+
 .PHONY: lint
 lint: setup ## Check style, format and types
 	@$(RUN) ruff check
