@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import tritonclient.grpc as triton
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, StringConstraints
+from pydantic import Field, HttpUrl, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
@@ -19,6 +19,7 @@ from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, Verifica
 Tensors = dict[str, np.ndarray]
 _UNREACHABLE = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
 _DNS = "dns:///"
+CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
 _METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
 
 Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
@@ -50,6 +51,11 @@ class TritonFleet(Block):
     )
     metrics: list[Replica] = Field(
         default=[], description="HTTP addresses of the same replicas' metrics, in the same order; for memory limits."
+    )
+    control_key: SecretStr | None = Field(
+        default=None,
+        description="What Triton's model control asks for where it is restricted: --grpc-restricted-protocol="
+        "model-repository:slipway-control=KEY.",
     )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
@@ -89,7 +95,7 @@ class TritonFleet(Block):
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
         try:
             with self._talking(address, f"load of model '{model_name}'", self.load_timeout_s) as client:
-                client.load_model(model_name, client_timeout=self.load_timeout_s)
+                client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
                 f"model '{model_name}' on Triton {address}: load refused ({_reason(error)}); the versions it served "
@@ -100,7 +106,7 @@ class TritonFleet(Block):
         """Make one replica stop serving a model, all its versions."""
         try:
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
-                client.unload_model(model_name, client_timeout=self.load_timeout_s)
+                client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({_reason(error)})") from error
 
@@ -119,7 +125,8 @@ class TritonFleet(Block):
     def index(self, address: str, timeout_s: float | None = None) -> dict[str, tuple[int, ...]]:
         """Return every model one replica serves, with its versions, in the time of an ordinary call or the given."""
         with self._talking(address, "the repository index", timeout_s) as client:
-            entries = client.get_model_repository_index(client_timeout=timeout_s or self.call_timeout_s).models
+            bound_s = timeout_s or self.call_timeout_s
+            entries = client.get_model_repository_index(headers=self._control(), client_timeout=bound_s).models
         served: dict[str, tuple[int, ...]] = {}
         for entry in entries:
             if entry.state == "READY" and entry.version:
@@ -180,6 +187,9 @@ class TritonFleet(Block):
             ) from error
         used = re.findall(r"^nv_(?:cpu|gpu)_memory_used_bytes(?:{[^}]*})? (\S+)$", text, re.MULTILINE)
         return sum(float(value) for value in used)
+
+    def _control(self) -> dict[str, str] | None:
+        return {CONTROL_HEADER: self.control_key.get_secret_value()} if self.control_key else None
 
     def _expanded(self, replica: str) -> list[str]:
         if not replica.startswith(_DNS):

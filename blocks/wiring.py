@@ -46,6 +46,7 @@ class Addresses(BaseSettings):
     results_bucket: str = "prefect-results"
     triton_replicas: str
     triton_metrics: str = ""
+    triton_control_key: SecretStr | None = None
 
 
 def load_blocks() -> Blocks:
@@ -75,7 +76,7 @@ def register_blocks(addresses: Addresses) -> None:
     for block in (
         ModelRegistry(tracking_uri=addresses.mlflow_tracking_uri),
         ModelRepository(bucket=models),
-        TritonFleet(replicas=replicas, metrics=metrics),
+        TritonFleet(replicas=replicas, metrics=metrics, control_key=addresses.triton_control_key),
         Checkpoints(bucket=results),
     ):
         block.save(DOCUMENT, overwrite=True)

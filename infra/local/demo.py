@@ -1,9 +1,13 @@
-"""Runs the training deployment as a user would, follows it, and shows what is live: `python -m infra.local.demo`."""
+"""Runs the training deployment as a user would, follows what its alias releases, and shows what is live.
+
+`python -m infra.local.demo`: nobody calls deploy-model, MLflow's webhook does.
+"""
 
 import json
 import sys
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +16,14 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
-from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort, TaskRunSort
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +37,8 @@ from tasks.deployment.receipt import artifact_key
 
 DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0
+TRIGGER_DEADLINE_S = 180.0  # the poll tells of what the webhook did not, every two minutes
+ALIAS_SET_AT = "alias_set_at"
 POLL_INTERVAL_S = 1.0
 console = Console(highlight=False, soft_wrap=True)
 
@@ -39,11 +47,11 @@ def main() -> int:
     """Run the deployment, follow it, show what is live; return 0 for a promoted or a rejected candidate."""
     stack = running(LocalStack().state)
     with get_client(sync_client=True) as client:
-        run = follow(client, start(client, stack).id)
+        run = completed(follow(client, start(client, stack).id), stack)
+        if run.state_name != "Rejected":
+            release = completed(follow(client, triggered_release(client, stack).id), stack)
+            console.print(f"{seconds_to_live(client, release):.1f} s from the alias 'deploy' set to verified live")
         console.print(live_table(client, stack, run))
-    if run.state is None or not run.state.is_completed():
-        message = run.state.message if run.state else "no state"
-        raise StackError(f"the run ended {run.state_name}: {message}; see {stack.log('worker')}")
     console.print("\ntry next: uv run prefect deployment run train-model/local -p epochs=8 -p learning_rate=0.0005")
     return 0
 
@@ -54,6 +62,40 @@ def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
     run = client.create_flow_run_from_deployment(deployment.id)
     console.print(f"{DEPLOYMENT} runs: {stack.prefect_url}/runs/flow-run/{run.id}")
     return run
+
+
+def completed(run: FlowRun, stack: LocalStack) -> FlowRun:
+    """Return a run that completed; a StackError says how it ended otherwise."""
+    if run.state is None or not run.state.is_completed():
+        message = run.state.message if run.state else "no state"
+        raise StackError(f"{run.name} ended {run.state_name}: {message}; see {stack.log('worker')}")
+    return run
+
+
+def triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
+    """Return the run of deploy-model that the alias `deploy` has triggered, as soon as there is one."""
+    served = load_defaults().deploy_model.model_name
+    version = load_blocks().registry.aliases(served)["deploy"]
+    wanted = {"model_name": served, "source": f"version:{version}"}
+    deploying = FlowFilter(name=FlowFilterName(any_=["deploy-model"]))
+    end = time.monotonic() + TRIGGER_DEADLINE_S
+    while time.monotonic() < end:
+        for run in client.read_flow_runs(flow_filter=deploying, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=20):
+            if wanted.items() <= run.parameters.items() and run.parameters.get(ALIAS_SET_AT):
+                console.print(f"alias 'deploy' set on {served} version {version}: deploy-model/local was triggered")
+                return run
+        time.sleep(POLL_INTERVAL_S)
+    raise StackError(
+        f"{served}: 'deploy' on version {version} triggered no run within {TRIGGER_DEADLINE_S:.0f} s; see "
+        f"{stack.log('events')} and the automations at {stack.prefect_url}/automations"
+    )
+
+
+def seconds_to_live(client: SyncPrefectClient, release: FlowRun) -> float:
+    """Return the seconds from the alias set in MLflow to the end of the run's verification."""
+    steps = client.read_task_runs(flow_run_filter=_these([release.id]))
+    proven = max(step.end_time for step in steps if step.name.startswith("verify-deployment") and step.end_time)
+    return proven.timestamp() - datetime.fromisoformat(release.parameters[ALIAS_SET_AT]).timestamp()
 
 
 def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:

@@ -24,8 +24,8 @@ def apply_automations(client: SyncPrefectClient, settings: AlertSettings) -> Non
     receiver = _receiver(settings)
     for wanted in automations(receiver):
         existing = client.read_automations_by_name(wanted.name)
-        if existing:
-            client.update_automation(existing[0].id, wanted)
+        if existing:  # one that people have paused stays paused
+            client.update_automation(existing[0].id, wanted.model_copy(update={"enabled": existing[0].enabled}))
         else:
             client.create_automation(wanted)
         for double in existing[1:]:

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 def _immutable(image: str) -> str:
     if not re.fullmatch(r".+(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})", image):
-        raise ValueError(f"image {image!r}: expected a tag other than latest, or a digest: a run must find what it began")
+        raise ValueError(f"image {image!r}: expected a digest or a tag other than latest, which may change")
     return image
 
 

@@ -1,6 +1,7 @@
 """`make demo` on the tests' stack: promoted and live on every replica the first time, rejected the second."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local import stack as local
 from infra.local.settings import ROOT, LocalStack
+from tests.automations import automations_resumed
 from tests.models import register_linear
 
 
@@ -30,9 +32,11 @@ def demo(stack: LocalStack) -> str:
 
 @pytest.mark.timeout(900)
 def test_the_demo_ends_with_what_is_live_and_a_second_one_with_a_graceful_refusal(stack: LocalStack) -> None:
-    first, second = demo(stack), demo(stack)
+    with automations_resumed():
+        first, second = demo(stack), demo(stack)
 
     assert "model 'resnet18-digits' version 1 promoted: best_val_accuracy 0.9" in first
+    assert re.search(r"^[0-9.]+ s from the alias 'deploy' set to verified live$", first, re.MULTILINE)
     assert "resnet18-digits-onnx: version 1 is deploy and live" in first
     for address in stack.triton_addresses:
         assert f"{address}: resnet18-digits-onnx version 1 ready; version 1 verified: largest difference" in first

@@ -1,0 +1,168 @@
+"""What an alias asks for is released once: not twice, not out of order, not after a rollback, and not forgotten."""
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import FlowRun
+
+from blocks.registry import ModelRegistry
+from blocks.wiring import Blocks
+from flows.alias_poll import poll_aliases
+from flows.deployment import deploy_model
+from flows.rollback import rollback_model
+from infra.local.settings import LocalStack
+from infra.local.supervision import start_programs, stop_program
+from tests.automations import automations_resumed
+from tests.infra.events.deliveries import events_of
+from tests.infra.events.test_service import await_answer
+from tests.models import register_linear
+
+SOON = timedelta(seconds=5)
+
+
+@pytest.fixture
+def model_name() -> str:
+    return f"alias-{uuid.uuid4().hex[:8]}-onnx"
+
+
+@pytest.fixture
+def registry(blocks: Blocks) -> ModelRegistry:
+    return blocks.registry
+
+
+def answer(model_name: str, version: int, set_at: datetime) -> str:
+    """Run what the automation runs for an alias event; return the name of the state it ended in."""
+    state = deploy_model(model_name, f"version:{version}", alias_set_at=set_at, return_state=True)
+    assert state.is_completed(), state.message
+    return str(state.name)
+
+
+def live(registry: ModelRegistry, model_name: str) -> int | None:
+    return registry.aliases(model_name).get("live")
+
+
+def test_the_same_update_never_releases_twice(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1)
+    set_at = datetime.now(UTC)
+
+    assert answer(model_name, 1, set_at) == "Completed"
+    assert answer(model_name, 1, set_at) == "Superseded"
+
+
+def test_an_update_that_was_overtaken_by_another_changes_nothing(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1)
+    first = datetime.now(UTC)
+    register_linear(registry, model_name, 2)
+
+    assert answer(model_name, 2, first + SOON) == "Completed"
+    assert answer(model_name, 1, first) == "Superseded", "it came late"
+    assert live(registry, model_name) == 2
+
+
+def test_an_update_older_than_a_rollback_never_releases_what_was_rolled_back(
+    registry: ModelRegistry, model_name: str
+) -> None:
+    for seed in (1, 2):
+        register_linear(registry, model_name, seed)
+        deploy_model(model_name)
+    before = datetime.now(UTC)
+    rollback_model(model_name, reason="too many cats")
+
+    assert answer(model_name, 2, before) == "Superseded"
+    assert live(registry, model_name) == 1
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def test_setting_the_alias_again_releases_again(registry: ModelRegistry, model_name: str) -> None:
+    for seed in (1, 2):
+        register_linear(registry, model_name, seed)
+        deploy_model(model_name)
+    rollback_model(model_name)
+
+    assert answer(model_name, 2, datetime.now(UTC) + SOON) == "Completed"
+    assert live(registry, model_name) == 2
+
+
+def test_a_run_that_is_executed_again_goes_on_with_its_own_update(registry: ModelRegistry, model_name: str) -> None:
+    from tasks.deployment.alias_update import mark_answered, outdated
+
+    version = register_linear(registry, model_name, 1)
+    set_at = datetime.now(UTC)
+
+    mark_answered(version, set_at, registry)
+
+    assert outdated(registry.version(model_name, 1), set_at) is None
+
+
+def test_what_no_webhook_told_the_poll_tells_once(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1)
+
+    assert model_name in {update.model_name for update in poll_aliases()}
+    told = [event for event in events_of(model_name, 2) if event.payload["found_by"] == "poll"]
+    assert [event.payload["version"] for event in told] == [1]
+
+    deploy_model(model_name)
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def test_a_release_that_failed_is_left_to_people(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1, lie=1.0)
+    assert deploy_model(model_name, return_state=True).is_failed()
+
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def runs_of(model_name: str) -> list[FlowRun]:
+    """Return every run of deploy-model for a model."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["deploy-model"])), limit=200)
+    return [run for run in found if run.parameters.get("model_name") == model_name]
+
+
+def await_live(registry: ModelRegistry, model_name: str, version: int, within_s: float = 120) -> None:
+    end = time.monotonic() + within_s
+    while live(registry, model_name) != version or not all(
+        run.state and run.state.is_final() for run in runs_of(model_name)
+    ):
+        assert time.monotonic() < end, [(run.name, run.state_name) for run in runs_of(model_name)]
+        time.sleep(0.5)
+
+
+@pytest.mark.timeout(400)
+def test_setting_the_alias_releases_exactly_that_version(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1)
+    with automations_resumed():
+        version = register_linear(registry, model_name, 2)
+        await_live(registry, model_name, version.version)
+
+    (run,) = runs_of(model_name)
+    assert run.parameters["source"] == "version:2"
+    assert registry.aliases(model_name) == {"deploy": 2, "live": 2}
+
+
+@pytest.mark.timeout(400)
+def test_what_was_set_while_the_service_was_down_is_released_once_the_poll_has_run(
+    stack: LocalStack, registry: ModelRegistry, model_name: str
+) -> None:
+    names = [f"{model_name.removesuffix('-onnx')}-{number}-onnx" for number in range(12)]
+    for number, name in enumerate(names):
+        if number == 4:
+            stop_program(stack, "events")
+        register_linear(registry, name, 1)
+    time.sleep(12)  # longer than MLflow goes on trying
+    start_programs(stack, ["events"])
+    await_answer(stack.events_url)
+    prefix = model_name.removesuffix("-onnx")
+    heard = {event.resource.name for event in events_of(prefix)}
+    assert heard < set(names), "the service was down for some of them"
+
+    poll_aliases()
+
+    end = time.monotonic() + 30
+    while {event.resource.name for event in events_of(prefix)} != set(names):
+        assert time.monotonic() < end
+        time.sleep(0.5)

@@ -1,0 +1,71 @@
+"""Deliveries as MLflow sends them, signed by the test, and what Prefect made of them."""
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+
+from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
+from infra.local.settings import LocalStack
+
+
+def alias_body(model_name: str, version: int | None = 1, alias: str = "deploy", action: str = "created") -> bytes:
+    """Return what MLflow says about an alias."""
+    data = {"name": model_name, "alias": alias} | ({"version": str(version)} if version is not None else {})
+    now = datetime.now(UTC).isoformat()
+    return json.dumps({"entity": "model_version_alias", "action": action, "timestamp": now, "data": data}).encode()
+
+
+def signed(body: bytes, secret: str, delivery_id: UUID | None = None, age_s: float = 0) -> dict[str, str]:
+    """Return the headers MLflow sends with a body."""
+    delivery_id, timestamp = delivery_id or uuid.uuid4(), int(time.time() - age_s)
+    return {
+        ID_HEADER: str(delivery_id),
+        TIME_HEADER: str(timestamp),
+        SIGNATURE_HEADER: signature(delivery_id, timestamp, body, secret.encode()),
+    }
+
+
+def deliver(stack: LocalStack, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    """Send a delivery to the stack's event service."""
+    return httpx.post(f"{stack.events_url}/webhooks/mlflow", content=body, headers=headers, timeout=30, trust_env=False)
+
+
+def counted(stack: LocalStack) -> dict[str, float]:
+    """Return the service's count of deliveries by outcome."""
+    lines = httpx.get(f"{stack.events_url}/metrics", timeout=30, trust_env=False).text.splitlines()
+    prefix = 'slipway_webhook_deliveries_total{outcome="'
+    rows = [line.removeprefix(prefix).split('"} ') for line in lines if line.startswith(prefix)]
+    return {outcome: float(value) for outcome, value in rows}
+
+
+def events_of(prefix: str, count: int = 0, within_s: float = 30) -> list[Event]:
+    """Return the alias events of models whose name starts so, waiting until there are `count`."""
+    wanted = EventFilter(
+        event=EventNameFilter(prefix=["mlflow.model-version-alias."]),
+        resource=EventResourceFilter(id_prefix=[f"mlflow.registered-model.{prefix}"]),
+        occurred=EventOccurredFilter.model_validate({"since": datetime.now(UTC) - timedelta(hours=1)}),
+    )
+    end = time.monotonic() + within_s
+    while True:
+        found = _read(wanted)
+        if len(found) >= count or time.monotonic() > end:
+            return found
+        time.sleep(0.3)
+
+
+def _read(wanted: EventFilter) -> list[Event]:
+    found: list[Event] = []
+    with get_client(sync_client=True) as client:
+        page = client.read_events(filter=wanted, limit=50)
+        found += page.events
+        while page.next_page:
+            page = client.read_events_page(str(page.next_page))
+            found += page.events
+    return found
