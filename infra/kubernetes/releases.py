@@ -140,8 +140,10 @@ def _reason(message: str, release: str, namespace: str) -> str:
     if "don't meet the specifications of the schema" in message:
         return f"{_values_message(message)}; see the chart's values.yaml"
     waiting = [pod for pod in _pods(release, namespace) if pod.trouble]
+    if not waiting:
+        return _values_message(message)
     named = "; ".join(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:_MOST_PODS_NAMED])
-    return f"{_values_message(message)}" + (f"; {named}" if named else "")
+    return f"{_values_message(message)}; {named}; see kubectl -n {namespace} logs or describe pod {waiting[0].name}"
 
 
 def _pods(release: str, namespace: str) -> list[Pod]:
