@@ -398,6 +398,14 @@ class TestSlipway:
         assert environment(container)["SLIPWAY_SERVICE_ACCOUNT"] == "slipway-flows"
         assert job["spec"]["activeDeadlineSeconds"] > 0
 
+    def test_hands_the_pools_other_defaults_over_as_they_are(self) -> None:
+        variables = {"gpu": {"memory_request": "4Gi", "node_selector": {"node-group": "gpu-training"}}}
+        job = one(render("slipway", {"setup": {"poolVariables": variables}}), "Job")
+
+        found = environment(job["spec"]["template"]["spec"]["containers"][0])
+        assert json.loads(found["SLIPWAY_POOL_VARIABLES"]) == variables
+        assert "tpu" in refusal("slipway", setup={"poolVariables": {"tpu": {}}})
+
     def test_finds_every_triton_replica_by_name(self) -> None:
         config = one(rendered("slipway", "values-laptop.yaml"), "ConfigMap")["data"]
 
