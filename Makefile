@@ -54,6 +54,12 @@ test: setup ## Run all tests against a stack of their own; ARGS="-k word" narrow
 test-faults: setup ## Kill processes and freeze servers while releases run; slow
 	@$(RUN) pytest -m faults $(ARGS)
 
+.PHONY: test-kubernetes
+test-kubernetes: setup ## Build the images, install everything on the cluster KUBECONFIG names, and test it there
+	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }
+	@$(RUN) python -m infra.images build $(if $(TAG),--tag '$(TAG)') --archives .local/images
+	@$(RUN) pytest -m kubernetes tests/kubernetes -s $(ARGS)
+
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
 	@$(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(ARGS)

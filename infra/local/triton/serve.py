@@ -94,7 +94,7 @@ def become(options: Sequence[str], *, backends: Path, downloads: Path, memory_pr
     """Replace this process by `tritonserver` with these backends, after removing what a killed one left behind."""
     remove_leaked_memory(memory_prefix)
     shutil.rmtree(downloads, ignore_errors=True)
-    downloads.mkdir(parents=True)
+    downloads.mkdir(parents=True, exist_ok=True)  # a volume's mount point stays
     binary = SERVER / "bin" / "tritonserver"
     ours = [f"--backend-directory={backends}"]
     ours += [f"--backend-config={name},shm-region-prefix-name={memory_prefix}" for name in ("python", "onnxruntime")]

@@ -13,7 +13,7 @@ from blocks.errors import InvalidInput, UnusableModel
 from tasks.training.datasets import ImageDataset, ImageSplit, load_dataset
 from tasks.training.fitting import EpochFigures, Fitting, deterministic, evaluate, random_crops
 from tasks.training.resnet import ResNet18
-from tests.tasks.training.networks import SmallNetwork
+from tests.tasks.training.networks import NormalisedNetwork, SmallNetwork
 
 CPU = torch.device("cpu")
 
@@ -41,6 +41,10 @@ def fitting(model: nn.Module, images: ImageDataset, epochs: int, batch_size: int
 
 def fitted(model: nn.Module, images: ImageDataset, epochs: int = 1, batch_size: int = 32) -> list[EpochFigures]:
     return list(fitting(model, images, epochs, batch_size).epochs())
+
+
+def timeless(trained: Fitting) -> list[EpochFigures]:
+    return [replace(figures, epoch_time_s=0) for figures in trained.history]
 
 
 def trained_weights(images: ImageDataset, seed: int) -> dict[str, Tensor]:
@@ -92,26 +96,27 @@ def test_the_best_figures_are_those_of_one_epoch_and_never_get_worse(digits: Ima
     assert all(figures.best_val_loss == history[figures.best_epoch - 1].val_loss for figures in history)
 
 
-@pytest.mark.parametrize("epochs_before", [1, 3])
 def test_what_goes_on_from_a_stored_snapshot_ends_as_if_it_had_never_stopped(
-    digits: ImageDataset, epochs_before: int, tmp_path: Path
+    digits: ImageDataset, tmp_path: Path
 ) -> None:
-    images = few(digits, train=64, validation=32)
-    with deterministic(5):
-        whole = fitting(ResNet18(10), images, epochs=3)
-        for figures in whole.epochs():
-            if figures.epoch == epochs_before:
-                snapshot = whole.snapshot()
-    torch.save(snapshot, tmp_path / "snapshot.pt")  # here, so that training on would have shown in it
+    images = few(digits, train=256, validation=64)
+    with deterministic(0):
+        whole = fitting(NormalisedNetwork(10), images, epochs=6)
+        snapshots = [whole.snapshot() for _ in whole.epochs()]
+    # only now: had they changed while training went on, it would show
+    for epoch, snapshot in enumerate(snapshots, start=1):
+        torch.save(snapshot, tmp_path / f"{epoch}.pt")
 
-    with deterministic(99):
-        resumed = fitting(ResNet18(10), images, epochs=3)
-        resumed.restore(torch.load(tmp_path / "snapshot.pt", weights_only=True))
-        list(resumed.epochs())
+    for epoch in range(1, 7):
+        with deterministic(99):
+            resumed = fitting(NormalisedNetwork(10), images, epochs=6)
+            resumed.restore(torch.load(tmp_path / f"{epoch}.pt", weights_only=True))
+            assert len(list(resumed.epochs())) == 6 - epoch
 
-    first, again = whole.model.state_dict(), resumed.model.state_dict()
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert [replace(f, epoch_time_s=0) for f in resumed.history] == [replace(f, epoch_time_s=0) for f in whole.history]
+        first, again = whole.model.state_dict(), resumed.model.state_dict()
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        assert timeless(resumed) == timeless(whole)
+    assert {figures.best_epoch == figures.epoch for figures in whole.history} == {True, False}, "some were no best"
 
 
 def test_a_training_that_diverges_is_an_error_that_says_what_to_do(digits: ImageDataset) -> None:
