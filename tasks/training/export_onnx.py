@@ -15,11 +15,11 @@ from torch import nn
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.caching import PER_RUN
-from tasks.training.checkpoint import load_weights, tensor_signature
 from tasks.training.parameters import Version
 from tasks.training.reporting import say
 from tasks.training.samples import INPUT, OUTPUT
 from tasks.training.tracking import tracked_run
+from tasks.training.weights import load_weights, tensor_signature
 
 ONNX_FILE = "model.onnx"
 EXTERNAL_DATA_FILE = "model.onnx.data"

@@ -8,7 +8,6 @@ from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.events import tell_gate
 from tasks.training.caching import PER_RUN
-from tasks.training.checkpoint import load_weights
 from tasks.training.datasets import load_dataset
 from tasks.training.fitting import evaluate
 from tasks.training.gate import Criteria, Verdict, judge
@@ -21,6 +20,7 @@ from tasks.training.parameters import (
     Version,
 )
 from tasks.training.reporting import publish_report, say
+from tasks.training.weights import load_weights
 
 CHAMPION = "champion"
 MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")

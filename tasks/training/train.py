@@ -16,7 +16,6 @@ from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from tasks.training import figures as pictures
 from tasks.training.caching import PER_RUN
-from tasks.training.checkpoint import register_weights
 from tasks.training.datasets import ImageDataset, load_dataset
 from tasks.training.fitting import EpochFigures, Fitting, deterministic, evaluate
 from tasks.training.parameters import (
@@ -35,6 +34,7 @@ from tasks.training.resnet import ARCHITECTURE, ResNet18
 from tasks.training.resuming import EpochKeeper, epochs_kept, training_name
 from tasks.training.samples import SAMPLES_FILE, write_samples
 from tasks.training.tracking import EPOCH_TIME, TrackedRun, tracked_run
+from tasks.training.weights import register_weights
 
 KEPT_SAMPLES = 32
 NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to

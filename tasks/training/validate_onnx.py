@@ -14,7 +14,6 @@ from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.deployment.alias_update import DEPLOY
 from tasks.events import tell_gate
 from tasks.training.caching import PER_RUN
-from tasks.training.checkpoint import load_weights
 from tasks.training.comparison import Comparison, compare_models, figures_of
 from tasks.training.export_onnx import ONNX_FILE
 from tasks.training.inference import Array, onnx_outputs, onnx_session, pytorch_outputs
@@ -23,6 +22,7 @@ from tasks.training.registration import ExportRun, download_export, find_export,
 from tasks.training.report import REPORT_FILE, validation_report
 from tasks.training.reporting import publish_report, say
 from tasks.training.samples import GOLDEN_FILE, SAMPLES_FILE, as_input, random_inputs, read_samples, write_golden
+from tasks.training.weights import load_weights
 
 RANDOM, REAL = "random", "real"
 GOLDEN_OF_EACH = 8

@@ -8,11 +8,11 @@ import mlflow
 from torch import nn
 
 from blocks.registry import ModelRegistry, RegisteredVersion
-from tasks.training.checkpoint import register_weights
 from tasks.training.datasets import ImageDataset, load_dataset
 from tasks.training.fitting import deterministic
 from tasks.training.samples import SAMPLES_FILE, write_samples
 from tasks.training.tracking import tracked_run
+from tasks.training.weights import register_weights
 from tests.tasks.training.networks import SmallNetwork
 
 SHAPE = [1, 3, 32, 32]

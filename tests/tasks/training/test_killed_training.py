@@ -20,10 +20,10 @@ from blocks.checkpoints import Checkpoints
 from blocks.registry import ModelRegistry
 from blocks.wiring import RESULT_STORAGE, Blocks, load_block
 from flows.training import train_model
-from tasks.training.checkpoint import load_weights
 from tasks.training.resuming import EpochKeeper
 from tasks.training.tracking import TRAINING_TAG
 from tasks.training.train import TrainedModel, train
+from tasks.training.weights import load_weights
 from tests.tasks.training.candidates import unused_name
 from tests.tasks.training.networks import NormalisedNetwork
 from tests.tasks.training.trainings import EPOCHS, METRICS, SETTINGS, failing_at, same, steps, the_run, trainings_of

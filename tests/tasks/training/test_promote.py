@@ -8,10 +8,10 @@ import torch
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.wiring import Blocks
-from tasks.training.checkpoint import load_weights
 from tasks.training.fitting import evaluate
 from tasks.training.gate import Verdict
 from tasks.training.promote import CHAMPION, promote
+from tasks.training.weights import load_weights
 from tests.ports import free_port
 from tests.tasks.training.candidates import digits, register_candidate, unused_name
 from tests.tasks.training.networks import SmallNetwork

@@ -14,10 +14,10 @@ from torch import nn
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
 from blocks.wiring import Blocks
-from tasks.training.checkpoint import load_weights
 from tasks.training.fitting import evaluate
 from tasks.training.samples import read_samples
 from tasks.training.train import TrainedModel, train
+from tasks.training.weights import load_weights
 from tests.ports import free_port
 from tests.tasks.training.candidates import digits, registered_names, unused_name
 from tests.tasks.training.networks import SmallNetwork
