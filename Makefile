@@ -55,9 +55,9 @@ test-faults: setup ## Kill processes and freeze servers while releases run; slow
 	@$(RUN) pytest -m faults $(ARGS)
 
 .PHONY: test-kubernetes
-test-kubernetes: setup ## Build the images, install everything on the cluster KUBECONFIG names, and test it there
+test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there
 	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }
-	@$(RUN) python -m infra.images build $(if $(TAG),--tag '$(TAG)') --archives .local/images
+	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $(if $(TAG),--tag '$(TAG)') --archives .local/images)
 	@$(RUN) pytest -m kubernetes tests/kubernetes -s $(ARGS)
 
 .PHONY: bench

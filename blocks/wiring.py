@@ -1,4 +1,4 @@
-"""The one place that says which block documents there are: flows load them, `python -m blocks.register` saves them.
+"""The one place that says which block documents there are: flows load them, `python -m infra.setup` saves them.
 
 The documents are the same everywhere, a laptop's and a cluster's differ only in their values.
 """
