@@ -121,5 +121,4 @@ def _trained(settings: tuple[Any, ...], deployment: str | None, registry: ModelR
     if deployment is None:
         return train(*settings, registry=registry, checkpoints=load_block(Checkpoints))
     names = signature(train_candidate.fn).parameters
-    trained = run_elsewhere(deployment, dict(zip(names, settings, strict=True))).result()
-    return TrainedModel.model_validate(trained.model_dump())
+    return TrainedModel.model_validate(run_elsewhere(deployment, dict(zip(names, settings, strict=True))).result())

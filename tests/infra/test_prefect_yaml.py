@@ -1,5 +1,6 @@
 """`prefect.yaml`, the pools and the automations: Prefect ignores what it does not know, so that is refused here."""
 
+import asyncio
 import inspect
 import json
 from importlib import import_module
@@ -117,6 +118,20 @@ def test_every_placeholder_of_a_pools_template_is_a_variable_and_every_variable_
     for variable in template["variables"]["properties"]:
         assert f"{{{{ {variable} }}}}" in text, variable
     assert text.count("{{") == sum(text.count(f"{{{{ {v} }}}}") for v in template["variables"]["properties"])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_worker_takes_what_a_pool_makes_of_its_variables(pool: str) -> None:
+    from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+
+    made = asyncio.run(
+        KubernetesWorkerJobConfiguration.from_template_and_values(job_template(pool, SETTINGS), {"image": "a/b:1"})
+    )
+
+    container = made.job_manifest["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "a/b:1"
+    assert made.job_manifest["spec"]["backoffLimit"] == 4
+    assert "None" not in json.dumps(made.job_manifest)
 
 
 def test_the_gpu_pool_asks_for_a_gpu_and_the_node_that_has_one() -> None:

@@ -73,7 +73,6 @@ class Cluster:
                 "setup": {"poolVariables": POOLS},
             },
         )
-        self._reach()
 
     def scale_triton(self, replicas: int) -> None:
         """Install Triton, or change how many replicas there are."""
@@ -86,9 +85,12 @@ class Cluster:
         }
         self._install("triton", values)
 
+    def leave(self) -> None:
+        """End what connects this machine with it."""
+        self._forwards.close()
+
     def remove(self) -> None:
         """Remove everything."""
-        self._forwards.close()
         for release in ("slipway", "triton", "servers"):
             uninstall(release, self.namespace)
         self.kubectl("delete", "namespace", self.namespace, "--wait=false")
@@ -173,7 +175,7 @@ class Cluster:
         files = [path for path in (CHARTS / chart).glob("values-laptop.yaml") if chart != "servers"]
         install(chart, chart, self.namespace, files, values)
 
-    def _reach(self) -> None:
+    def reach(self) -> None:
         """Forward ports of the servers to this machine, and point this process at them."""
         for attribute, selector, port in (
             ("prefect_url", "app.kubernetes.io/name=prefect", 4200),

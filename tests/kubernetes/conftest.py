@@ -18,14 +18,18 @@ def cluster() -> Iterator[Cluster]:
     from prefect.context import refresh_global_settings_context
 
     before, start = dict(os.environ), time.monotonic()
-    cluster = Cluster(f"slipway-{uuid.uuid4().hex[:6]}")
+    existing = os.environ.get("SLIPWAY_TEST_NAMESPACE")  # left by an earlier session with SLIPWAY_KEEP_CLUSTER=1
+    cluster = Cluster(existing or f"slipway-{uuid.uuid4().hex[:6]}")
     try:
-        cluster.install()
+        if existing is None:
+            cluster.install()
+        cluster.reach()
         refresh_global_settings_context()
         print(f"\ninstalled in {time.monotonic() - start:.0f} s")  # noqa: T201
         yield cluster
     finally:
-        if "SLIPWAY_KEEP_CLUSTER" not in os.environ:
+        cluster.leave()
+        if existing is None and "SLIPWAY_KEEP_CLUSTER" not in os.environ:
             cluster.remove()
         os.environ.clear()
         os.environ.update(before)

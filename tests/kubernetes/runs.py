@@ -70,13 +70,17 @@ def step_end(run_id: UUID, name: str) -> datetime:
 
 @contextmanager
 def watched_pods(cluster: Cluster) -> Iterator[dict[str, Ran]]:
-    """Yield what becomes of every flow pod while the block runs, by its uid."""
+    """Yield what becomes of every flow pod that runs while the block does, by its uid."""
     seen: dict[str, Ran] = {}
     over = threading.Event()
+    before = {pod.uid for pod in cluster.flow_pods() if pod.phase in {"Succeeded", "Failed"}}
+
+    def look() -> None:
+        seen.update({pod.uid: pod for pod in cluster.flow_pods() if pod.uid not in before})
 
     def watch() -> None:
         while not over.wait(1.0):
-            seen.update({pod.uid: pod for pod in cluster.flow_pods()})
+            look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -85,4 +89,4 @@ def watched_pods(cluster: Cluster) -> Iterator[dict[str, Ran]]:
     finally:
         over.set()
         thread.join()
-        seen.update({pod.uid: pod for pod in cluster.flow_pods()})
+        look()
