@@ -81,7 +81,7 @@ def test_every_server_answers_and_every_bucket_is_there(stack: LocalStack) -> No
     states = {name: readiness.answers(stack, name) for name in stack.servers}
     buckets = {bucket["Name"] for bucket in readiness.s3_client(stack).list_buckets()["Buckets"]}
 
-    assert states == dict.fromkeys(["s3", "mlflow", "prefect", "triton-0", "triton-1", "worker"], True)
+    assert states == dict.fromkeys(["s3", "mlflow", "prefect", "triton-0", "triton-1", "worker", "events"], True)
     assert buckets >= set(BUCKETS)
 
 
@@ -155,7 +155,7 @@ def test_another_address_than_loopback_is_refused() -> None:
 def test_a_triton_started_otherwise_takes_the_place_of_ours(tmp_path: Path) -> None:
     stack = LocalStack(state=tmp_path, triton_replicas="gpu-0:8001, gpu-1:8001")
 
-    assert stack.servers == ("s3", "mlflow", "prefect", "worker")
+    assert stack.servers == ("s3", "mlflow", "prefect", "worker", "events")
     assert stack.environment()["SLIPWAY_TRITON_REPLICAS"] == "gpu-0:8001,gpu-1:8001"
     assert not any(endpoint.server.startswith("triton") for endpoint in stack.endpoints)
 

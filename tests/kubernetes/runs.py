@@ -82,6 +82,7 @@ def watched_pods(cluster: Cluster) -> Iterator[dict[str, Ran]]:
         while not over.wait(1.0):
             look()
 
+    look()
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
