@@ -31,6 +31,7 @@ from infra.events.subscription import subscribe
 from tasks.events import PREFIX
 
 TRY_AGAIN_S = 5.0
+BODY_TIMEOUT_S = 10.0
 log = logging.getLogger("slipway.events")
 
 
@@ -96,12 +97,15 @@ class EventService:
 async def _bounded_body(request: Request, most: int) -> bytes:
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise Refused("oversized", 413, f"over {most} bytes; an alias event has a few hundred")
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise Refused("oversized", 413, f"over {most} bytes; an alias event has a few hundred")
     except ClientDisconnect as error:
         raise Refused("malformed", 400, "the connection broke off in the middle of the body") from error
+    except TimeoutError as error:
+        raise Refused("malformed", 408, f"the body did not come within {BODY_TIMEOUT_S:g} s") from error
     return bytes(body)
 
 

@@ -1,7 +1,6 @@
 """Passes a believed delivery on to Prefect, as an event whose id follows from the delivery's."""
 
 import asyncio
-from typing import cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from httpx import HTTPError
@@ -27,4 +26,4 @@ async def pass_on(client: PrefectClient, delivery: AliasDelivery, delivery_id: U
             answer.raise_for_status()
     except (HTTPError, TimeoutError) as error:
         reason = f"Prefect did not take the event within {timeout_s:g} s ({error!r}); try again"
-        raise Refused("unavailable", 503, reason) from cast(Exception, error)
+        raise Refused("unavailable", 503, reason) from error

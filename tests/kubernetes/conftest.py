@@ -4,10 +4,14 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from blocks.registry import ModelRegistry
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.released import DIGITS, POD_S, release_of
+from tests.kubernetes.runs import completed, read_run, watched_pods
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,19 @@ def cluster() -> Iterator[Cluster]:
         os.environ.clear()
         os.environ.update(before)
         refresh_global_settings_context()
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster) -> ModelRegistry:
+    return cluster.registry
+
+
+@pytest.fixture(scope="session")
+def trained(cluster: Cluster) -> dict[str, Any]:
+    """The first training, from its start by `prefect deployment run` to the release its alias triggers."""
+    start = time.monotonic()
+    with watched_pods(cluster) as pods:
+        training = completed(cluster.run("train-model/kubernetes", **DIGITS), 1200)
+        release = release_of(1)
+        completed(release, POD_S)
+    return {"training": training, "release": read_run(release), "pods": pods, "total_s": time.monotonic() - start}

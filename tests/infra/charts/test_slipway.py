@@ -1,0 +1,146 @@
+"""The chart slipway: workers with the rights they use, the event service, and what registers everything."""
+
+import json
+
+from tests.infra.charts.rendering import (
+    containers,
+    environment,
+    one,
+    refusal,
+    render,
+    rendered,
+)
+
+
+def test_gives_the_workers_the_rights_they_use_and_nobody_else_any() -> None:
+    objects = rendered("slipway", "values-aws.yaml")
+
+    assert one(objects, "Role")["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    ]
+    assert [subject["name"] for subject in one(objects, "RoleBinding")["subjects"]] == ["slipway-worker"]
+    assert not [item for item in objects if item["kind"].startswith("Cluster")]
+
+
+def test_runs_one_worker_a_pool_and_one_observer_in_its_own_namespace() -> None:
+    workers = [item for item in containers(rendered("slipway")) if item["name"] == "worker"]
+
+    assert [[word for word in item["args"] if "pool" in word] for item in workers] == [
+        ["--pool=cpu"],
+        ["--pool=gpu"],
+    ]
+    prefix = "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_"
+    assert [environment(item)[f"{prefix}ENABLED"] for item in workers] == ["true", "false"]
+    assert {environment(item)[f"{prefix}NAMESPACES"] for item in workers} == {"ours"}
+    assert {item["livenessProbe"]["httpGet"]["path"] for item in workers} == {"/health"}
+
+
+def test_lets_a_worker_differ_from_the_others() -> None:
+    objects = render("slipway", {"workers": [{"pool": "cpu"}, {"pool": "gpu", "limit": 1, "replicas": 2}]})
+
+    workers = {item["metadata"]["name"]: item["spec"] for item in objects if item["kind"] == "Deployment"}
+    assert {name: spec["replicas"] for name, spec in workers.items() if "worker" in name} == {
+        "slipway-worker-cpu": 1,
+        "slipway-worker-gpu": 2,
+    }
+    assert "--limit=1" in workers["slipway-worker-gpu"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_gives_flows_the_role_for_s3_and_no_keys() -> None:
+    objects = rendered("slipway", "values-aws.yaml")
+
+    flows = one(objects, "ServiceAccount", "slipway-flows")
+    assert "role-arn" in next(iter(flows["metadata"]["annotations"]))
+    assert flows["automountServiceAccountToken"] is False
+    assert not [name for item in containers(objects) for name in environment(item) if "S3_" in name]
+
+
+def test_registers_everything_after_install_and_upgrade() -> None:
+    job = one(rendered("slipway", "values-laptop.yaml"), "Job")
+    container = job["spec"]["template"]["spec"]["containers"][0]
+
+    assert job["metadata"]["annotations"] == {
+        "helm.sh/hook": "post-install,post-upgrade",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
+    assert container["command"] == ["python", "-m", "infra.setup", "kubernetes"]
+    assert {name for name in environment(container) if name.startswith("SLIPWAY_")} == {
+        "SLIPWAY_NAMESPACE",
+        "SLIPWAY_SERVICE_ACCOUNT",
+        "SLIPWAY_DEPLOYMENT_IMAGE",
+        "SLIPWAY_TRAINING_IMAGE",
+        "SLIPWAY_S3_ACCESS_KEY_ID",
+        "SLIPWAY_S3_SECRET_ACCESS_KEY",
+        "SLIPWAY_TRITON_CONTROL_KEY",
+        "SLIPWAY_WEBHOOK_SECRET",
+    }
+    assert environment(container)["SLIPWAY_SERVICE_ACCOUNT"] == "slipway-flows"
+    assert job["spec"]["activeDeadlineSeconds"] > 0
+
+
+def test_hands_the_pools_other_defaults_over_as_they_are() -> None:
+    variables = {"gpu": {"memory_request": "4Gi", "node_selector": {"node-group": "gpu-training"}}}
+    job = one(render("slipway", {"setup": {"poolVariables": variables}}), "Job")
+
+    found = environment(job["spec"]["template"]["spec"]["containers"][0])
+    assert json.loads(found["SLIPWAY_POOL_VARIABLES"]) == variables
+    assert "tpu" in refusal("slipway", setup={"poolVariables": {"tpu": {}}})
+
+
+def test_finds_every_triton_replica_by_name() -> None:
+    config = one(rendered("slipway", "values-laptop.yaml"), "ConfigMap")["data"]
+
+    assert config["SLIPWAY_TRITON_REPLICAS"] == "dns:///triton-headless.slipway.svc.cluster.local:8001"
+    assert config["SLIPWAY_TRITON_METRICS"] == "dns:///triton-headless.slipway.svc.cluster.local:8002"
+    assert config["SLIPWAY_S3_ENDPOINT_URL"] == "http://s3.slipway.svc.cluster.local:9000"
+
+
+def test_names_no_endpoint_on_aws() -> None:
+    config = one(rendered("slipway", "values-aws.yaml"), "ConfigMap")["data"]
+
+    assert "SLIPWAY_S3_ENDPOINT_URL" not in config
+
+
+def test_listens_to_mlflow_at_the_address_it_registers() -> None:
+    objects = rendered("slipway")
+    service, deployment = one(objects, "Service"), one(objects, "Deployment", "slipway-events")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+
+    host = f"{service['metadata']['name']}.ours.svc:{service['spec']['ports'][0]['port']}"
+    assert environment(container)["SLIPWAY_EVENTS_URL"] == f"http://{host}/webhooks/mlflow"
+    assert environment(container)["SLIPWAY_EVENTS_HOST"] == "0.0.0.0"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_believes_a_webhook_secrets_predecessor_where_one_is_named() -> None:
+    webhook = {"secret": {"name": "slipway", "keyBefore": "webhook-secret-before"}}
+    objects = render("slipway", {"events": {"webhook": webhook}})
+
+    found = environment(one(objects, "Deployment", "slipway-events")["spec"]["template"]["spec"]["containers"][0])
+    assert found["SLIPWAY_WEBHOOK_SECRET_BEFORE"]["secretKeyRef"]["key"] == "webhook-secret-before"
+    assert "SLIPWAY_WEBHOOK_SECRET_BEFORE" not in environment(
+        one(rendered("slipway"), "Deployment", "slipway-events")["spec"]["template"]["spec"]["containers"][0]
+    )
+
+
+def test_lets_only_mlflow_and_prometheus_reach_the_event_service() -> None:
+    policy = one(rendered("slipway"), "NetworkPolicy")["spec"]
+
+    peers = [peer["namespaceSelector"]["matchLabels"] for rule in policy["ingress"] for peer in rule["from"]]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "events"
+    assert peers == [{"kubernetes.io/metadata.name": "mlflow"}, {"kubernetes.io/metadata.name": "monitoring"}]
+
+
+def test_keeps_prefects_key_out_of_the_flows_jobs() -> None:
+    objects = render("slipway", {"prefect": {"apiKey": {"secret": {"name": "cloud", "key": "api-key"}}}})
+    worker = next(item for item in containers(objects) if item["name"] == "worker")
+
+    assert environment(worker)["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "cloud", "key": "api-key"}}
+    assert environment(worker)["PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_KEY_SECRET_NAME"] == "cloud"
+    assert environment(worker)["PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_KEY_SECRET_KEY"] == "api-key"
+
+
+def test_refuses_an_event_service_without_a_secret() -> None:
+    assert "webhook" in refusal("slipway", events={"webhook": {"secret": {"name": ""}}})

@@ -1,0 +1,49 @@
+"""Installing a chart: values from files, and errors that say what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.kubernetes.errors import ClusterError
+from infra.kubernetes.releases import install, merged_values
+
+
+def test_lays_later_files_over_earlier_ones_and_values_over_all(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("a: {x: 1, y: 1}\nlist: [1, 2]\n")
+    second.write_text("a: {y: 2}\nlist: [3]\n")
+
+    merged = merged_values([first, second], {"a": {"z": 3}})
+
+    assert merged == {"a": {"x": 1, "y": 2, "z": 3}, "list": [3]}
+
+
+def test_names_a_values_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"values file .*absent\.yaml cannot be read"):
+        merged_values([tmp_path / "absent.yaml"])
+
+
+def test_names_the_charts_there_are() -> None:
+    with pytest.raises(ClusterError, match=r"no chart 'tritton'.*servers, slipway, triton"):
+        install("tritton", "t", "t")
+
+
+def test_says_which_setting_names_the_cluster_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = {"server": "https://127.0.0.1:1"}
+    nowhere = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "nowhere", "cluster": cluster}],
+        "contexts": [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "me"}}],
+        "users": [{"name": "me", "user": {}}],
+        "current-context": "nowhere",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(nowhere))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+
+    with pytest.raises(ClusterError, match=r"release t of chart triton in namespace n: .*unreachable.*KUBECONFIG"):
+        install("triton", "t", "n")

@@ -1,0 +1,48 @@
+"""From an empty cluster: trained on the GPU node and only there, gated, exported, released by its alias."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from blocks.registry import ModelRegistry
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.released import SERVED, served_versions
+from tests.kubernetes.runs import children, step_end, steps
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+
+
+def test_training_runs_on_the_gpu_node_and_nothing_else_does(cluster: Cluster, trained: dict[str, Any]) -> None:
+    (child,) = children(trained["training"].id)
+    on_gpu_nodes = {pod.flow_run_id for pod in trained["pods"].values() if pod.node in cluster.gpu_nodes()}
+    with_gpu = {pod.flow_run_id: pod.gpus for pod in trained["pods"].values() if pod.gpus}
+
+    assert with_gpu == {child.id: 1}
+    assert on_gpu_nodes == {child.id}
+    assert child.deployment_id is not None
+    assert {trained["training"].id, trained["release"].id} <= {pod.flow_run_id for pod in trained["pods"].values()}
+
+
+def test_the_gpu_is_free_when_training_ends(trained: dict[str, Any]) -> None:
+    (child,) = children(trained["training"].id)
+
+    assert child.end_time is not None
+    gates = [step for step in steps(trained["training"].id) if step.name.startswith("promote")]
+    assert all(step.start_time is not None and child.end_time <= step.start_time for step in gates)
+    assert [pod.phase for pod in trained["pods"].values() if pod.gpus] == ["Succeeded"]
+
+
+def test_the_alias_releases_to_both_replicas_and_each_is_verified(
+    cluster: Cluster, registry: ModelRegistry, trained: dict[str, Any]
+) -> None:
+    assert registry.aliases(SERVED) == {"deploy": 1, "live": 1}
+    assert served_versions(cluster) == [(1,), (1,)]
+    receipt = json.loads(registry.version(SERVED, 1).tags["receipt"])
+    assert len({replica["address"] for replica in receipt["replicas"]}) == 2
+    assert all(replica["comparison"]["top1_agreement"] == 1 for replica in receipt["replicas"])
+    set_at = datetime.fromisoformat(trained["release"].parameters["alias_set_at"])
+    to_live_s = step_end(trained["release"].id, "verify-deployment").timestamp() - set_at.timestamp()
+    print(f"\ntrained, gated, exported, released, verified in {trained['total_s']:.0f} s")  # noqa: T201
+    print(f"alias set to verified live on both replicas: {to_live_s:.1f} s")  # noqa: T201

@@ -1,0 +1,87 @@
+"""MLflow's webhooks on the cluster: forged ones are refused, none is lost for good."""
+
+import time
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from blocks.registry import ModelRegistry
+from infra.events.delivery import ID_HEADER
+from tests.infra.events.deliveries import alias_body, events_of, signed
+from tests.kubernetes.cluster import Cluster, eventually
+from tests.kubernetes.released import POD_S
+from tests.kubernetes.runs import completed
+from tests.models import register_linear
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+
+
+def deliver(cluster: Cluster, body: bytes, headers: dict[str, str]) -> int:
+    url = f"{cluster.events_url}/webhooks/mlflow"
+    return httpx.post(url, content=body, headers=headers, timeout=30, trust_env=False).status_code
+
+
+def counted(cluster: Cluster) -> dict[str, float]:
+    lines = httpx.get(f"{cluster.events_url}/metrics", timeout=30, trust_env=False).text.splitlines()
+    prefix = 'slipway_webhook_deliveries_total{outcome="'
+    rows = [line.removeprefix(prefix).split('"} ') for line in lines if line.startswith(prefix)]
+    return {outcome: float(value) for outcome, value in rows}
+
+
+def test_what_mlflow_did_not_send_is_refused_and_counted(cluster: Cluster) -> None:
+    secret, before = cluster.secret("webhook-secret"), counted(cluster)
+    body, huge = alias_body("hook-cluster"), b"x" * 1_000_000
+    headers = signed(body, secret)
+
+    assert deliver(cluster, body, headers) == 202
+    assert deliver(cluster, body, headers) == 409
+    assert deliver(cluster, body, signed(body, "guessed" * 5)) == 401
+    assert deliver(cluster, body, signed(body, secret, age_s=3600)) == 401
+    assert deliver(cluster, b"{", signed(b"{", secret)) == 400
+    assert deliver(cluster, body, {k: v for k, v in headers.items() if k != ID_HEADER}) == 400
+    assert deliver(cluster, huge, signed(huge, secret)) == 413
+
+    after = counted(cluster)
+    grown = {outcome: after[outcome] - before[outcome] for outcome in after if after[outcome] != before[outcome]}
+    assert grown == {"accepted": 1, "duplicate": 1, "forged": 1, "stale": 1, "malformed": 2, "oversized": 1}
+
+
+def test_a_burst_of_aliases_loses_none(cluster: Cluster, registry: ModelRegistry) -> None:
+    name = f"burst-{uuid.uuid4().hex[:6]}"
+    register_linear(registry, name, seed=1)
+    for number in range(100):
+        registry.set_alias(name, f"alias-{number}", 1)
+
+    aliases = {event.payload["alias"] for event in events_of(name, 101, within_s=60)}
+
+    assert aliases == {"deploy", *(f"alias-{number}" for number in range(100))}
+
+
+def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
+    cluster: Cluster, registry: ModelRegistry
+) -> None:
+    prefix = f"down-{uuid.uuid4().hex[:6]}"
+    names = [f"{prefix}-{number}-onnx" for number in range(4)]
+    for number, name in enumerate(names):
+        if number == 1:
+            cluster.kubectl("scale", "deployment", "slipway-events", "--replicas=0")
+            eventually("the end of the service", lambda: not events_pods(cluster), 60)
+        register_linear(registry, name, seed=1)
+    time.sleep(12)  # longer than MLflow goes on trying
+    cluster.kubectl("scale", "deployment", "slipway-events", "--replicas=1")
+
+    completed(cluster.run("poll-aliases/kubernetes"), POD_S)
+
+    eventually("all events", lambda: {e.resource.name for e in events_of(prefix)} == set(names), 60)
+    eventually(
+        "all releases",
+        lambda: all(registry.aliases(name).get("live") == 1 for name in names),
+        900,
+        every_s=3,
+    )
+
+
+def events_pods(cluster: Cluster) -> list[Any]:
+    return cluster.objects("pods", "app.kubernetes.io/component=events")
