@@ -8,7 +8,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events import Event
-from prefect.events.filters import EventFilter, EventResourceFilter
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.fleet import TritonFleet
@@ -154,13 +154,16 @@ def test_drift_left_for_people_is_an_event_of_the_model(blocks: Blocks, model_na
 
     reconcile_models([model_name])
 
-    resource = EventResourceFilter(id=[f"slipway.model.{model_name}"])
+    wanted = EventFilter(
+        event=EventNameFilter(prefix=["slipway.drift."]),
+        resource=EventResourceFilter(id=[f"slipway.model.{model_name}"]),
+    )
     found: Sequence[Event] = []
     deadline = time.monotonic() + 30
     with get_client(sync_client=True) as client:
         while not found and time.monotonic() < deadline:
             time.sleep(0.5)  # events reach the server a moment later
-            found = client.read_events(EventFilter(resource=resource), limit=10).events
+            found = client.read_events(wanted, limit=10).events
     assert [event.event for event in found] == ["slipway.drift.found"]
     assert found[0].payload["findings"][0]["kind"] == "alias points elsewhere"
 
