@@ -1,6 +1,7 @@
 """Installs and removes the charts with Helm's own engine, and says in one message why a release did not come up."""
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,7 +120,7 @@ def _with_helm(subject: str, release: str, namespace: str, act: Callable[["Confi
         raise ClusterError(f"Helm's engine has no build for this machine; use helm itself on {CHARTS}") from exc
     where = f"{subject} in namespace {namespace}"
     try:
-        with helm.Config(namespace=namespace) as config:
+        with helm.Config(namespace=namespace, kubeconfig_path=_kubeconfig()) as config:
             return act(config)
     except helm.HelmKubeError as exc:
         raise ClusterError(f"{where}: {exc}; check KUBECONFIG and its current context") from exc
@@ -127,6 +128,12 @@ def _with_helm(subject: str, release: str, namespace: str, act: Callable[["Confi
         raise ClusterError(f"{where}: {_values_message(str(exc))}; see the chart's values.yaml") from exc
     except helm.HelmError as exc:
         raise ClusterError(f"{where}: {_reason(str(exc), release, namespace)}") from exc
+
+
+def _kubeconfig() -> str | None:
+    """Return the one file KUBECONFIG names; the engine itself sees only what the variable was when it was loaded."""
+    named = os.environ.get("KUBECONFIG", "")
+    return named if named and os.pathsep not in named else None
 
 
 def _values_message(message: str) -> str:
