@@ -4,12 +4,11 @@ import time
 import uuid
 from typing import Any
 
-import httpx
 import pytest
 
 from blocks.registry import ModelRegistry
 from infra.events.delivery import ID_HEADER
-from tests.infra.events.deliveries import alias_body, events_of, signed
+from tests.infra.events.deliveries import alias_body, counted, deliver, events_of, signed
 from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S
 from tests.kubernetes.runs import completed
@@ -18,32 +17,23 @@ from tests.models import register_linear
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
 
 
-def deliver(cluster: Cluster, body: bytes, headers: dict[str, str]) -> int:
-    url = f"{cluster.events_url}/webhooks/mlflow"
-    return httpx.post(url, content=body, headers=headers, timeout=30, trust_env=False).status_code
-
-
-def counted(cluster: Cluster) -> dict[str, float]:
-    lines = httpx.get(f"{cluster.events_url}/metrics", timeout=30, trust_env=False).text.splitlines()
-    prefix = 'slipway_webhook_deliveries_total{outcome="'
-    rows = [line.removeprefix(prefix).split('"} ') for line in lines if line.startswith(prefix)]
-    return {outcome: float(value) for outcome, value in rows}
-
-
 def test_what_mlflow_did_not_send_is_refused_and_counted(cluster: Cluster) -> None:
-    secret, before = cluster.secret("webhook-secret"), counted(cluster)
+    secret, before = cluster.secret("webhook-secret"), counted(cluster.events_url)
     body, huge = alias_body("hook-cluster"), b"x" * 1_000_000
     headers = signed(body, secret)
 
-    assert deliver(cluster, body, headers) == 202
-    assert deliver(cluster, body, headers) == 409
-    assert deliver(cluster, body, signed(body, "guessed" * 5)) == 401
-    assert deliver(cluster, body, signed(body, secret, age_s=3600)) == 401
-    assert deliver(cluster, b"{", signed(b"{", secret)) == 400
-    assert deliver(cluster, body, {k: v for k, v in headers.items() if k != ID_HEADER}) == 400
-    assert deliver(cluster, huge, signed(huge, secret)) == 413
+    def answer(body: bytes, headers: dict[str, str]) -> int:
+        return deliver(cluster.events_url, body, headers).status_code
 
-    after = counted(cluster)
+    assert answer(body, headers) == 202
+    assert answer(body, headers) == 409
+    assert answer(body, signed(body, "guessed" * 5)) == 401
+    assert answer(body, signed(body, secret, age_s=3600)) == 401
+    assert answer(b"{", signed(b"{", secret)) == 400
+    assert answer(body, {k: v for k, v in headers.items() if k != ID_HEADER}) == 400
+    assert answer(huge, signed(huge, secret)) == 413
+
+    after = counted(cluster.events_url)
     grown = {outcome: after[outcome] - before[outcome] for outcome in after if after[outcome] != before[outcome]}
     assert grown == {"accepted": 1, "duplicate": 1, "forged": 1, "stale": 1, "malformed": 2, "oversized": 1}
 

@@ -12,7 +12,6 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 
 from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
-from infra.local.settings import LocalStack
 
 
 def alias_body(model_name: str, version: int | None = 1, alias: str = "deploy", action: str = "created") -> bytes:
@@ -32,14 +31,14 @@ def signed(body: bytes, secret: str, delivery_id: UUID | None = None, age_s: flo
     }
 
 
-def deliver(stack: LocalStack, body: bytes, headers: dict[str, str]) -> httpx.Response:
-    """Send a delivery to the stack's event service."""
-    return httpx.post(f"{stack.events_url}/webhooks/mlflow", content=body, headers=headers, timeout=30, trust_env=False)
+def deliver(service_url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    """Send a delivery to an event service."""
+    return httpx.post(f"{service_url}/webhooks/mlflow", content=body, headers=headers, timeout=30, trust_env=False)
 
 
-def counted(stack: LocalStack) -> dict[str, float]:
-    """Return the service's count of deliveries by outcome."""
-    lines = httpx.get(f"{stack.events_url}/metrics", timeout=30, trust_env=False).text.splitlines()
+def counted(service_url: str) -> dict[str, float]:
+    """Return an event service's count of deliveries by outcome."""
+    lines = httpx.get(f"{service_url}/metrics", timeout=30, trust_env=False).text.splitlines()
     prefix = 'slipway_webhook_deliveries_total{outcome="'
     rows = [line.removeprefix(prefix).split('"} ') for line in lines if line.startswith(prefix)]
     return {outcome: float(value) for outcome, value in rows}

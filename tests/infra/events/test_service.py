@@ -52,7 +52,7 @@ def test_an_alias_set_in_mlflow_becomes_an_event_with_numbers_as_numbers(blocks:
 def test_the_events_id_follows_from_the_deliverys(stack: LocalStack, model_name: str, secret: str) -> None:
     delivery_id, body = uuid.uuid4(), alias_body(model_name)
 
-    answer = deliver(stack, body, signed(body, secret, delivery_id))
+    answer = deliver(stack.events_url, body, signed(body, secret, delivery_id))
 
     assert answer.status_code == 202
     assert [event.id for event in events_of(model_name, 1)] == [event_id(delivery_id)]
@@ -60,9 +60,9 @@ def test_the_events_id_follows_from_the_deliverys(stack: LocalStack, model_name:
 
 def refused(stack: LocalStack, body: bytes, headers: dict[str, str], outcome: str) -> httpx.Response:
     """Deliver what has to be refused, and check that it is counted as such."""
-    before = counted(stack)
-    answer = deliver(stack, body, headers)
-    after = counted(stack)
+    before = counted(stack.events_url)
+    answer = deliver(stack.events_url, body, headers)
+    after = counted(stack.events_url)
     assert after[outcome] == before[outcome] + 1
     assert after["accepted"] == before["accepted"]
     return answer
@@ -80,7 +80,7 @@ def test_a_forged_delivery_is_refused(stack: LocalStack, model_name: str, secret
 def test_a_replayed_delivery_is_refused(stack: LocalStack, model_name: str, secret: str) -> None:
     body = alias_body(model_name)
     headers = signed(body, secret)
-    assert deliver(stack, body, headers).status_code == 202
+    assert deliver(stack.events_url, body, headers).status_code == 202
 
     answer = refused(stack, body, headers, "duplicate")
 
@@ -128,7 +128,7 @@ def test_a_burst_loses_nothing(stack: LocalStack, model_name: str, secret: str) 
     bodies = [alias_body(f"{model_name}-{number}") for number in range(DELIVERIES)]
 
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda body: deliver(stack, body, signed(body, secret)), bodies))
+        answers = list(pool.map(lambda body: deliver(stack.events_url, body, signed(body, secret)), bodies))
 
     assert {answer.status_code for answer in answers} == {202}
     assert len({event.resource.id for event in events_of(model_name, DELIVERIES)}) == DELIVERIES
@@ -139,12 +139,12 @@ def test_what_one_replica_accepted_and_another_gets_again_is_one_event(
 ) -> None:
     body = alias_body(model_name)
     headers = signed(body, secret)
-    assert deliver(stack, body, headers).status_code == 202
+    assert deliver(stack.events_url, body, headers).status_code == 202
     stop_program(stack, "events")  # the next one remembers nothing
     start_programs(stack, ["events"])
     await_answer(stack.events_url)
 
-    assert deliver(stack, body, headers).status_code == 202
+    assert deliver(stack.events_url, body, headers).status_code == 202
     time.sleep(2)
     assert len(events_of(model_name, 1)) == 1
 
