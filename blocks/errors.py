@@ -6,6 +6,7 @@ SlipwayError
 │   ├── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
 │   └── NoRollbackTarget  there is no version to go back to
 ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
+│   └── ReplicaLost       a Triton replica went away: it ended, restarts, or nothing listens at its address
 ├── VersionConflict       the version exists with other content
 ├── IntegrityError        what was stored is not what was sent
 ├── LoadFailed            a Triton replica refused or did not finish loading a version
@@ -42,6 +43,10 @@ class NoRollbackTarget(InvalidInput):
 
 class ServiceUnavailable(SlipwayError):
     """Raised when MLflow, S3 or Triton is down, too slow or answers with a server error, retries included."""
+
+
+class ReplicaLost(ServiceUnavailable):
+    """Raised when a Triton replica went away: its process ended, restarts, or nothing listens at its address."""
 
 
 class VersionConflict(SlipwayError):

@@ -14,10 +14,11 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, ReplicaLost, ServiceUnavailable, VerificationFailed
 
 Tensors = dict[str, np.ndarray]
-_UNREACHABLE = {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
+_GONE = "StatusCode.UNAVAILABLE"
+_UNREACHABLE = {_GONE, "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
 _DNS = "dns:///"
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
 _METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
@@ -215,10 +216,11 @@ class TritonFleet(Block):
         except InferenceServerException as error:
             if not _is_unreachable(error):
                 raise
-            raise ServiceUnavailable(
-                f"Triton {address}: no answer to {subject} within {timeout_s or self.call_timeout_s:g} s "
-                f"({_reason(error)}); check that replica and try again"
-            ) from error
+            text = f"Triton {address}: no answer to {subject}"
+            if error.status() == _GONE:
+                raise ReplicaLost(f"{text} ({_reason(error)}); start that replica and try again") from error
+            bound = f"within {timeout_s or self.call_timeout_s:g} s"
+            raise ServiceUnavailable(f"{text} {bound} ({_reason(error)}); check that replica and try again") from error
         finally:
             client.close()
 

@@ -10,6 +10,7 @@ from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.repository import ModelRepository
+from tasks.deployment.patience import WHILE_A_REPLICA_RESTARTS
 from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
 from tasks.deployment.serving_config import parsed_config
 
@@ -24,7 +25,7 @@ class LoadedReplica(BaseModel):
     load_s: float
 
 
-@task(name="reload-triton", task_run_name="reload-triton", cache_policy=NO_CACHE)
+@task(name="reload-triton", task_run_name="reload-triton", cache_policy=NO_CACHE, **WHILE_A_REPLICA_RESTARTS)
 def reload_triton(
     model_name: ModelName,
     serves: tuple[int, ...],
@@ -36,9 +37,10 @@ def reload_triton(
 ) -> tuple[LoadedReplica, ...]:
     """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
 
-    With `leave_silent`, a replica that does not answer is passed over: started again, it comes up with what is
-    committed. Raises `LoadFailed` where a replica refuses or serves something else, `VerificationFailed` where its
-    answers are not the proven ones: a load that is answered with success proves nothing.
+    A replica that restarts meanwhile is waited for, a minute at most. With `leave_silent`, one that does not answer
+    is passed over: started again, it comes up with what is committed. Raises `LoadFailed` where a replica refuses or
+    serves something else, `VerificationFailed` where its answers are not the proven ones: a load that is answered
+    with success proves nothing.
     """
     version = max(serves)
     proof, config = read_proof(repository, model_name, version), repository.read_config(model_name)

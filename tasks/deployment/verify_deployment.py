@@ -9,6 +9,7 @@ from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.fetch_model import FetchedModel
+from tasks.deployment.patience import WHILE_A_REPLICA_RESTARTS
 from tasks.deployment.prepare_artifacts import Shape, check_shape
 from tasks.deployment.proof import Comparison, Question, Tolerance, golden_samples, read_proof
 from tasks.deployment.synthetic import checked_answers, synthetic_inputs
@@ -27,7 +28,7 @@ class VerifiedReplica(BaseModel):
     latency_p99_ms: float
 
 
-@task(name="verify-deployment", task_run_name="verify-deployment", cache_policy=NO_CACHE)
+@task(name="verify-deployment", task_run_name="verify-deployment", cache_policy=NO_CACHE, **WHILE_A_REPLICA_RESTARTS)
 def verify_deployment(
     fetched: FetchedModel,
     version: int,

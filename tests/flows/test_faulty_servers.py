@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError, VerificationFailed
+from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayError, VerificationFailed
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
+from tasks.deployment.reload_triton import reload_triton
 from tests.candidates import Candidate, borrowed, withdraw
 from tests.consistency import assert_consistent
 from tests.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
@@ -200,8 +201,9 @@ def test_nothing_is_changed_while_a_replica_is_down(blocks: Blocks, candidate: C
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
-    blocks: Blocks, candidate: Candidate, replica: Replica
+    blocks: Blocks, candidate: Candidate, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reload_triton, "retry_delay_seconds", [0.1])
     try:
         with around_first_load(replica.address, before=replica.stop):
             assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", replica.start)
@@ -220,6 +222,33 @@ def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
             assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", server.resume)
     finally:
         server.resume()
+
+
+def test_a_release_lives_through_a_replica_that_dies_when_it_is_loaded(
+    blocks: Blocks, candidate: Candidate, second: Replica
+) -> None:
+    died = second.process
+
+    with around_first_load(second.address, before=died.kill):  # the supervisor starts it again
+        assert_released(blocks, candidate)
+
+    assert second.process.pid != died.pid
+
+
+def test_nothing_is_left_of_a_release_whose_candidate_ends_the_replica(
+    blocks: Blocks, candidate: Candidate, stack: LocalStack
+) -> None:
+    prover = Replica(stack, 0)
+    try:
+        with (
+            around_first_load(prover.address, before=prover.process.kill),
+            pytest.raises(ReplicaLost, match=f"Triton {prover.address}: no answer to load of model '_candidate-"),
+        ):
+            deploy_model(candidate.model_name)
+    finally:
+        prover.start()
+
+    assert assert_consistent(blocks, candidate.model_name) == candidate.live
 
 
 def test_a_release_in_which_a_replica_restarts_ends_released_or_as_before(
