@@ -37,7 +37,7 @@ def reload_triton(
 ) -> tuple[LoadedReplica, ...]:
     """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
 
-    A replica that restarts meanwhile is waited for, a minute at most. With `leave_silent`, one that does not answer
+    A replica that restarts meanwhile is waited for, about a minute. With `leave_silent`, one that does not answer
     is passed over: started again, it comes up with what is committed. Raises `LoadFailed` where a replica refuses or
     serves something else, `VerificationFailed` where its answers are not the proven ones: a load that is answered
     with success proves nothing.
