@@ -6,30 +6,35 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
-from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import Cancelled, Completed, Crashed, Pending, Running
 from pydantic import SecretStr
 
 from infra.local.settings import LocalStack
-from infra.setup.automations import apply_automations
+from infra.setup.automations import apply_automations, automations
 from infra.setup.settings import AlertSettings
 from tasks.events import Happened
 
+SHORTEST = timedelta(seconds=10)  # that an automation can wait for what does not happen
+
 
 @contextmanager
-def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield an address, and what is sent there."""
-    received: list[dict[str, Any]] = []
+def receiver() -> Iterator[tuple[str, list[str]]]:
+    """Yield an address, and the texts that are sent there."""
+    received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
             self.send_response(200)
             self.end_headers()
 
@@ -62,34 +67,107 @@ def tell_of(model_name: str, happened: str, **payload: Any) -> None:
     emit_event(event=happened, resource=resource, payload=payload)
 
 
-def actions_failed_since(client: SyncPrefectClient, start: datetime) -> int:
-    wanted = EventFilter(
-        event=EventNameFilter(name=["prefect.automation.action.failed"]),
-        occurred=EventOccurredFilter.model_validate({"since": start}),
-    )
-    return len(client.read_events(filter=wanted, limit=50).events)
+@contextmanager
+def told() -> Iterator[list[str]]:
+    """Let every automation that notifies act while the block runs; yield the texts that people get, as they come."""
+    with receiver() as (url, received), get_client(sync_client=True) as client:
+        apply_automations(client, AlertSettings(alerts_url=SecretStr(url)))
+        try:
+            with resumed(client, *(automation.name for automation in automations())):
+                hurry(client, "slipway-run-pending", "slipway-run-lost")
+                time.sleep(2)  # until the server has taken the change over
+                yield received
+        finally:
+            apply_automations(client, AlertSettings(alerts_url=None))
+
+
+def hurry(client: SyncPrefectClient, *names: str) -> None:
+    """Let these automations wait for seconds, the fewest that Prefect takes, instead of minutes."""
+    for name in names:
+        (found,) = client.read_automations_by_name(name)
+        wanted = found.model_dump(exclude={"id", "owner_resource"})
+        wanted["trigger"]["within"] = SHORTEST
+        client.update_automation(found.id, AutomationCore.model_validate(wanted))
+
+
+def await_texts(texts: list[str], expected: int) -> None:
+    end = time.monotonic() + 60
+    while len(texts) < expected and time.monotonic() < end:
+        time.sleep(0.2)
+
+
+def run_of(client: SyncPrefectClient, deployment: str, state: State[Any]) -> FlowRun:
+    """Return a run of a deployment that no worker takes up."""
+    found = client.read_deployment_by_name(deployment)
+    return client.create_flow_run_from_deployment(found.id, state=state)
+
+
+def send_heartbeat(run: FlowRun) -> None:
+    related = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in run.tags]
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}
+    emit_event("prefect.flow-run.heartbeat", resource=resource, related=related)
 
 
 @pytest.mark.timeout(300)
 def test_drift_and_a_failed_release_are_told_with_the_model_and_the_reason(stack: LocalStack) -> None:
-    model_name, start = f"alert-{uuid.uuid4().hex[:8]}-onnx", datetime.now(UTC) - timedelta(seconds=1)
-    with receiver() as (url, received), get_client(sync_client=True) as client:
-        apply_automations(client, AlertSettings(alerts_url=SecretStr(url)))
-        try:
-            with resumed(client, "slipway-drift-found", "slipway-release-failed"):
-                time.sleep(2)  # until the server has taken the change over
-                tell_of(model_name, Happened.DRIFT_FOUND, findings=[{"kind": "alias points elsewhere"}])
-                tell_of(model_name, Happened.RELEASE_FAILED, reason="gate 3 failed")
-                end = time.monotonic() + 60
-                while len(received) < 2 and time.monotonic() < end:
-                    time.sleep(0.2)
-                assert actions_failed_since(client, start) == 0
-        finally:
-            apply_automations(client, AlertSettings(alerts_url=None))
+    model_name = f"alert-{uuid.uuid4().hex[:8]}-onnx"
+    with told() as texts:
+        tell_of(model_name, Happened.DRIFT_FOUND, findings=[{"kind": "alias points elsewhere"}])
+        tell_of(model_name, Happened.RELEASE_FAILED, reason="gate 3 failed")
+        await_texts(texts, 2)
 
-    texts = sorted(message["text"] for message in received)
-    assert len(texts) == 2
-    assert all(model_name in text for text in texts)
-    assert "slipway-drift-found" in texts[0]
-    assert "alias points elsewhere" in texts[0]
-    assert "gate 3 failed" in texts[1]
+    drift, failed = sorted(text for text in texts if model_name in text)
+    assert "slipway-drift-found" in drift and "alias points elsewhere" in drift
+    assert "slipway-release-failed" in failed and "gate 3 failed" in failed
+
+
+@pytest.mark.timeout(300)
+def test_runs_that_crash_wait_or_vanish_are_told_and_those_that_end_by_a_name_of_their_own_are_not(
+    stack: LocalStack,
+) -> None:
+    with told() as texts, get_client(sync_client=True) as client:
+        crashed = run_of(client, "reconcile-models/local", Running())
+        lost = run_of(client, "train-model/local", Running())
+        superseded = run_of(client, "deploy-model/local", Running())
+        for run in (lost, superseded):
+            send_heartbeat(run)
+        waiting = run_of(client, "rollback-model/local", Pending())
+        client.set_flow_run_state(crashed.id, Crashed(message="exit code 137"))
+        client.set_flow_run_state(superseded.id, Completed(name="Superseded"))
+        await_texts(texts, 4)
+        time.sleep(2 * SHORTEST.total_seconds())
+        states = {run.name: client.read_flow_run(run.id).state_name for run in (lost, superseded, waiting)}
+        client.set_flow_run_state(waiting.id, Cancelled())
+
+    assert states == {lost.name: "Crashed", superseded.name: "Superseded", waiting.name: "Pending"}
+    about = sorted(
+        (text.splitlines()[0], run.name)
+        for text in texts
+        for run in (crashed, lost, superseded, waiting)
+        if run.name in text
+    )
+    assert about == sorted(
+        [
+            ("slipway-run-crashed", crashed.name),
+            ("slipway-run-lost", lost.name),
+            ("slipway-run-crashed", lost.name),  # as what it was marked as
+            ("slipway-run-pending", waiting.name),
+        ]
+    )
+
+
+@pytest.mark.timeout(300)
+def test_an_automation_that_cannot_act_is_told(stack: LocalStack) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    trigger = EventTrigger(expect={name}, posture=Posture.Reactive, threshold=1)
+    broken = AutomationCore(name=name, trigger=trigger, actions=[RunDeployment(deployment_id=uuid.uuid4())])
+    with told() as texts, get_client(sync_client=True) as client:
+        automation = client.create_automation(broken)
+        try:
+            time.sleep(2)
+            emit_event(name, resource={"prefect.resource.id": name})
+            await_texts(texts, 1)
+        finally:
+            client.delete_automation(automation)
+
+    assert [text for text in texts if text.startswith("slipway-action-failed")]
