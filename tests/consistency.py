@@ -35,6 +35,20 @@ def assert_consistent(blocks: Blocks, model_name: str) -> int | None:
     return aliases["live"]
 
 
+def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
+    """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
+    keys = blocks.repository.store.keys
+    return {
+        "policy": served_versions(blocks.repository.read_config(model_name)),
+        "versions": blocks.repository.versions(model_name).model_dump(),
+        "files": keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/"),
+        "staging": keys(f"staging/{model_name}/"),
+        "journal": blocks.repository.read_journal(model_name),
+        "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},
+        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
+    }
+
+
 def _assert_nothing_left_over(blocks: Blocks, model_name: str) -> None:
     repository = blocks.repository
     assert repository.read_journal(model_name) is None, "the journal is open"

@@ -1,4 +1,4 @@
-"""The deployment flow on real servers: released and proven everywhere, or as if nothing had happened."""
+"""The deployment flow on real servers: released and proven on every replica."""
 
 import json
 import subprocess
@@ -10,26 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from prefect.client.schemas.objects import State
-from prefect.exceptions import ParameterTypeError
 
-from blocks.errors import (
-    InvalidInput,
-    LoadFailed,
-    NotRegistered,
-    ServiceUnavailable,
-    SlipwayError,
-    UnusableModel,
-    VerificationFailed,
-    VersionConflict,
-)
-from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
 from tasks.deployment.proof import Comparison
-from tasks.deployment.serving_config import served_versions, with_policy
-from tests.models import FEATURES, linear_model, random_weights, register, register_directory, register_linear, save
-from tests.ports import free_port
+from tasks.deployment.serving_config import with_policy
+from tests.consistency import observed
+from tests.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
 from tests.runs import steps_of
 
 
@@ -37,20 +25,6 @@ from tests.runs import steps_of
 def model_name() -> str:
     """A model of this test's own."""
     return f"test-{uuid.uuid4().hex[:8]}-onnx"
-
-
-def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
-    """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
-    keys = blocks.repository.store.keys
-    return {
-        "policy": served_versions(blocks.repository.read_config(model_name)),
-        "versions": blocks.repository.versions(model_name).model_dump(),
-        "files": keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/"),
-        "staging": keys(f"staging/{model_name}/"),
-        "journal": blocks.repository.read_journal(model_name),
-        "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},
-        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
-    }
 
 
 def answers(blocks: Blocks, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
@@ -159,57 +133,6 @@ def test_a_dry_run_changes_nothing_and_says_what_would_change(blocks: Blocks, mo
     assert observed(blocks, model_name) == before
 
 
-def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    deploy_model(model_name)
-    before = observed(blocks, model_name)
-    register_linear(blocks.registry, model_name, seed=2, lie=0.1)
-
-    with pytest.raises(VerificationFailed, match=r"version 2 on Triton .* differs from the golden samples by"):
-        deploy_model(model_name)
-
-    assert observed(blocks, model_name) == before
-
-
-def test_a_first_release_that_fails_leaves_nothing(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1, lie=0.1)
-
-    with pytest.raises(VerificationFailed):
-        deploy_model(model_name)
-
-    state = observed(blocks, model_name)
-    assert state == dict.fromkeys(state) | {
-        "policy": (),
-        "versions": {"repository": (), "archive": ()},
-        "files": {},
-        "staging": {},
-        "aliases": {},
-        "served": [(), ()],
-    }
-
-
-def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1, lie=0.1)
-    assert state_of(model_name).is_failed()
-    register_linear(blocks.registry, model_name, seed=1)
-
-    release = deploy_model(model_name)
-
-    assert isinstance(release, Release)
-    assert observed(blocks, model_name)["served"] == [(1,), (1,)]
-
-
-def test_a_model_that_computes_nan_is_undone(blocks: Blocks, model_name: str) -> None:
-    weights = np.full((FEATURES, 3), 3e38, np.float32)
-    inputs = np.zeros((2, FEATURES), np.float32)
-    register(blocks.registry, model_name, linear_model(weights), inputs, inputs @ weights)
-
-    with pytest.raises(VerificationFailed, match=r"holds NaN or infinity"):
-        deploy_model(model_name)
-
-    assert observed(blocks, model_name)["served"] == [(), ()]
-
-
 def test_a_forced_version_is_taken_and_the_next_one_is_above_it(blocks: Blocks, model_name: str) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     deploy_model(model_name, force_version=5)
@@ -218,18 +141,6 @@ def test_a_forced_version_is_taken_and_the_next_one_is_above_it(blocks: Blocks, 
     deploy_model(model_name)
 
     assert observed(blocks, model_name)["served"] == [(5, 6), (5, 6)]
-
-
-def test_a_forced_version_never_overwrites_other_content(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
-    before = observed(blocks, model_name)
-
-    with pytest.raises(VersionConflict, match=r"version 1 .* exists with other content"):
-        deploy_model(model_name, force_version=1)
-
-    assert observed(blocks, model_name) == before
 
 
 def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(blocks: Blocks, model_name: str) -> None:
@@ -245,44 +156,6 @@ def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(bloc
     inputs = np.ones((1, FEATURES), np.float32)
     for answer in answers(blocks, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(1), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"source": "alias:nope"}, "alias 'nope': not in the MLflow registry"),
-        ({"source": "version:99"}, "version 99: not in the MLflow registry"),
-        ({"expected_input_shape": (1, 5)}, r"input is input \['batch_size', 4\], expected \[1, 5\]"),
-        ({"expected_output_shape": (3,)}, r"output is output \['batch_size', 3\], expected \[3\]"),
-    ],
-)
-def test_bad_input_is_refused_before_anything_is_changed(
-    blocks: Blocks, model_name: str, parameters: dict[str, Any], message: str
-) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    before = observed(blocks, model_name)
-
-    with pytest.raises((InvalidInput, NotRegistered), match=message):
-        deploy_model(model_name, **parameters)
-
-    assert observed(blocks, model_name) == before
-
-
-@pytest.mark.parametrize("bad", [{"model_name": "../x"}, {"source": "deploy"}, {"force_version": 0}])
-def test_a_parameter_that_makes_no_sense_is_refused_before_the_first_task(blocks: Blocks, bad: dict[str, Any]) -> None:
-    with pytest.raises(ParameterTypeError):
-        deploy_model(**({"model_name": "m"} | bad))
-
-
-def test_a_corrupt_file_is_refused_before_anything_is_changed(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
-    (tmp_path / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
-    (tmp_path / "model.onnx").write_bytes(b"\x08\x0a")
-    register_directory(blocks.registry, model_name, tmp_path)
-
-    with pytest.raises(UnusableModel, match=f"model '{model_name}' version 1"):
-        deploy_model(model_name)
-
-    assert observed(blocks, model_name)["files"] == {}
 
 
 def test_external_data_is_published_served_and_proven(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
@@ -324,14 +197,6 @@ def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
     assert all(0 < replica.latency_p50_ms <= replica.latency_p95_ms for replica in release.verified)
 
 
-def test_a_file_that_changed_after_gate_2_is_refused(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    blocks.registry.tag_version(model_name, 1, {"sha256/model.onnx": "0" * 64})
-
-    with pytest.raises(SlipwayError, match=r"the file changed after gate 2"):
-        deploy_model(model_name)
-
-
 def test_aliases_and_verification_run_side_by_side(blocks: Blocks, model_name: str) -> None:
     register_linear(blocks.registry, model_name, seed=1)
 
@@ -361,40 +226,3 @@ def test_the_deployment_flow_imports_with_torch_absent() -> None:
     program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import flows.deployment"
 
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
-
-
-def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    gone = f"127.0.0.1:{free_port()}"
-    fleet = TritonFleet(replicas=[*blocks.fleet.replicas, gone], call_timeout_s=2)
-    monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks._replace(fleet=fleet))
-
-    with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
-        deploy_model(model_name)
-
-    assert observed(blocks, model_name)["files"] == {}
-
-
-def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
-    before = observed(blocks, model_name)
-    load, second = TritonFleet.load_model, blocks.fleet.addresses()[1]
-    failures = iter([True])
-
-    def failing_once(fleet: TritonFleet, address: str, name: str) -> None:
-        if address == second and next(failures, False):
-            raise LoadFailed(f"model '{name}' on Triton {address}: injected")
-        load(fleet, address, name)
-
-    monkeypatch.setattr(TritonFleet, "load_model", failing_once)
-
-    with pytest.raises(LoadFailed, match="injected"):
-        deploy_model(model_name)
-
-    assert observed(blocks, model_name) == before
