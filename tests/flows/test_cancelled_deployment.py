@@ -32,7 +32,7 @@ def second_replica(stack: LocalStack) -> Iterator[psutil.Process]:
     process.resume()
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
     """Return the condition's value as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -62,7 +62,7 @@ def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.
 
 
 def assert_as_before(blocks: Blocks, model_name: str) -> None:
-    wait_for("the undo", lambda: blocks.repository.read_journal(model_name) is None, seconds=120)
+    wait_for("the undo", lambda: blocks.repository.read_journal(model_name) is None)
     assert served_versions(blocks.repository.read_config(model_name)) == (1,)
     assert blocks.repository.versions(model_name).repository == (1,)
     assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 1}
