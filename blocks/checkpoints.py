@@ -15,8 +15,9 @@ from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 
+from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError
-from blocks.object_store import FileDigest, ObjectStore
+from blocks.object_store import ObjectStore
 
 _LATEST = "latest.json"
 

@@ -1,56 +1,50 @@
 """One S3 bucket as slipway needs it: listed by pages, written in parallel parts, every object's content proven."""
 
-import base64
 import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from prefect_aws.s3 import S3Bucket
-from pydantic import BaseModel, ConfigDict, Field
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
 from blocks.errors import IntegrityError, ServiceUnavailable
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
+T = TypeVar("T")
+
 _NO_SUCH_KEY = {"NoSuchKey", "404"}
 _KEY_IS_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-PART_BYTES = 16 * 1024**2
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
 _COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
 _BOUNDS = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
-
-
-class FileDigest(BaseModel):
-    """What identifies a file's content: its name, size and SHA-256."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    size_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-    @classmethod
-    def of(cls, path: Path) -> "FileDigest":
-        """Digest a file by streaming it."""
-        with path.open("rb") as file:
-            return cls(
-                name=path.name,
-                size_bytes=path.stat().st_size,
-                sha256=hashlib.file_digest(file, "sha256").hexdigest(),
-            )
+# boto3 repeats requests, but not one whose answer's body breaks off: the connection does, or the object is overwritten.
+_RECEIVING = Retrying(
+    retry=retry_if_exception_type((ResponseStreamingError, IncompleteReadError, ReadTimeoutError)),
+    stop=stop_after_attempt(4),
+    wait=wait_random_exponential(multiplier=0.1, max=2),
+    reraise=True,
+)
 
 
 @cache
@@ -115,17 +109,14 @@ class ObjectStore:
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of an object as it is stored, read back in chunks."""
-        digest = hashlib.sha256()
         with self._reaching(key):
-            for chunk in self.client.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(1024**2):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return self._received(key, _sha256)
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""
         with self._reaching(key):
             try:
-                return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+                return self._received(key, lambda body: body.read())
             except ClientError as error:
                 if error.response["Error"]["Code"] in _NO_SUCH_KEY:
                     return None
@@ -161,17 +152,17 @@ class ObjectStore:
 
         Raises `IntegrityError` where it does not, or where the file itself is not what the digest says.
         """
-        local = _LocalChecksums(path)
+        local = LocalChecksums(path)
         with self._reaching(key), ThreadPoolExecutor(2) as beside:
             # hashing lets go of the GIL, so that what the proof will need is there when the transfer ends
-            hashed = [beside.submit(local.of, kind) for kind in {_WHOLE_SHA256, self._likely_stated(digest)}]
+            hashed = [beside.submit(local.of, kind) for kind in {WHOLE_SHA256, self._likely_stated(digest)}]
             extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": digest.sha256}}
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
         for future in hashed:
             future.result()
-        if local.of(_WHOLE_SHA256) != digest.sha256:
+        if local.of(WHOLE_SHA256) != digest.sha256:
             raise IntegrityError(
-                f"{path}: has SHA-256 {local.of(_WHOLE_SHA256)}, expected {digest.sha256}; "
+                f"{path}: has SHA-256 {local.of(WHOLE_SHA256)}, expected {digest.sha256}; "
                 "the file was damaged on this machine: try again"
             )
         self._prove(key, local, digest)
@@ -191,7 +182,7 @@ class ObjectStore:
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
-        observed, expected = self._compared(key, _LocalChecksums(path), digest)
+        observed, expected = self._compared(key, LocalChecksums(path), digest)
         return observed == expected
 
     def prove(self, key: str, path: Path, digest: FileDigest) -> None:
@@ -200,31 +191,34 @@ class ObjectStore:
         The evidence is the strongest the store gives: its own SHA-256 (AWS S3), an ETag that is an MD5, else the
         object read back.
         """
-        self._prove(key, _LocalChecksums(path), digest)
+        self._prove(key, LocalChecksums(path), digest)
 
-    def _prove(self, key: str, local: "_LocalChecksums", digest: FileDigest) -> None:
+    def _prove(self, key: str, local: "LocalChecksums", digest: FileDigest) -> None:
         observed, expected = self._compared(key, local, digest)
         if observed != expected:
             raise IntegrityError(
                 f"{self.address}, key {key}: holds {observed}, expected {expected}; the transfer was damaged: try again"
             )
 
-    def _compared(self, key: str, local: "_LocalChecksums", digest: FileDigest) -> tuple[str, str]:
+    def _compared(self, key: str, local: "LocalChecksums", digest: FileDigest) -> tuple[str, str]:
         head = self._head(key)
         if head is None:
             return "nothing", f"{digest.size_bytes} bytes"
         if head["ContentLength"] != digest.size_bytes:
             return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
-        kind, stated = _stated(head, digest)
+        kind, stated = stated_checksum(head, digest)
         if stated is None:
             return self.sha256(key), digest.sha256
-        return stated, digest.sha256 if kind == _WHOLE_SHA256 else local.of(kind)
+        return stated, digest.sha256 if kind == WHOLE_SHA256 else local.of(kind)
 
-    def _likely_stated(self, digest: FileDigest) -> "_Checksum":
+    def _likely_stated(self, digest: FileDigest) -> "Checksum":
         if digest.size_bytes <= PART_BYTES:
-            return _WHOLE_SHA256
+            return WHOLE_SHA256
         on_aws = ".amazonaws.com" in self.client.meta.endpoint_url
-        return _Checksum("sha256", in_parts=True) if on_aws else _Checksum("md5", in_parts=False)
+        return Checksum("sha256", in_parts=True) if on_aws else Checksum("md5", in_parts=False)
+
+    def _received(self, key: str, take: "Callable[[StreamingBody], T]") -> T:
+        return _RECEIVING(lambda: take(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]))
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         with self._reaching(key):
@@ -246,45 +240,8 @@ class ObjectStore:
             ) from error
 
 
-class _Checksum(NamedTuple):
-    """A kind of checksum: of a whole file, or of its parts' checksums."""
-
-    algorithm: str
-    in_parts: bool
-
-    def of(self, path: Path) -> str:
-        with path.open("rb") as file:
-            if not self.in_parts:
-                return hashlib.file_digest(file, self._new).hexdigest()
-            parts = [self._new(part).digest() for part in iter(lambda: file.read(PART_BYTES), b"")]
-        return str(self._new(b"".join(parts)).hexdigest())
-
-    def _new(self, content: bytes = b"") -> Any:
-        return hashlib.new(self.algorithm, content, usedforsecurity=False)
-
-
-_WHOLE_SHA256 = _Checksum("sha256", in_parts=False)
-
-
-class _LocalChecksums:
-    """The checksums of a local file, each computed once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[_Checksum, str] = {}
-
-    def of(self, kind: _Checksum) -> str:
-        if kind not in self._known:
-            self._known[kind] = kind.of(self._path)
-        return self._known[kind]
-
-
-def _stated(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[_Checksum, str | None]:
-    """Return which checksum of its content a store states, and the checksum, None where it states none."""
-    if checksum := head.get("ChecksumSHA256"):
-        # of the whole object, or, where it came in parts, of the parts' checksums and with their number behind
-        stated = base64.b64decode(checksum.partition("-")[0]).hex()
-        in_parts = stated != digest.sha256 and digest.size_bytes > PART_BYTES
-        return _Checksum("sha256", in_parts), stated
-    etag = re.fullmatch('"?([0-9a-f]{32})(-[0-9]+)?"?', head["ETag"])
-    return _Checksum("md5", bool(etag and etag[2])), etag[1] if etag else None
+def _sha256(body: "StreamingBody") -> str:
+    digest = hashlib.sha256()
+    for chunk in body.iter_chunks(1024**2):
+        digest.update(chunk)
+    return digest.hexdigest()

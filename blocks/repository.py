@@ -19,8 +19,9 @@ from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
+from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError, VersionConflict
-from blocks.object_store import FileDigest, ObjectStore
+from blocks.object_store import ObjectStore
 
 METADATA_FILE = "metadata.json"
 _CANDIDATE = "_candidate-"  # no registered model's name starts like this

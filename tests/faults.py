@@ -50,7 +50,8 @@ def failing_server(status: int) -> Iterator[str]:
 class Fault:
     """What happens to requests of one method whose target contains `path`: those after the first `skip`, `times` times.
 
-    Without any of `status`, `cut_after_bytes` and `bytes_per_s` the connection is closed and nothing answered.
+    Without any of `status`, `cut_after_bytes`, `bytes_per_s` and `answered_bytes` the connection is closed and nothing
+    answered.
     """
 
     method: str = ""  # any
@@ -62,6 +63,7 @@ class Fault:
     status: int | None = None  # answered without asking the server
     cut_after_bytes: int | None = None  # of the request's body, then the connection is closed
     bytes_per_s: float | None = None  # of the request's body; the request arrives
+    answered_bytes: int | None = None  # of the answer's body, then the connection is closed
     matches: int = 0
     hits: int = 0
 
@@ -162,6 +164,8 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         elif fault.cut_after_bytes is not None:
             self._pass_on(self._body(cut_after_bytes=fault.cut_after_bytes))
+        elif fault.answered_bytes is not None:
+            self._pass_on(self._body(), fault.answered_bytes)
         return fault.status is not None
 
     def _body(self, bytes_per_s: float | None = None, cut_after_bytes: int | None = None) -> Iterator[bytes]:
@@ -187,7 +191,7 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
             left -= len(block)
             yield block
 
-    def _pass_on(self, body: Iterator[bytes]) -> None:
+    def _pass_on(self, body: Iterator[bytes], answered_bytes: int | None = None) -> None:
         server = HTTPConnection(urlsplit(self.proxy.server_url).netloc, timeout=UPSTREAM_TIMEOUT_S)
         try:
             server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -202,11 +206,11 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
                 server.send(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
             if chunked:
                 server.send(b"0\r\n\r\n")
-            self._answer(server.getresponse())
+            self._answer(server.getresponse(), answered_bytes)
         finally:
             server.close()
 
-    def _answer(self, response: Any) -> None:
+    def _answer(self, response: Any, answered_bytes: int | None) -> None:
         self.send_response_only(response.status, response.reason)
         has_length = response.headers.get("Content-Length") is not None
         for name, value in response.headers.items():
@@ -216,5 +220,8 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
+        if answered_bytes is not None:
+            self.wfile.write(response.read(answered_bytes))
+            return
         while self.command != "HEAD" and (block := response.read(BLOCK_BYTES)):
             self.wfile.write(block)

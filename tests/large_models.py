@@ -16,7 +16,8 @@ import onnx
 from onnx import TensorProto, helper
 from prefect_aws.s3 import S3Bucket
 
-from blocks.object_store import FileDigest, ObjectStore
+from blocks.checksums import FileDigest
+from blocks.object_store import ObjectStore
 from blocks.registry import RegisteredVersion
 from blocks.wiring import Blocks
 from infra.local.settings import MLFLOW_BUCKET, ROOT

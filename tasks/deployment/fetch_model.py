@@ -13,9 +13,9 @@ from prefect import task
 from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError, UnusableModel
 from blocks.names import ModelName, Source
-from blocks.object_store import FileDigest
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.deployment.model_files import MODEL_FILE, ModelSignature, external_files, read_signature
 

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.object_store import FileDigest
+from blocks.checksums import FileDigest
 from blocks.registry import ModelRegistry
 from blocks.repository import METADATA_FILE, ModelRepository
 from tasks.deployment.fetch_model import FetchedModel, local_files

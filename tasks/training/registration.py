@@ -5,8 +5,8 @@ from pathlib import Path
 import mlflow
 from pydantic import BaseModel, ConfigDict
 
+from blocks.checksums import FileDigest
 from blocks.errors import InvalidInput
-from blocks.object_store import FileDigest
 from blocks.registry import ModelRegistry, RegisteredVersion
 from tasks.training.export_onnx import EXTERNAL_DATA_FILE, ONNX_FILE
 from tasks.training.samples import GOLDEN_FILE

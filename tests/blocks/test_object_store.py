@@ -16,10 +16,12 @@ from prefect_aws.credentials import AwsCredentials
 from prefect_aws.s3 import S3Bucket
 from pydantic import SecretStr
 
+from blocks.checksums import PART_BYTES, FileDigest
 from blocks.errors import IntegrityError, ServiceUnavailable
-from blocks.object_store import PART_BYTES, FileDigest, ObjectStore
+from blocks.object_store import ObjectStore
 from blocks.wiring import Blocks
-from tests.faults import silent_server
+from infra.local.settings import LocalStack
+from tests.faults import Fault, faulty_proxy, silent_server, through_s3_proxy
 from tests.ports import free_port
 
 
@@ -189,6 +191,29 @@ def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> N
 
     assert store.sha256("hashed/key") == hashlib.sha256(content).hexdigest()
     store.delete("hashed/")
+
+
+@pytest.mark.parametrize("broken_off", [1, 3])
+def test_an_answer_that_breaks_off_is_asked_for_again(stack: LocalStack, blocks: Blocks, broken_off: int) -> None:
+    content = os.urandom(200_000)
+    blocks.repository.store.write("test-broken-off", content)
+
+    with faulty_proxy(stack.s3_url) as proxy:
+        store = through_s3_proxy(blocks, proxy).repository.store
+        proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
+        assert store.read("test-broken-off") == content
+        proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
+        assert store.sha256("test-broken-off") == hashlib.sha256(content).hexdigest()
+
+
+def test_answers_that_all_break_off_are_given_up(stack: LocalStack, blocks: Blocks) -> None:
+    blocks.repository.store.write("test-broken-off", b"content")
+
+    with faulty_proxy(stack.s3_url, Fault("GET", "test-broken-off", answered_bytes=3)) as proxy:
+        store = through_s3_proxy(blocks, proxy).repository.store
+        with pytest.raises(ServiceUnavailable, match=f"at {proxy.url}: no usable answer for test-broken-off"):
+            store.read("test-broken-off")
+        assert proxy.faults[0].hits == 4
 
 
 def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(moto_store: ObjectStore) -> None:

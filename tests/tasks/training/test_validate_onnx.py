@@ -130,7 +130,7 @@ def test_the_golden_samples_lie_beside_the_model_and_are_reproduced_by_it(
 def test_the_version_carries_the_checksums_of_what_was_validated(
     validated: ValidatedOnnx, registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    from blocks.object_store import FileDigest
+    from blocks.checksums import FileDigest
 
     version = registry.version(validated.model_name, validated.version)
     files = registry.download(version, tmp_path / "model")
