@@ -60,11 +60,11 @@ def events_of(prefix: str, count: int = 0, within_s: float = 30) -> list[Event]:
 
 
 def _read(wanted: EventFilter) -> list[Event]:
-    found: list[Event] = []
+    found: dict[UUID, Event] = {}  # what comes in between two pages shifts the second, the newest being first
     with get_client(sync_client=True) as client:
         page = client.read_events(filter=wanted, limit=50)
-        found += page.events
+        found |= {event.id: event for event in page.events}
         while page.next_page:
             page = client.read_events_page(str(page.next_page))
-            found += page.events
-    return found
+            found |= {event.id: event for event in page.events}
+    return list(found.values())
