@@ -18,7 +18,7 @@ def main() -> None:
         for found in error.errors(include_input=False):
             print(f"SLIPWAY_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     uvicorn.run(
         create_app(settings),

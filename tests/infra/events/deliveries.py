@@ -46,20 +46,20 @@ def counted(service_url: str) -> dict[str, float]:
 
 def events_of(prefix: str, count: int = 0, within_s: float = 30) -> list[Event]:
     """Return the alias events of models whose name starts so, waiting until there are `count`."""
-    wanted = EventFilter(
-        event=EventNameFilter(prefix=["mlflow.model-version-alias."]),
-        resource=EventResourceFilter(id_prefix=[f"mlflow.registered-model.{prefix}"]),
-        occurred=EventOccurredFilter.model_validate({"since": datetime.now(UTC) - timedelta(hours=1)}),
-    )
     end = time.monotonic() + within_s
     while True:
-        found = _read(wanted)
+        found = _read(prefix)
         if len(found) >= count or time.monotonic() > end:
             return found
         time.sleep(0.3)
 
 
-def _read(wanted: EventFilter) -> list[Event]:
+def _read(prefix: str) -> list[Event]:
+    wanted = EventFilter(  # made for each reading: it ends at the moment it was made
+        event=EventNameFilter(prefix=["mlflow.model-version-alias."]),
+        resource=EventResourceFilter(id_prefix=[f"mlflow.registered-model.{prefix}"]),
+        occurred=EventOccurredFilter.model_validate({"since": datetime.now(UTC) - timedelta(hours=1)}),
+    )
     found: dict[UUID, Event] = {}  # what comes in between two pages shifts the second, the newest being first
     with get_client(sync_client=True) as client:
         page = client.read_events(filter=wanted, limit=50)
