@@ -39,6 +39,7 @@ DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0
 TRIGGER_DEADLINE_S = 180.0  # the poll tells of what the webhook did not, every two minutes
 ALIAS_SET_AT = "alias_set_at"
+RECORDED_DEADLINE_S = 30.0
 POLL_INTERVAL_S = 1.0
 console = Console(highlight=False, soft_wrap=True)
 
@@ -93,9 +94,19 @@ def triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
 
 def seconds_to_live(client: SyncPrefectClient, release: FlowRun) -> float:
     """Return the seconds from the alias set in MLflow to the end of the run's verification."""
-    steps = client.read_task_runs(flow_run_filter=_these([release.id]))
-    proven = max(step.end_time for step in steps if step.name.startswith("verify-deployment") and step.end_time)
+    proven = _end_of_step(client, release.id, "verify-deployment")
     return proven.timestamp() - datetime.fromisoformat(release.parameters[ALIAS_SET_AT]).timestamp()
+
+
+def _end_of_step(client: SyncPrefectClient, run_id: UUID, name: str) -> datetime:
+    """Return when a step ended, which Prefect records a moment after the run's own end."""
+    end = time.monotonic() + RECORDED_DEADLINE_S
+    while time.monotonic() < end:
+        steps = client.read_task_runs(flow_run_filter=_these([run_id]))
+        if ends := [step.end_time for step in steps if step.name.startswith(name) and step.end_time]:
+            return max(ends)
+        time.sleep(POLL_INTERVAL_S)
+    raise StackError(f"flow run {run_id}: no end of {name} was recorded within {RECORDED_DEADLINE_S:.0f} s")
 
 
 def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:

@@ -43,7 +43,7 @@ def create_buckets(stack: LocalStack) -> None:
 
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments unless it exists; its worker fills in the job template."""
-    body = {"name": WORK_POOL, "type": "process"}
+    body = {"name": WORK_POOL, "type": "process", "concurrency_limit": stack.worker_limit}
     answer = httpx.post(f"{stack.prefect_api_url}/work_pools/", json=body, timeout=30, trust_env=False)
     if answer.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
         raise StackError(

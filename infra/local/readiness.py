@@ -25,8 +25,8 @@ DEADLINES_S = {
     "prefect": 180.0,
     "worker": 90.0,
     "events": 90.0,
-    "triton-0": 90.0,
-    "triton-1": 90.0,
+    "triton-0": 300.0,  # answers once every committed model is loaded
+    "triton-1": 300.0,
 }
 POLL_INTERVAL_S = 0.2
 PROBE_TIMEOUT_S = 3.0

@@ -237,7 +237,6 @@ class LocalStack(BaseSettings):
                 "SLIPWAY_BIN": str(Path(sys.executable).parent),
                 "SLIPWAY_ROOT": str(ROOT),
                 "SLIPWAY_MEMORY_PREFIX": self.memory_prefix,
-                "SLIPWAY_WORKER_LIMIT": str(self.worker_limit),
                 "SLIPWAY_TRITON_PYTHON": triton_python or "false",
                 "RCLONE_CONFIG": "",
                 # The S3 server's ETags are MD5s; "hasher" keeps them, where each listing would hash every file anew.

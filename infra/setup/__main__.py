@@ -4,9 +4,7 @@ python -m infra.setup local         the deployments */local, on the process pool
 python -m infra.setup kubernetes    the deployments */kubernetes, on the pools cpu and gpu; the chart runs this
 """
 
-import subprocess
 import sys
-from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
@@ -17,12 +15,10 @@ from rich.console import Console
 from blocks.errors import SlipwayError
 from blocks.wiring import Addresses, register_blocks
 from infra.setup.automations import apply_automations
+from infra.setup.deployments import apply_deployments
 from infra.setup.pools import apply_pools
 from infra.setup.settings import AlertSettings, ClusterSettings
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 600
-WORLDS = {"local": ("*/local",), "kubernetes": ("*/kubernetes", "*/gpu")}
 app = App(name="python -m infra.setup", help=__doc__)
 
 
@@ -44,15 +40,8 @@ def setup(world: Literal["local", "kubernetes"], *, only: Literal["blocks", "dep
             if world == "kubernetes":
                 apply_pools(client, ClusterSettings())
             apply_automations(client, AlertSettings())
-        return deploy(world)
+            return apply_deployments(client, world)
     return 0
-
-
-def deploy(world: str) -> int:
-    """Apply prefect.yaml's deployments of one world; return the status of `prefect deploy`."""
-    names = [option for name in WORLDS[world] for option in ("--name", name)]
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names]
-    return subprocess.run(command, cwd=ROOT, check=False, timeout=DEADLINE_S).returncode  # noqa: S603
 
 
 def main() -> None:

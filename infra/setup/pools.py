@@ -16,16 +16,17 @@ POOLS = ("cpu", "gpu")
 
 
 def apply_pools(client: SyncPrefectClient, settings: ClusterSettings) -> None:
-    """Create the pools or bring their templates up to date."""
-    unknown = sorted(settings.pool_variables.keys() - set(POOLS))
-    if unknown:
-        raise InvalidInput(f"SLIPWAY_POOL_VARIABLES: unknown pools {unknown}; there are {list(POOLS)}")
+    """Create the pools or bring their templates and limits up to date."""
+    for variable, given in (("VARIABLES", settings.pool_variables), ("LIMITS", settings.pool_limits)):
+        if unknown := sorted(given.keys() - set(POOLS)):
+            raise InvalidInput(f"SLIPWAY_POOL_{variable}: unknown pools {unknown}; there are {list(POOLS)}")
     for name in POOLS:
-        template = job_template(name, settings)
+        template, limit = job_template(name, settings), settings.pool_limits.get(name)
+        pool = WorkPoolCreate(name=name, type="kubernetes", base_job_template=template, concurrency_limit=limit)
         try:
-            client.create_work_pool(WorkPoolCreate(name=name, type="kubernetes", base_job_template=template))
+            client.create_work_pool(pool)
         except ObjectAlreadyExists:
-            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template, concurrency_limit=limit))
 
 
 def job_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:

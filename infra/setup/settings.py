@@ -28,6 +28,9 @@ class ClusterSettings(BaseSettings):
     pool_variables: dict[str, dict[str, Any]] = Field(
         {}, description='Other defaults for the pools\' variables, say {"gpu": {"memory_request": "4Gi"}}.'
     )
+    pool_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description='Flow runs at once in each pool, say {"gpu": 4}; without one as many as are asked for.'
+    )
 
 
 class AlertSettings(BaseSettings):

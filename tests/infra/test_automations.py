@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
@@ -20,7 +21,7 @@ from prefect.states import Cancelled, Completed, Crashed, Pending, Running
 from pydantic import SecretStr
 
 from infra.local.settings import LocalStack
-from infra.setup.automations import apply_automations, automations
+from infra.setup.automations import RECEIVER, apply_automations, automations
 from infra.setup.settings import AlertSettings
 from tasks.events import Happened
 
@@ -79,6 +80,8 @@ def told() -> Iterator[list[str]]:
                 yield received
         finally:
             apply_automations(client, AlertSettings(alerts_url=None))
+            block_type = CustomWebhookNotificationBlock.get_block_type_slug()
+            client.delete_block_document(client.read_block_document_by_name(RECEIVER, block_type).id)
 
 
 def hurry(client: SyncPrefectClient, *names: str) -> None:

@@ -45,7 +45,8 @@ def test_lets_a_worker_differ_from_the_others() -> None:
         "slipway-worker-cpu": 1,
         "slipway-worker-gpu": 2,
     }
-    assert "--limit=1" in workers["slipway-worker-gpu"]["template"]["spec"]["containers"][0]["args"]
+    (setup,) = (item for item in containers(objects) if item["name"] == "setup")
+    assert json.loads(environment(setup)["SLIPWAY_POOL_LIMITS"]) == {"cpu": 10, "gpu": 1}
 
 
 def test_gives_flows_the_role_for_s3_and_no_keys() -> None:
@@ -69,6 +70,7 @@ def test_registers_everything_after_install_and_upgrade() -> None:
     assert {name for name in environment(container) if name.startswith("SLIPWAY_")} == {
         "SLIPWAY_NAMESPACE",
         "SLIPWAY_SERVICE_ACCOUNT",
+        "SLIPWAY_POOL_LIMITS",
         "SLIPWAY_DEPLOYMENT_IMAGE",
         "SLIPWAY_TRAINING_IMAGE",
         "SLIPWAY_S3_ACCESS_KEY_ID",

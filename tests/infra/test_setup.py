@@ -1,0 +1,55 @@
+"""Setting up again changes nothing: what people have switched on or off in Prefect stays so."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+
+from infra.local.settings import LocalStack
+from infra.setup.deployments import apply_deployments, switches
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def nightly(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    """The nightly training, whose schedule is switched on while the test runs."""
+    found = client.read_deployment_by_name("train-model/local")
+    (schedule,) = found.schedules
+    client.update_deployment_schedule(found.id, schedule.id, active=True)
+    yield client.read_deployment(found.id)
+    client.update_deployment_schedule(found.id, schedule.id, active=False)
+
+
+def scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
+    wanted = {"deployment_id": {"any_": [deployment.id]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+
+
+def test_a_schedule_that_is_switched_on_makes_runs(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
+    end = time.monotonic() + 60
+    while not (runs := scheduled(client, nightly)):
+        assert time.monotonic() < end, "no run was scheduled"
+        time.sleep(0.5)
+
+    assert all(run.auto_scheduled and run.expected_start_time for run in runs)
+    assert {run.expected_start_time.hour for run in runs if run.expected_start_time} == {2}
+
+
+def test_what_is_switched_off_or_on_stays_so(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
+    before = switches(client)  # the tests' stack has paused what acts by itself
+    assert [switch.paused for switch in before.values()].count(True) == 2
+    assert [list(switch.triggers.values()) for switch in before.values() if switch.triggers] == [[False]]
+    assert before[nightly.id].schedules == {"nightly": True}
+
+    assert apply_deployments(client, "local") == 0
+
+    assert switches(client) == before
