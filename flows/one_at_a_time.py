@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from httpx import HTTPStatusError
+from httpx import HTTPError, HTTPStatusError
 from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import ReleaseInProgress
@@ -20,6 +21,7 @@ from blocks.repository import ModelRepository
 
 WAIT_S = 1800
 _LEASE_S = 60.0  # the shortest Prefect grants
+_RENEW_S, _RENEW_AGAIN_S = _LEASE_S / 4, 1.0
 _POLL_S = 0.5
 _LOCKED = 423
 
@@ -105,12 +107,16 @@ def _try(client: SyncPrefectClient, limit: str) -> UUID | None:
 
 
 def _renew(lease_id: UUID, ended: threading.Event) -> None:
-    with get_client(sync_client=True) as client:
-        while not ended.wait(_LEASE_S / 4):
+    """Renew a lease until the release has ended; what fails is tried again soon, as long as the lease may last."""
+    pause_s = _RENEW_S
+    # the client's own retries pause for longer than a lease lasts
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), get_client(sync_client=True) as client:
+        while not ended.wait(pause_s):
             try:
                 client.renew_concurrency_lease(lease_id, _LEASE_S)
-            except (HTTPStatusError, OSError):  # tried again well before the lease ends
-                continue
+                pause_s = _RENEW_S
+            except (HTTPError, OSError):
+                pause_s = _RENEW_AGAIN_S
 
 
 def _holder(repository: ModelRepository, model_name: str) -> Holder | None:

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 
 from blocks.errors import ReleaseInProgress
 from blocks.wiring import Blocks
 from flows.one_at_a_time import one_release_at_a_time
-from infra.local.settings import ROOT
+from infra.local.settings import ROOT, LocalStack
+from tests.faults import Fault, faulty_proxy
 
 DYING_HOLDER = """
 import os, signal, sys
@@ -56,3 +59,20 @@ def test_the_slot_of_a_holder_whose_process_is_gone_is_free_at_once(blocks: Bloc
 
     with one_release_at_a_time(model_name, blocks.repository, wait_s=0):
         pass
+
+
+def test_a_slot_is_kept_through_renewals_that_prefect_does_not_answer(
+    stack: LocalStack, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered, passed_on = Fault("POST", "/renew", times=2), Fault("POST", "/renew", bytes_per_s=1e9)
+    monkeypatch.setattr("flows.one_at_a_time._RENEW_S", 0.1)
+
+    with faulty_proxy(stack.prefect_url, unanswered, passed_on) as proxy:
+        monkeypatch.setattr("flows.one_at_a_time.get_client", lambda **_: SyncPrefectClient(f"{proxy.url}/api"))
+        with one_release_at_a_time(f"test-{uuid.uuid4().hex[:8]}-onnx", blocks.repository):
+            give_up = time.monotonic() + 60
+            while passed_on.hits < 2:
+                assert time.monotonic() < give_up, "the slot was renewed no more"
+                time.sleep(0.1)
+
+    assert unanswered.hits == 2
