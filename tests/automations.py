@@ -1,9 +1,35 @@
-"""The automations, which the tests' stack has paused, where a test is about what they do."""
+"""What acts by itself: paused where tests run, resumed where a test is about it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+
+SCHEDULED_RUN_S = 180
+
+
+def pause_automations() -> None:
+    """Let no alias release by itself, and tell nobody of anything."""
+    with get_client(sync_client=True) as client:
+        for automation in client.read_automations():
+            client.pause_automation(automation.id)
+
+
+def pause_schedules() -> None:
+    """Pause every deployment with a schedule, and wait for the runs that have begun."""
+    with get_client(sync_client=True) as client:
+        scheduled = [d.id for d in client.read_deployments() if any(schedule.active for schedule in d.schedules)]
+        for deployment_id in scheduled:
+            client.pause_deployment(deployment_id)
+        begun = FlowRunFilter.model_validate(
+            {"deployment_id": {"any_": scheduled}, "state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
+        )
+        give_up = time.monotonic() + SCHEDULED_RUN_S
+        while scheduled and client.read_flow_runs(flow_run_filter=begun):
+            assert time.monotonic() < give_up, "a run that a schedule began does not end"
+            time.sleep(0.5)
 
 
 @contextmanager

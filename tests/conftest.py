@@ -28,6 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 
+@pytest.hookimpl(trylast=True)  # after others have been deselected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the test that the stack is started for the time that takes; starting bounds itself."""
+    first = next((item for item in items if "stack" in getattr(item, "fixturenames", ())), None)
+    if first is not None:
+        first.add_marker(pytest.mark.timeout(900), append=False)
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The running local stack, to which this process's Prefect, MLflow and blocks point."""
@@ -46,14 +54,10 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def _pause_what_acts_by_itself() -> None:
     """Keep schedules and automations from repairing, or releasing, what a test is about."""
-    from prefect.client.orchestration import get_client
+    from tests.automations import pause_automations, pause_schedules
 
-    with get_client(sync_client=True) as client:
-        for deployment in client.read_deployments():
-            if any(schedule.active for schedule in deployment.schedules):
-                client.pause_deployment(deployment.id)
-        for automation in client.read_automations():
-            client.pause_automation(automation.id)
+    pause_automations()
+    pause_schedules()
 
 
 def stack_on_free_ports(state: Path) -> LocalStack:

@@ -43,7 +43,7 @@ MUTATIONS: dict[type, tuple[str, ...]] = {
 REQUEST_ON_THE_WIRE_S = 0.03
 SOME_BYTES = 64 * 1024
 _END = " ends"
-END_DEADLINE_S = 180.0
+END_DEADLINE_S = 600.0
 MEETING_DEADLINE_S = 90.0
 _processes = multiprocessing.get_context("forkserver")
 # Prefect imports every installed collection when it loads its first block.

@@ -1,11 +1,13 @@
 """What Prefect recorded of a flow run's steps."""
 
+import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import TaskRun
 
 STEPS = (
     "fetch-model",
@@ -19,6 +21,7 @@ STEPS = (
     "verify-deployment",
     "finish-release",
 )
+_RECORDED_S = 60
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -35,12 +38,27 @@ class Step(NamedTuple):
         return (self.end - self.start).total_seconds()
 
 
+def tasks_of(flow_run_id: UUID | None, last: str) -> list[TaskRun]:
+    """Return the tasks a flow run ran in the order they began, waiting until Prefect has recorded how `last` ended.
+
+    A run's own state is reported at once, its tasks' states by events, which arrive a moment later.
+    """
+    of_it = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
+    give_up = time.monotonic() + _RECORDED_S
+    with get_client(sync_client=True) as client:
+        while True:
+            runs = client.read_task_runs(flow_run_filter=of_it)
+            ended = all(run.state and run.state.is_final() for run in runs)
+            if ended and any(run.name.startswith(last) for run in runs):
+                return sorted(runs, key=lambda run: run.start_time or _NEVER)
+            assert time.monotonic() < give_up, [(run.name, run.state_name) for run in runs]
+            time.sleep(0.2)
+
+
 def steps_of(flow_run_id: UUID | None) -> dict[str, Step]:
     """Return the deployment steps a flow run ran, each as it ran last."""
-    with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}}))
     found: dict[str, Step] = {}
-    for run in sorted(runs, key=lambda run: run.start_time or _NEVER):
+    for run in tasks_of(flow_run_id, last=STEPS[-1]):
         for name in STEPS:
             if run.name.startswith(name):
                 found[name] = Step(run.state_name, run.start_time or _NEVER, run.end_time or _NEVER)

@@ -45,13 +45,14 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
     return blocks.repository.store
 
 
-def bucket_at(url: str) -> S3Bucket:
+def bucket_at(url: str, read_timeout_s: float = 30) -> S3Bucket:
     credentials = AwsCredentials(
         aws_access_key_id="slipway",
         aws_secret_access_key=SecretStr("slipway"),
         region_name="us-east-1",
         aws_client_parameters=AwsClientParameters(
-            endpoint_url=url, config={"connect_timeout": 1, "read_timeout": 1, "retries": {"max_attempts": 2}}
+            endpoint_url=url,
+            config={"connect_timeout": 1, "read_timeout": read_timeout_s, "retries": {"max_attempts": 2}},
         ),
     )
     return S3Bucket(bucket_name="test-bucket", credentials=credentials)
@@ -234,4 +235,4 @@ def test_a_store_that_is_down_is_an_error_that_names_its_address() -> None:
 
 def test_a_store_that_does_not_answer_is_given_up_after_bounded_time() -> None:
     with silent_server() as url, pytest.raises(ServiceUnavailable, match=f"at {url}: no usable answer for key"):
-        ObjectStore(bucket_at(url)).read("key")
+        ObjectStore(bucket_at(url, read_timeout_s=1)).read("key")

@@ -1,7 +1,12 @@
 """What an alias asks for is released once: not twice, not out of order, not after a rollback, and not forgotten."""
 
+import os
+import signal
 import time
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,13 +20,14 @@ from flows.alias_poll import poll_aliases
 from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
-from infra.local.supervision import start_programs, stop_program
+from infra.local.supervision import programs, start_programs, stop_program
 from tests.automations import automations_resumed
 from tests.infra.events.deliveries import events_of
 from tests.infra.events.test_service import await_answer
 from tests.models import register_linear
 
 SOON = timedelta(seconds=5)
+BURST = 100
 
 
 @pytest.fixture
@@ -135,6 +141,7 @@ def await_live(registry: ModelRegistry, model_name: str, version: int, within_s:
 @pytest.mark.timeout(400)
 def test_setting_the_alias_releases_exactly_that_version(registry: ModelRegistry, model_name: str) -> None:
     register_linear(registry, model_name, 1)
+    assert len(events_of(model_name, 1)) == 1, "the trigger has had its chance and was paused"
     with automations_resumed():
         version = register_linear(registry, model_name, 2)
         await_live(registry, model_name, version.version)
@@ -162,7 +169,44 @@ def test_what_was_set_while_the_service_was_down_is_released_once_the_poll_has_r
 
     poll_aliases()
 
-    end = time.monotonic() + 30
-    while {event.resource.name for event in events_of(prefix)} != set(names):
-        assert time.monotonic() < end
+    await_told(prefix, set(names))
+
+
+@pytest.mark.timeout(400)
+def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
+    stack: LocalStack, registry: ModelRegistry, model_name: str
+) -> None:
+    prefix = model_name.removesuffix("-onnx")
+    with versions_without_files(registry, [f"{prefix}-{number}-onnx" for number in range(BURST)]) as names:
+        with ThreadPoolExecutor(8) as pool:
+            for number, _ in enumerate(pool.map(lambda name: registry.set_alias(name, "deploy", 1), names)):
+                if number == BURST // 3:
+                    os.kill(programs(stack)["events"].pid, signal.SIGKILL)  # the supervisor starts it again
+        await_answer(stack.events_url)
+
+        told = poll_aliases()
+
+        assert {update.model_name for update in told} >= set(names)
+        await_told(prefix, set(names))
+
+
+def await_told(prefix: str, names: set[str], within_s: float = 30) -> None:
+    """Wait until there is an event of each of the models."""
+    end = time.monotonic() + within_s
+    while missing := names - {event.resource.name for event in events_of(prefix)}:
+        assert time.monotonic() < end, missing
         time.sleep(0.5)
+
+
+@contextmanager
+def versions_without_files(registry: ModelRegistry, names: list[str]) -> Iterator[list[str]]:
+    """Register a version 1 of each name, which nothing could release; gone afterwards."""
+    client = registry.connect()
+    for name in names:
+        client.create_registered_model(name)
+        client.create_model_version(name, source="s3://nowhere/model")
+    try:
+        yield names
+    finally:
+        for name in names:
+            client.delete_registered_model(name)

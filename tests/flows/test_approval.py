@@ -20,6 +20,7 @@ from tests.consistency import assert_consistent
 from tests.models import register_linear
 
 WAIT_S = 120
+LET_GO_S = 30  # shorter than the lease of a slot that nobody lets go
 
 
 @pytest.fixture
@@ -32,11 +33,13 @@ def model_name(blocks: Blocks) -> str:
     return name
 
 
-def suspended(model_name: str) -> FlowRun:
+def suspended(blocks: Blocks, model_name: str) -> FlowRun:
     """Return a worker's run of the deployment once it waits for a person."""
     parameters: dict[str, Any] = {"model_name": model_name, "approval": True}
     flow_run: Any = run_deployment("deploy-model/local", parameters=parameters, timeout=0)
-    return once(flow_run.id, "Suspended")
+    waiting = once(flow_run.id, "Suspended")
+    with one_release_at_a_time(model_name, blocks.repository, wait_s=LET_GO_S):  # the state comes before the letting go
+        return waiting
 
 
 def once(flow_run_id: UUID, *names: str) -> FlowRun:
@@ -51,7 +54,7 @@ def once(flow_run_id: UUID, *names: str) -> FlowRun:
 
 @pytest.mark.faults
 def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(blocks: Blocks, model_name: str) -> None:
-    flow_run = suspended(model_name)
+    flow_run = suspended(blocks, model_name)
 
     assert assert_nothing_held(blocks, model_name) == 1
     resume_flow_run(flow_run.id, {"approved": True, "approver": "Ada", "comment": "figures are fine"})
@@ -64,7 +67,7 @@ def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(blocks: Block
 
 @pytest.mark.faults
 def test_a_no_leaves_the_live_version(blocks: Blocks, model_name: str) -> None:
-    flow_run = suspended(model_name)
+    flow_run = suspended(blocks, model_name)
 
     resume_flow_run(flow_run.id, {"approved": False, "approver": "Ada"})
     ended = once(flow_run.id, "Completed", "Failed", "Crashed")

@@ -61,6 +61,12 @@ def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.
     return flow_run_id
 
 
+def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
+    """Return the processes a flow run runs in."""
+    everything = psutil.process_iter(["environ"])
+    return [p for p in everything if (p.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(flow_run_id)]
+
+
 def assert_as_before(blocks: Blocks, model_name: str) -> None:
     wait_for("the undo", lambda: blocks.repository.read_journal(model_name) is None)
     assert served_versions(blocks.repository.read_config(model_name)) == (1,)
@@ -75,6 +81,7 @@ def test_a_cancelled_release_is_undone(blocks: Blocks, second_replica: psutil.Pr
 
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Cancelling())
+    wait_for("the end of the process", lambda: not processes_of(flow_run_id))
     second_replica.resume()
 
     assert_as_before(blocks, model_name)
@@ -85,9 +92,8 @@ def test_a_release_whose_process_is_killed_is_undone(blocks: Blocks, second_repl
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
     flow_run_id = in_the_middle_of_a_release(blocks, model_name, second_replica)
 
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(flow_run_id):
-            process.kill()
+    for process in processes_of(flow_run_id):
+        process.kill()
     second_replica.resume()
 
     assert_as_before(blocks, model_name)

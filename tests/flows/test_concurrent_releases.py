@@ -22,6 +22,7 @@ def new_model(blocks: Blocks, versions: int) -> str:
     return model_name
 
 
+@pytest.mark.timeout(900)
 def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(blocks: Blocks) -> None:
     model_name = new_model(blocks, RELEASES)
 

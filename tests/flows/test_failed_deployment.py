@@ -170,7 +170,7 @@ def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_chang
 ) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     gone = f"127.0.0.1:{free_port()}"
-    fleet = TritonFleet(replicas=[*blocks.fleet.replicas, gone], call_timeout_s=2)
+    fleet = TritonFleet(replicas=[*blocks.fleet.replicas, gone])
     monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks._replace(fleet=fleet))
 
     with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):

@@ -214,12 +214,16 @@ def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
 def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
     blocks: Blocks, candidate: Candidate, inject: Injecting, replica: Replica
 ) -> None:
-    inject(blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 2, "load_timeout_s": 5})))
+    inject(blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
     server = replica.process
+
+    def mend() -> None:
+        server.resume()
+        inject(blocks)
 
     try:
         with around_first_load(replica.address, before=server.suspend):
-            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", server.resume)
+            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", mend)
     finally:
         server.resume()
 

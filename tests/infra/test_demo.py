@@ -44,7 +44,7 @@ def test_the_demo_ends_with_what_is_live_and_a_second_one_with_a_graceful_refusa
     assert "resnet18-digits-onnx: version 1 is deploy and live" in second
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_after_down_and_up_every_replica_serves_what_it_served(stack: LocalStack, blocks: Blocks) -> None:
     model_name = "test-down-up-onnx"
     for seed in (1, 2):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.registry import ModelRegistry
+from tests.automations import pause_schedules
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.released import DIGITS, POD_S, release_of
 from tests.kubernetes.runs import completed, read_run, watched_pods
@@ -29,6 +30,7 @@ def cluster() -> Iterator[Cluster]:
             cluster.install()
         cluster.reach()
         refresh_global_settings_context()
+        pause_schedules()
         print(f"\ninstalled in {time.monotonic() - start:.0f} s")  # noqa: T201
         yield cluster
     finally:

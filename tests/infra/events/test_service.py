@@ -58,14 +58,6 @@ def test_the_events_id_follows_from_the_deliverys(stack: LocalStack, model_name:
     assert [event.id for event in events_of(model_name, 1)] == [event_id(delivery_id)]
 
 
-def test_what_was_passed_on_stands_in_the_log(stack: LocalStack, model_name: str, secret: str) -> None:
-    body = alias_body(model_name)
-
-    deliver(stack.events_url, body, signed(body, secret))
-
-    assert f"slipway.events: deploy created of {model_name} passed on" in stack.log("events").read_text()
-
-
 def refused(stack: LocalStack, body: bytes, headers: dict[str, str], outcome: str) -> httpx.Response:
     """Deliver what has to be refused, and check that it is counted as such."""
     before = counted(stack.events_url)
@@ -237,7 +229,7 @@ def forget_webhook(url: str) -> None:
             client.delete_webhook(webhook.webhook_id)
 
 
-def await_answer(url: str, within_s: float = 60) -> None:
+def await_answer(url: str, within_s: float = 180) -> None:
     """Wait until a service is ready."""
     end = time.monotonic() + within_s
     while True:

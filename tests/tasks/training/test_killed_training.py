@@ -93,16 +93,18 @@ def test_a_flow_run_killed_in_an_epoch_and_run_again_ends_as_if_nothing_had_happ
         flow_run_id = client.create_flow_run(train_model, parameters=parameters, state=Pending()).id
 
     killed = attempt(flow_run_id)
-    waited_for(lambda: recorded_epochs(name, registry) == 2)
+    waited_for(lambda: recorded_epochs(name, registry) >= 2)
     os.killpg(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     kept = [checkpoints.latest(training) for training in trainings_of(flow_run_id, checkpoints)]
     assert attempt(flow_run_id).wait() == 0
 
     run, uninterrupted = the_run(name), train.fn(unused_name(), epochs=EPOCHS, registry=registry, **SETTINGS)
-    assert [checkpoint and (checkpoint.epoch, checkpoint.run_id) for checkpoint in kept] == [(2, run.info.run_id)]
+    [checkpoint] = kept
+    assert checkpoint is not None and checkpoint.run_id == run.info.run_id
+    assert 2 <= checkpoint.epoch < EPOCHS
     assert all(steps(run, metric, registry) == [1, 2, 3, 4] for metric in METRICS)
-    assert {"resumed_from_epoch": "2", "resumptions": "1"}.items() <= run.data.tags.items()
+    assert {"resumed_from_epoch": str(checkpoint.epoch), "resumptions": "1"}.items() <= run.data.tags.items()
     assert run.info.status == "FINISHED"
     assert run.inputs is not None and len(run.inputs.dataset_inputs) == 2
     assert same(weights(name, registry), weights(uninterrupted.model_name, registry)), "of the one version"
