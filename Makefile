@@ -5,6 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 export PATH := $(PATH):$(CURDIR)/.local/uv/bin
+# Dozens of processes import the same: bytecode is kept, even where a machine says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 RUN := uv run --no-sync
 STACK := $(RUN) python -m infra.local
 
