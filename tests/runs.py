@@ -48,9 +48,11 @@ def tasks_of(flow_run_id: UUID | None, last: str) -> list[TaskRun]:
     with get_client(sync_client=True) as client:
         while True:
             runs = client.read_task_runs(flow_run_filter=of_it)
-            ended = all(run.state and run.state.is_final() for run in runs)
-            if ended and any(run.name.startswith(last) for run in runs):
-                return sorted(runs, key=lambda run: run.start_time or _NEVER)
+            runs.sort(key=lambda run: run.start_time or _NEVER)
+            latest = {run.name: run.state for run in runs}  # one that was killed stays Running
+            ended = all(state and state.is_final() for state in latest.values())
+            if ended and any(name.startswith(last) for name in latest):
+                return runs
             assert time.monotonic() < give_up, [(run.name, run.state_name) for run in runs]
             time.sleep(0.2)
 
