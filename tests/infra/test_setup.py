@@ -12,6 +12,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from infra.local.settings import LocalStack
 from infra.setup.deployments import apply_deployments, switches
 
+SCHEDULER_S = 200  # Prefect looks at all schedules once a minute
+
 
 @pytest.fixture
 def client(stack: LocalStack) -> Iterator[SyncPrefectClient]:
@@ -35,7 +37,7 @@ def scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> list
 
 
 def test_a_schedule_that_is_switched_on_makes_runs(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + SCHEDULER_S
     while not (runs := scheduled(client, nightly)):
         assert time.monotonic() < end, "no run was scheduled"
         time.sleep(0.5)
