@@ -9,9 +9,14 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
+from blocks.errors import InvalidInput
+from infra.local.provision import create_work_pool
 from infra.local.settings import LocalStack
 from infra.setup.deployments import apply_deployments, switches
+from infra.setup.pools import POOLS, apply_pools
+from infra.setup.settings import ClusterSettings
 
+CLUSTER = ClusterSettings(namespace="ours", deployment_image="a/b:1", training_image="a/c:1")
 SCHEDULER_S = 200  # Prefect looks at all schedules once a minute
 
 
@@ -44,6 +49,30 @@ def test_a_schedule_that_is_switched_on_makes_runs(client: SyncPrefectClient, ni
 
     assert all(run.auto_scheduled and run.expected_start_time for run in runs)
     assert {run.expected_start_time.hour for run in runs if run.expected_start_time} == {2}
+
+
+def test_the_local_pools_limit_is_the_stacks_and_renewed(client: SyncPrefectClient, stack: LocalStack) -> None:
+    create_work_pool(stack.model_copy(update={"worker_limit": 3}))
+    assert client.read_work_pool("local").concurrency_limit == 3
+
+    create_work_pool(stack)
+    assert client.read_work_pool("local").concurrency_limit == stack.worker_limit
+
+
+def test_a_clusters_pools_have_the_limits_of_their_workers(client: SyncPrefectClient) -> None:
+    try:
+        for limits in ({"gpu": 4}, {"gpu": 1, "cpu": 10}):
+            apply_pools(client, CLUSTER.model_copy(update={"pool_limits": limits}))
+
+            assert {name: client.read_work_pool(name).concurrency_limit for name in limits} == limits
+    finally:
+        for name in POOLS:
+            client.delete_work_pool(name)
+
+
+def test_a_limit_of_no_pool_is_refused(client: SyncPrefectClient) -> None:
+    with pytest.raises(InvalidInput, match=r"SLIPWAY_POOL_LIMITS: unknown pools \['tpu'\]"):
+        apply_pools(client, CLUSTER.model_copy(update={"pool_limits": {"tpu": 1}}))
 
 
 def test_what_is_switched_off_or_on_stays_so(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
