@@ -58,15 +58,14 @@ class Replica:
         """The `tritonserver` process."""
         return psutil.Process(programs(self._stack)[self.name].pid)
 
-    def kill_stub(self, model_name: str) -> None:
-        """Kill the newest process that computes this model, or one whose name begins like it."""
+    def stub(self, model_name: str) -> psutil.Process:
+        """The newest process that computes this model, or one whose name contains it."""
         stubs = [
             child
             for child in self.process.children()
             if child.status() != psutil.STATUS_ZOMBIE and any(model_name in word for word in child.cmdline())
         ]
-        newest = max(stubs, key=lambda stub: stub.create_time())
-        newest.kill()
+        return max(stubs, key=lambda stub: stub.create_time())
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:

@@ -278,7 +278,7 @@ def test_nothing_is_left_of_a_release_that_finds_a_full_disk(
 def test_a_release_replaces_a_version_whose_process_died(
     blocks: Blocks, candidate: Candidate, replica: Replica
 ) -> None:
-    replica.kill_stub(candidate.model_name)
+    replica.stub(candidate.model_name).kill()
 
     assert_released(blocks, candidate)
 
@@ -286,5 +286,5 @@ def test_a_release_replaces_a_version_whose_process_died(
 def test_nothing_is_left_of_a_release_whose_process_dies_before_it_is_proven(
     blocks: Blocks, candidate: Candidate, replica: Replica
 ) -> None:
-    with around_first_load(replica.address, after=lambda: replica.kill_stub(candidate.model_name)):
+    with around_first_load(replica.address, after=lambda: replica.stub(candidate.model_name).kill()):
         assert_as_before(blocks, candidate, VerificationFailed, replica.address)

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from infra.local.readiness import s3_client
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
+from tests.replicas import Replica
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 EXPLICIT = """
@@ -123,6 +124,23 @@ def test_a_configuration_that_disagrees_with_the_model_is_refused(
 
     with pytest.raises(InferenceServerException, match=r"says shape \[-1, 5\], the model \[-1, 4\]"):
         client.load_model("disagreeing", client_timeout=30)
+
+
+def test_a_process_that_stands_still_for_seconds_answers_late(
+    client: triton_grpc.InferenceServerClient, stack: LocalStack, put: Put
+) -> None:
+    put("standing-still", EXPLICIT.format(name="standing-still", dims=4), v1=multiplier(2))
+    client.load_model("standing-still", client_timeout=30)
+    replica = Replica(stack, 0)
+    server, stub = replica.process, replica.stub("standing-still")
+
+    stub.suspend()
+    threading.Timer(2.5, stub.resume).start()
+    late = infer(client, "standing-still", rows(2))
+
+    np.testing.assert_array_equal(late, rows(2) * 2)
+    np.testing.assert_array_equal(infer(client, "standing-still", rows(1)), rows(1) * 2)
+    assert replica.process == server
 
 
 def test_requests_share_a_batch_and_a_wrong_one_fails_alone(

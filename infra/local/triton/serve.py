@@ -25,6 +25,8 @@ WHEEL = Path(str(distribution("nvidia-pytriton").locate_file("")))
 SERVER = WHEEL / "pytriton" / "tritonserver"
 STUB = f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+PATIENCE_S = 5
+_EPOCH_US = 2_440_588 * 86_400 * 1_000_000  # 1970-01-01, as Boost counts time, from the first Julian day
 
 
 def main() -> None:
@@ -112,9 +114,28 @@ def assemble_backends(directory: Path) -> Path:
     """Copy the Python backend with the stub of this Python, and our ONNX Runtime backend, side by side."""
     python = directory / "python"
     shutil.copytree(SERVER / "backends" / "python", python)
+    lengthen_patience(python / "libtriton_python.so")
     shutil.copy2(SERVER / "python_backend_stubs" / STUB, python)
     shutil.copytree(ONNXRUNTIME_BACKEND, directory / "onnxruntime", ignore=shutil.ignore_patterns("__pycache__"))
     return directory
+
+
+def lengthen_patience(library: Path) -> None:
+    """Let the Python backend wait five seconds for a silent process before it takes it for dead, not one.
+
+    It frees memory then that the process, if it only stood still for lack of CPU or disk, goes on to read, and the
+    server aborts (github.com/triton-inference-server/server/issues/8882). The wheel has no setting for it. The
+    compiler folded the second into the constant between Boost's clock and the system's, where it sends a request and
+    where it waits for the answer; machine code of another shape stays as it is.
+    """
+    one_second, patience = (
+        (seconds * 1_000_000 - _EPOCH_US).to_bytes(8, "little", signed=True) for seconds in (1, PATIENCE_S)
+    )
+    code = library.read_bytes()
+    if code.count(one_second) == 2:
+        library.write_bytes(code.replace(one_second, patience))
+    else:
+        print(f"{library.name}: not the machine code known here; a process silent for a second counts as dead")  # noqa: T201
 
 
 def server_options(arguments: argparse.Namespace) -> list[str]:
