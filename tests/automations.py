@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
@@ -10,11 +11,25 @@ from prefect.client.schemas.filters import FlowRunFilter
 SCHEDULED_RUN_S = 180
 
 
-def pause_automations() -> None:
-    """Let no alias release by itself, and tell nobody of anything."""
+def pause_automations() -> list[UUID]:
+    """Let no alias release by itself, and tell nobody of anything; return what was not paused before."""
     with get_client(sync_client=True) as client:
-        for automation in client.read_automations():
-            client.pause_automation(automation.id)
+        active = [automation.id for automation in client.read_automations() if automation.enabled]
+        for automation in active:
+            client.pause_automation(automation)
+    return active
+
+
+@contextmanager
+def automations_paused() -> Iterator[None]:
+    """Let nothing that happens in the block set off anything."""
+    paused = pause_automations()
+    try:
+        yield
+    finally:
+        with get_client(sync_client=True) as client:
+            for automation in paused:
+                client.resume_automation(automation)
 
 
 def pause_schedules() -> None:

@@ -4,9 +4,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,13 +18,13 @@ from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import programs, start_programs, stop_program
+from tests.aliases import set_in_a_burst, versions_without_files
 from tests.automations import automations_resumed
 from tests.infra.events.deliveries import events_of
 from tests.infra.events.test_service import await_answer
 from tests.models import register_linear
 
 SOON = timedelta(seconds=5)
-BURST = 100
 
 
 @pytest.fixture
@@ -177,11 +174,12 @@ def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
     stack: LocalStack, registry: ModelRegistry, model_name: str
 ) -> None:
     prefix = model_name.removesuffix("-onnx")
-    with versions_without_files(registry, [f"{prefix}-{number}-onnx" for number in range(BURST)]) as names:
-        with ThreadPoolExecutor(8) as pool:
-            for number, _ in enumerate(pool.map(lambda name: registry.set_alias(name, "deploy", 1), names)):
-                if number == BURST // 3:
-                    os.kill(programs(stack)["events"].pid, signal.SIGKILL)  # the supervisor starts it again
+
+    def die() -> None:
+        os.kill(programs(stack)["events"].pid, signal.SIGKILL)  # the supervisor starts it again
+
+    with versions_without_files(registry, prefix) as names:
+        set_in_a_burst(registry, names, meanwhile=die)
         await_answer(stack.events_url)
 
         told = poll_aliases()
@@ -196,17 +194,3 @@ def await_told(prefix: str, names: set[str], within_s: float = 30) -> None:
     while missing := names - {event.resource.name for event in events_of(prefix)}:
         assert time.monotonic() < end, missing
         time.sleep(0.5)
-
-
-@contextmanager
-def versions_without_files(registry: ModelRegistry, names: list[str]) -> Iterator[list[str]]:
-    """Register a version 1 of each name, which nothing could release; gone afterwards."""
-    client = registry.connect()
-    for name in names:
-        client.create_registered_model(name)
-        client.create_model_version(name, source="s3://nowhere/model")
-    try:
-        yield names
-    finally:
-        for name in names:
-            client.delete_registered_model(name)

@@ -8,6 +8,8 @@ import pytest
 
 from blocks.registry import ModelRegistry
 from infra.events.delivery import ID_HEADER
+from tests.aliases import set_in_a_burst, versions_without_files
+from tests.automations import automations_paused
 from tests.infra.events.deliveries import alias_body, counted, deliver, events_of, signed
 from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S
@@ -15,6 +17,8 @@ from tests.kubernetes.runs import completed
 from tests.models import register_linear
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+
+EVENTS, EVENTS_PODS = "deployment/slipway-events", "app.kubernetes.io/component=events"
 
 
 def test_what_mlflow_did_not_send_is_refused_and_counted(cluster: Cluster) -> None:
@@ -56,11 +60,11 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
     names = [f"{prefix}-{number}-onnx" for number in range(4)]
     for number, name in enumerate(names):
         if number == 1:
-            cluster.kubectl("scale", "deployment", "slipway-events", "--replicas=0")
+            cluster.kubectl("scale", EVENTS, "--replicas=0")
             eventually("the end of the service", lambda: not events_pods(cluster), 60)
         register_linear(registry, name, seed=1)
     time.sleep(12)  # longer than MLflow goes on trying
-    cluster.kubectl("scale", "deployment", "slipway-events", "--replicas=1")
+    cluster.kubectl("scale", EVENTS, "--replicas=1")
 
     completed(cluster.run("poll-aliases/kubernetes"), POD_S)
 
@@ -73,5 +77,22 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
     )
 
 
+def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
+    cluster: Cluster, registry: ModelRegistry
+) -> None:
+    prefix = f"killed-{uuid.uuid4().hex[:6]}"
+
+    def die() -> None:
+        cluster.kubectl("delete", "pod", "--selector", EVENTS_PODS, "--force", "--grace-period=0", "--wait=false")
+
+    with automations_paused(), versions_without_files(registry, prefix) as names:
+        set_in_a_burst(registry, names, meanwhile=die)
+        cluster.kubectl("rollout", "status", EVENTS, f"--timeout={POD_S}s")
+
+        completed(cluster.run("poll-aliases/kubernetes"), POD_S)
+
+        eventually("all events", lambda: {e.resource.name for e in events_of(prefix)} == set(names), 60)
+
+
 def events_pods(cluster: Cluster) -> list[Any]:
-    return cluster.objects("pods", "app.kubernetes.io/component=events")
+    return cluster.objects("pods", EVENTS_PODS)
