@@ -121,21 +121,20 @@ def assemble_backends(directory: Path) -> Path:
 
 
 def lengthen_patience(library: Path) -> None:
-    """Let the Python backend wait five seconds for a silent process before it takes it for dead, not one.
+    """Let the Python backend wait five seconds, not one, for a silent process before it takes it for dead.
 
-    It frees memory then that the process, if it only stood still for lack of CPU or disk, goes on to read, and the
-    server aborts (github.com/triton-inference-server/server/issues/8882). The wheel has no setting for it. The
-    compiler folded the second into the constant between Boost's clock and the system's, where it sends a request and
-    where it waits for the answer; machine code of another shape stays as it is.
+    The memory that the backend frees then is still read by a process that only stood still, for lack of CPU or disk,
+    and the server aborts (github.com/triton-inference-server/server/issues/8882). There is no setting for it: the
+    compiler folded the second into the constant between Boost's clock and the system's, once where a request is sent
+    and once where its answer is awaited.
     """
     one_second, patience = (
         (seconds * 1_000_000 - _EPOCH_US).to_bytes(8, "little", signed=True) for seconds in (1, PATIENCE_S)
     )
     code = library.read_bytes()
-    if code.count(one_second) == 2:
-        library.write_bytes(code.replace(one_second, patience))
-    else:
-        print(f"{library.name}: not the machine code known here; a process silent for a second counts as dead")  # noqa: T201
+    if (places := code.count(one_second)) != 2:
+        sys.exit(f"{library.name}: a second's patience is in {places} places, not 2: look at it anew in this wheel")
+    library.write_bytes(code.replace(one_second, patience))
 
 
 def server_options(arguments: argparse.Namespace) -> list[str]:
