@@ -43,14 +43,14 @@ def create_buckets(stack: LocalStack) -> None:
 
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments or renew its limit; its worker fills in the job template."""
-    pools, limit = f"{stack.prefect_api_url}/work_pools/", {"concurrency_limit": stack.worker_limit}
-    body = {"name": WORK_POOL, "type": "process"} | limit
-    answer = httpx.post(pools, json=body, timeout=30, trust_env=False)
+    pools = f"{stack.prefect_api_url}/work_pools/"
+    limit = {"concurrency_limit": stack.worker_limit}
+    answer = httpx.post(pools, json={"name": WORK_POOL, "type": "process"} | limit, timeout=30, trust_env=False)
     if answer.status_code == httpx.codes.CONFLICT:
         answer = httpx.patch(f"{pools}{WORK_POOL}", json=limit, timeout=30, trust_env=False)
     if not answer.is_success:
         raise StackError(
-            f"the work pool was not created: {answer.status_code} {answer.text}; see {stack.log('prefect')}"
+            f"the work pool was not set up: {answer.status_code} {answer.text}; see {stack.log('prefect')}"
         )
 
 
