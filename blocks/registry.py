@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -206,7 +207,7 @@ class ModelRegistry(Block):
                 return
 
     def _described(self, found: ModelVersion) -> RegisteredVersion:
-        run = self.connect().get_run(found.run_id) if found.run_id else None
+        run = self._run(found.run_id) if found.run_id else None
         return RegisteredVersion(
             model_name=found.name,
             version=int(found.version),
@@ -219,6 +220,15 @@ class ModelRegistry(Block):
             metrics=dict(run.data.metrics) if run else {},
             params=dict(run.data.params) if run else {},
         )
+
+    def _run(self, run_id: str) -> Run | None:
+        """Return a run, None where it is gone: `mlflow gc` removes runs, and versions outlive them."""
+        try:
+            return self.connect().get_run(run_id)
+        except MlflowException as error:
+            if _is_absent(error):
+                return None
+            raise
 
 
 def _chunk_bytes() -> int:

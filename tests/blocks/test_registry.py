@@ -26,6 +26,19 @@ def test_a_version_is_resolved_by_alias_and_by_number(blocks: Blocks) -> None:
     assert by_alias.metrics["validation_max_diff"] == 0.0
 
 
+def test_a_version_whose_run_was_removed_for_good_is_still_found(blocks: Blocks) -> None:
+    registered = register_linear(blocks.registry, "registry-orphan-onnx", seed=1)
+    client, name = blocks.registry.connect(), "registry-orphan-onnx"
+    gone, model_id = "0" * 32, registered.source_uri.removeprefix("models:/")
+    orphan = client.create_model_version(
+        name, registered.source_uri, gone, model_id=model_id
+    )  # as `mlflow gc` leaves it
+
+    found = blocks.registry.version(name, int(orphan.version))
+
+    assert (found.run_id, found.run_name, found.metrics) == (gone, None, {})
+
+
 @pytest.mark.parametrize("source", ["alias:deploy", "version:1"])
 def test_an_unknown_model_is_not_registered(blocks: Blocks, source: str) -> None:
     with pytest.raises(NotRegistered, match=r"model 'no-such-model' .*not in the MLflow registry at http"):
