@@ -37,7 +37,7 @@ from flows.deployment import deploy_model
 
 MUTATIONS: dict[type, tuple[str, ...]] = {
     ObjectStore: ("write", "create", "upload", "copy", "delete"),
-    ModelRegistry: ("set_alias", "remove_alias", "tag_version"),
+    ModelRegistry: ("set_alias", "remove_alias", "tag_version", "tag_model"),
     TritonFleet: ("load_model", "unload_model"),
 }
 REQUEST_ON_THE_WIRE_S = 0.03

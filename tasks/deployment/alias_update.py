@@ -12,13 +12,14 @@ from prefect.events import Event
 from prefect.events.schemas.events import Resource
 from prefect.types import DateTime
 
-from blocks.registry import ModelRegistry, RegisteredVersion
+from blocks.registry import ModelRegistry, RegisteredModel, RegisteredVersion
 from tasks.deployment.determine_version import flow_run_id
 from tasks.deployment.finish_release import ROLLED_BACK_AT_TAG
 
 CREATED, DELETED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
 DEPLOY = "deploy"
 ANSWERED_AT_TAG, ANSWERED_BY_TAG = "deploy_answered_at", "deploy_answered_by"
+ANSWERED_VERSION_TAG = "deploy_answered_version"  # the model carries this one, and the first of the two above
 
 
 class AliasUpdate(NamedTuple):
@@ -61,11 +62,27 @@ def outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
 
 
 def mark_answered(version: RegisteredVersion, set_at: datetime | None, registry: ModelRegistry) -> None:
-    """Record that this run releases a version that carries `deploy`, so that no other does for the same change."""
-    if DEPLOY in version.aliases:
-        at = set_at or datetime.now(UTC)
-        tags = {ANSWERED_AT_TAG: at.isoformat(), ANSWERED_BY_TAG: flow_run_id()}
-        registry.tag_version(version.model_name, version.version, tags)
+    """Record that this run releases a version that carries `deploy`, so that no other does for the same change.
+
+    The model records it, too: an alias that is moved back to a version that was answered before then asks anew.
+    """
+    if DEPLOY not in version.aliases:
+        return
+    now = datetime.now(UTC)
+    set_at = set_at or now
+    registry.tag_version(
+        version.model_name, version.version, {ANSWERED_AT_TAG: set_at.isoformat(), ANSWERED_BY_TAG: flow_run_id()}
+    )
+    seen = {ANSWERED_AT_TAG: max(set_at, now).isoformat(), ANSWERED_VERSION_TAG: str(version.version)}
+    registry.tag_model(version.model_name, seen)
+
+
+def moved_since(model: RegisteredModel) -> datetime | None:
+    """Return the moment after which `deploy` came to where it is, None where the last answer was to that version."""
+    answered = model.tags.get(ANSWERED_VERSION_TAG)
+    if answered is None or int(answered) == model.aliases.get(DEPLOY):
+        return None
+    return datetime.fromisoformat(model.tags[ANSWERED_AT_TAG])
 
 
 def _is_since(recorded: str, set_at: datetime) -> bool:

@@ -112,6 +112,36 @@ def test_what_no_webhook_told_the_poll_tells_once(registry: ModelRegistry, model
     assert model_name not in {update.model_name for update in poll_aliases()}
 
 
+def test_an_alias_that_is_moved_back_is_told_by_the_poll_too(registry: ModelRegistry, model_name: str) -> None:
+    for seed in (1, 2):
+        register_linear(registry, model_name, seed)
+        deploy_model(model_name)
+    registry.set_alias(model_name, "deploy", 1)
+
+    (update,) = (update for update in poll_aliases() if update.model_name == model_name)
+
+    assert update.version == 1
+    assert answer(model_name, 1, update.set_at) == "Completed"
+    assert answer(model_name, 1, update.set_at) == "Superseded"
+    assert live(registry, model_name) == 1
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def test_an_alias_set_on_a_version_that_was_released_without_it_is_told_by_the_poll_too(
+    registry: ModelRegistry, model_name: str
+) -> None:
+    for seed in (1, 2):
+        register_linear(registry, model_name, seed)
+        registry.remove_alias(model_name, "deploy")
+        deploy_model(model_name, f"version:{seed}")
+    registry.set_alias(model_name, "deploy", 1)
+
+    (update,) = (update for update in poll_aliases() if update.model_name == model_name)
+
+    assert answer(model_name, 1, update.set_at) == "Completed"
+    assert live(registry, model_name) == 1
+
+
 def test_a_release_that_failed_is_left_to_people(registry: ModelRegistry, model_name: str) -> None:
     register_linear(registry, model_name, 1, lie=1.0)
     assert deploy_model(model_name, return_state=True).is_failed()
