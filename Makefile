@@ -8,6 +8,8 @@ export PATH := $(PATH):$(CURDIR)/.local/uv/bin
 # Dozens of processes import the same: bytecode is kept, even where a machine says otherwise.
 export PYTHONDONTWRITEBYTECODE :=
 RUN := uv run --no-sync
+# Two processes of tests, each with a stack of its own: while one waits, the other works.
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 STACK := $(RUN) python -m infra.local
 
 .PHONY: help
@@ -49,18 +51,18 @@ logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
 	@$(STACK) logs $(SERVER)
 
 .PHONY: test
-test: setup ## Run all tests against a stack of their own; ARGS="-k word" narrows
-	@$(RUN) pytest $(ARGS)
+test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
+	@$(RUN) pytest $(SPREAD) $(ARGS)
 
 .PHONY: test-faults
 test-faults: setup ## Kill processes and freeze servers while releases run; slow
-	@$(RUN) pytest -m faults $(ARGS)
+	@$(RUN) pytest $(SPREAD) -m faults $(ARGS)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there
 	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }
 	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $(if $(TAG),--tag '$(TAG)') --archives .local/images)
-	@$(RUN) pytest -m kubernetes tests/kubernetes -s $(ARGS)
+	@$(RUN) pytest -m kubernetes tests/kubernetes $(ARGS)
 
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load

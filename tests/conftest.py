@@ -1,12 +1,16 @@
-"""The one stack all tests of a session share: the same servers, started by the same code, as `make up`."""
+"""The stack that the tests of a session share: the same servers, started by the same code, as `make up`.
+
+Where pytest-xdist spreads the tests over several processes, each has a stack, and ports, of its own.
+"""
 
 import os
 import random
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
 # read before the stack's own replicas take its place in this process's environment
 TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
 FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+Measured = Callable[[str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,10 +39,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)  # after others have been deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the test that the stack is started for the time that takes; starting bounds itself."""
-    first = next((item for item in items if "stack" in getattr(item, "fixturenames", ())), None)
-    if first is not None:
-        first.add_marker(pytest.mark.timeout(900), append=False)
+    """Give the test that the stack is started for the time that takes; starting bounds itself.
+
+    Which file a process begins with is known later: the first such test of each may be the one.
+    """
+    with_stack = [item for item in items if "stack" in getattr(item, "fixturenames", ())]
+    for _, of_file in groupby(with_stack, key=lambda item: item.path):
+        next(of_file).add_marker(pytest.mark.timeout(900), append=False)
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Have a figure shown at the end of the session, whichever process the test runs in."""
+    return lambda figure: record_property("measured", figure)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures that tests have measured."""
+    properties = [given for report in terminalreporter.getreports("passed") for given in report.user_properties]
+    if figures := [figure for name, figure in properties if name == "measured"]:
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.write_line(str(figure))
 
 
 @pytest.fixture(scope="session")
@@ -68,15 +95,16 @@ def stack_on_free_ports(state: Path) -> LocalStack:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nothing listens on now."""
+    """Return ports nothing listens on now, and no other process of this session looks at."""
     free: list[int] = []
-    for port in random.sample(FREE_PORT_RANGE, len(FREE_PORT_RANGE)):
+    ours = FREE_PORT_RANGE[WORKER::WORKERS]
+    for port in random.sample(ours, len(ours)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 free.append(port)
         if len(free) == count:
             return free
-    raise OSError(f"fewer than {count} free ports in {FREE_PORT_RANGE}")
+    raise OSError(f"fewer than {count} free ports in {ours}")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from tasks.deployment.service_level import ServiceLevel
 from tests.candidates import withdraw
+from tests.conftest import Measured
 from tests.consistency import assert_consistent
 from tests.models import FEATURES, linear_model, random_weights, register, register_linear
 from tests.replicas import Replica, around_first_load
@@ -66,7 +67,7 @@ def expected_output(seed: int) -> np.ndarray:
 
 @pytest.mark.timeout(1800)
 def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
-    stack: LocalStack, blocks: Blocks, model_name: str, switches: list[Window], capsys: pytest.CaptureFixture[str]
+    stack: LocalStack, blocks: Blocks, model_name: str, switches: list[Window], measured: Measured
 ) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     deploy_model(model_name)
@@ -80,8 +81,7 @@ def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
             seeds[release.plan.version] = seed
             rollback_model(model_name, reason="a test")
 
-    with capsys.disabled():
-        print(f"\n{ROUNDS} releases and {ROUNDS} rollbacks: {traffic.summary(switches)}")  # noqa: T201
+    measured(f"{ROUNDS} releases and {ROUNDS} rollbacks: {traffic.summary(switches)}")
     assert traffic.failures == []
     assert set(traffic.answered_by) <= set(seeds)
     for version in traffic.answered_by:

@@ -47,6 +47,7 @@ class Cluster:
         self.namespace = namespace
         self._forwards = ExitStack()
         self.prefect_url = self.mlflow_url = self.events_url = ""
+        self.installed_in_s = 0.0
 
     def install(self, replicas: int = 2) -> None:
         """Install Prefect, MLflow and S3, then Triton, then slipway, each when the one before is ready."""

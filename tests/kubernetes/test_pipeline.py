@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blocks.registry import ModelRegistry
+from tests.conftest import Measured
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.released import SERVED, served_versions
 from tests.kubernetes.runs import children, step_end, steps
@@ -35,7 +36,7 @@ def test_the_gpu_is_free_when_training_ends(trained: dict[str, Any]) -> None:
 
 
 def test_the_alias_releases_to_both_replicas_and_each_is_verified(
-    cluster: Cluster, registry: ModelRegistry, trained: dict[str, Any]
+    cluster: Cluster, registry: ModelRegistry, trained: dict[str, Any], measured: Measured
 ) -> None:
     assert registry.aliases(SERVED) == {"deploy": 1, "live": 1}
     assert served_versions(cluster) == [(1,), (1,)]
@@ -44,5 +45,6 @@ def test_the_alias_releases_to_both_replicas_and_each_is_verified(
     assert all(replica["comparison"]["top1_agreement"] == 1 for replica in receipt["replicas"])
     set_at = datetime.fromisoformat(trained["release"].parameters["alias_set_at"])
     to_live_s = step_end(trained["release"].id, "verify-deployment").timestamp() - set_at.timestamp()
-    print(f"\ntrained, gated, exported, released, verified in {trained['total_s']:.0f} s")  # noqa: T201
-    print(f"alias set to verified live on both replicas: {to_live_s:.1f} s")  # noqa: T201
+    measured(f"charts installed in {cluster.installed_in_s:.0f} s")
+    measured(f"trained, gated, exported, released, verified in {trained['total_s']:.0f} s")
+    measured(f"alias set to verified live on both replicas: {to_live_s:.1f} s")
