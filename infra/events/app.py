@@ -27,7 +27,7 @@ from infra.events import metrics
 from infra.events.delivery import Headers, Refused, Remembered, check_age, check_signature, parse
 from infra.events.relay import pass_on
 from infra.events.settings import EventSettings
-from infra.events.subscription import subscribe
+from infra.events.subscription import is_subscribed, subscribe
 from tasks.events import PREFIX
 
 TRY_AGAIN_S = 5.0
@@ -71,15 +71,17 @@ class EventService:
         return "accepted", JSONResponse({"delivery": str(headers.delivery_id)}, 202)
 
     async def keep_subscribed(self) -> None:
-        """Have MLflow deliver here; tried until it does."""
-        while not self.subscribed:
+        """Have MLflow deliver here: tried until it does, and again where its webhook is gone some day."""
+        settings = self._settings
+        while True:
             try:
-                await asyncio.to_thread(subscribe, self._settings)
-                self.subscribed = True
-                log.info("MLflow delivers to %s", self._settings.events_url)
+                if not (self.subscribed and await asyncio.to_thread(is_subscribed, settings)):
+                    await asyncio.to_thread(subscribe, settings)
+                    self.subscribed = True
+                    log.info("MLflow delivers to %s", settings.events_url)
             except SlipwayError as error:
-                log.warning("not subscribed yet: %s", error)
-                await asyncio.sleep(TRY_AGAIN_S)
+                log.warning("the webhook in MLflow is to be seen to: %s", error)
+            await asyncio.sleep(settings.webhook_check_s if self.subscribed else TRY_AGAIN_S)
 
     async def keep_counting(self) -> None:
         """Count slipway's events as Prefect receives them; the connection is made again as often as it breaks."""

@@ -21,6 +21,9 @@ class EventSettings(BaseSettings):
     )
     webhook_max_age_s: float = Field(300, gt=0, description="Age beyond which a delivery is refused.")
     webhook_max_bytes: int = Field(65_536, ge=1024, description="Size beyond which a delivery is refused.")
+    webhook_check_s: float = Field(
+        300, gt=0, description="Seconds between looks for the webhook in MLflow; one that is gone is made anew."
+    )
     prefect_timeout_s: float = Field(
         8, gt=0, description="Seconds Prefect may take to accept an event; after that MLflow is asked to try again."
     )

@@ -30,6 +30,13 @@ def subscribe(settings: EventSettings) -> Webhook:
         return client.update_webhook(kept.webhook_id, events=EVENTS, secret=secret, status="ACTIVE")
 
 
+def is_subscribed(settings: EventSettings) -> bool:
+    """Tell whether MLflow still has a webhook to our address; `ServiceUnavailable` where it does not answer."""
+    registry = ModelRegistry(tracking_uri=settings.mlflow_tracking_uri)
+    with registry.reaching(f"the webhook to {settings.events_url}"):
+        return bool(_ours(registry.connect(), settings.events_url))
+
+
 def _ours(client: MlflowClient, url: str) -> list[Webhook]:
     found, token = [], None
     while True:

@@ -177,6 +177,24 @@ def test_the_webhook_is_registered_once_however_often_the_service_starts(stack: 
     client.delete_webhook(ours[0].webhook_id)
 
 
+def test_a_webhook_that_is_removed_is_made_anew(stack: LocalStack, blocks: Blocks) -> None:
+    client, address = blocks.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
+
+    def ours() -> list[str]:
+        return [found.webhook_id for found in client.list_webhooks(max_results=100) if found.url == address]
+
+    with service(stack, SLIPWAY_EVENTS_URL=address, SLIPWAY_WEBHOOK_CHECK_S="0.5"):
+        (removed,) = ours()
+        client.delete_webhook(removed)
+        end = time.monotonic() + 30
+        while not (made := ours()):
+            assert time.monotonic() < end, "the webhook stays away"
+            time.sleep(0.2)
+
+    assert len(made) == 1 and made != [removed]
+    forget_webhook(address)
+
+
 def test_a_setting_that_is_missing_or_weak_is_named() -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
     command = [sys.executable, "-m", "infra.events"]
