@@ -30,9 +30,8 @@ def test_a_version_whose_run_was_removed_for_good_is_still_found(blocks: Blocks)
     registered = register_linear(blocks.registry, "registry-orphan-onnx", seed=1)
     client, name = blocks.registry.connect(), "registry-orphan-onnx"
     gone, model_id = "0" * 32, registered.source_uri.removeprefix("models:/")
-    orphan = client.create_model_version(
-        name, registered.source_uri, gone, model_id=model_id
-    )  # as `mlflow gc` leaves it
+    # as `mlflow gc` leaves it
+    orphan = client.create_model_version(name, registered.source_uri, gone, model_id=model_id)
 
     found = blocks.registry.version(name, int(orphan.version))
 
