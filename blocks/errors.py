@@ -3,10 +3,12 @@
 SlipwayError
 ├── InvalidInput          what the caller gave cannot be used; nothing was changed
 │   ├── NotRegistered     the registry knows no such model, alias or version
+│   ├── ForeignModel      a model of that name is in the model repository and was never released by slipway
 │   ├── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
 │   └── NoRollbackTarget  there is no version to go back to
 ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
 │   └── ReplicaLost       a Triton replica went away: it ended, restarts, or nothing listens at its address
+├── AccessRefused         MLflow, S3 or Triton answered, and refused the credentials or the key it was given
 ├── VersionConflict       the version exists with other content
 ├── IntegrityError        what was stored is not what was sent
 ├── LoadFailed            a Triton replica refused or did not finish loading a version
@@ -14,7 +16,7 @@ SlipwayError
 ├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
 ├── ApprovalRefused       a person said no to a proven candidate
 ├── ReleaseInProgress     another release of the model did not end in time
-├── ReleaseTakenOver      another run took this release for dead and settled it; this one changes nothing more
+├── ReleaseTakenOver      the model's lock was lost or is another run's now; this run changes nothing more
 ├── StepFailed            the run that carries out a step on another pool failed, crashed or was late
 │   └── StepCancelled     that run was cancelled
 └── VerificationFailed    a replica serves something other than the proven model
@@ -33,6 +35,10 @@ class NotRegistered(InvalidInput):
     """Raised when the registry knows no such model, alias or version."""
 
 
+class ForeignModel(InvalidInput):
+    """Raised when the model repository holds a model of that name that slipway has no record of; it is not touched."""
+
+
 class UnusableModel(InvalidInput):
     """Raised when a model's files are corrupt, unsafe, incomplete or not what was expected."""
 
@@ -47,6 +53,10 @@ class ServiceUnavailable(SlipwayError):
 
 class ReplicaLost(ServiceUnavailable):
     """Raised when a Triton replica went away: its process ended, restarts, or nothing listens at its address."""
+
+
+class AccessRefused(SlipwayError):
+    """Raised when MLflow, S3 or Triton refuses who asks: trying again changes nothing, other credentials may."""
 
 
 class VersionConflict(SlipwayError):
