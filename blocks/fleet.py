@@ -15,6 +15,7 @@ from pydantic import Field, HttpUrl, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from blocks.errors import InvalidInput, LoadFailed, ReplicaLost, ServiceUnavailable, VerificationFailed
+from blocks.fence import Fenced
 
 Tensors = dict[str, np.ndarray]
 _GONE = "StatusCode.UNAVAILABLE"
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
     elapsed_ms: float
 
 
-class TritonFleet(Block):
+class TritonFleet(Fenced, Block):
     """Every replica that serves the models, as a list of gRPC addresses or a DNS name that resolves to all of them.
 
     A load reaches only the server it is sent to, so nothing here talks to a Service in front of the replicas.
@@ -94,6 +95,7 @@ class TritonFleet(Block):
 
     def load_model(self, address: str, model_name: str) -> None:
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
+        self.require_fence()
         try:
             with self._talking(address, f"load of model '{model_name}'", self.load_timeout_s) as client:
                 client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
@@ -105,6 +107,7 @@ class TritonFleet(Block):
 
     def unload_model(self, address: str, model_name: str) -> None:
         """Make one replica stop serving a model, all its versions."""
+        self.require_fence()
         try:
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -23,17 +24,18 @@ from prefect_aws.s3 import S3Bucket
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
-from blocks.errors import IntegrityError, ServiceUnavailable
+from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, PutObjectOutputTypeDef
 
 T = TypeVar("T")
 
 _NO_SUCH_KEY = {"NoSuchKey", "404"}
-_KEY_IS_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_REFUSED = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
 _COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
@@ -55,15 +57,28 @@ def _client(credentials: Any) -> "S3Client":
     return credentials.get_boto3_session().client("s3", **params)  # type: ignore[no-any-return]
 
 
+class StoredObject(NamedTuple):
+    """A small object as it was read."""
+
+    content: bytes
+    etag: str
+    age_s: float  # since it was written, by the store's own clock, in whole seconds
+
+
 class ObjectStore:
     """A bucket reached through a Prefect `S3Bucket` block.
 
     Every call is bounded (5 s to connect, 60 s between bytes, 4 attempts); what remains unanswered raises
-    `ServiceUnavailable` naming the address.
+    `ServiceUnavailable` naming the address, what is refused `AccessRefused`.
+
+    Args:
+        bucket: the bucket and its credentials.
+        fence: called right before each request that changes something; what it raises keeps the change from being made.
     """
 
-    def __init__(self, bucket: S3Bucket) -> None:
+    def __init__(self, bucket: S3Bucket, fence: Callable[[], None] | None = None) -> None:
         self._block = bucket
+        self._fence = fence
         self.bucket = bucket.bucket_name
 
     @property
@@ -122,30 +137,78 @@ class ObjectStore:
                     return None
                 raise
 
+    def look_at(self, key: str) -> StoredObject | None:
+        """Return a small object with its ETag and its age, None where there is no such key."""
+        with self._reaching(key):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=key)
+                content = answer["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                    return None
+                raise
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return StoredObject(content, answer["ETag"], (now - answer["LastModified"]).total_seconds())
+
     def write(self, key: str, content: bytes) -> None:
         """Write a small object, whole or not at all."""
+        self._require_fence()
         with self._reaching(key):
             self.client.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write a small object where there is none yet; return False, and change nothing, where there is one.
+        """Write a small object where there is none yet; return False, and change nothing, where there is one."""
+        return self.replace(key, content, None) is not None
 
-        Of several at once exactly one gets True where the store decides a conditional PUT (AWS S3). Others (rclone)
-        ignore the condition: there only what is written before the look at the key is seen, so never make this the
-        only guard. The content has to be the caller's own, since a repeated request is recognised by it.
+    def replace(self, key: str, content: bytes, etag: str | None) -> str | None:
+        """Write a small object in the place of the one with this ETag (None: of none); return the new ETag.
+
+        Returns None, and changes nothing, where another object, or none, is there by now: of several at once exactly
+        one is written, which a store without conditional writes does not keep (`check_conditions`). The content has
+        to be the caller's own, since a repeated request is recognised by it.
         """
-        if self.exists(key):
-            return False
+        self._require_fence()
         with self._reaching(key):
             try:
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
+                return self._put_if(key, content, etag)["ETag"]
             except ClientError as error:
-                if error.response["Error"]["Code"] not in _KEY_IS_TAKEN:
+                code = error.response["Error"]["Code"]
+                if code not in _CONDITION_FAILED and not (etag is not None and code in _NO_SUCH_KEY):
                     raise
-                # botocore repeats a request whose answer was lost; the first one may have taken the key
+                # botocore repeats a request whose answer was lost; the first one may have done what this was to do
                 repeated = error.response["ResponseMetadata"]["RetryAttempts"] > 0
-                return repeated and self.read(key) == content
+        found = self.look_at(key) if repeated else None
+        return found.etag if found is not None and found.content == content else None
+
+    def delete_if(self, key: str, etag: str) -> bool:
+        """Delete the object with this ETag; return False, and change nothing, where another is there by now."""
+        self._require_fence()
+        with self._reaching(key):
+            try:
+                self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code in _NO_SUCH_KEY:
+                    return True
+                if code not in _CONDITION_FAILED:
+                    raise
+                return False
         return True
+
+    def check_conditions(self, prefix: str) -> None:
+        """Raise `InvalidInput` where the store does not honour conditional writes, tried on a key below `prefix`."""
+        key = f"{prefix}conditional-writes"
+        self.delete(key)
+        etag = self.replace(key, b"first", None)
+        again, stale = self.replace(key, b"second", None), self.replace(key, b"third", '"0"')
+        found = self.read(key)
+        self.delete(key)
+        if etag is None or again is not None or stale is not None or found != b"first":
+            raise InvalidInput(
+                f"{self.address}: ignores the conditions If-None-Match and If-Match of a PUT, so that nothing could keep "
+                "two releases from overwriting each other; use a store that honours them: AWS S3, SeaweedFS from 4, "
+                "MinIO from 2024-09, Ceph from 19 (rclone and older ones do not)"
+            )
 
     def upload(self, path: Path, key: str, digest: FileDigest) -> None:
         """Upload a file in parallel parts and prove that the store holds what the digest says.
@@ -153,6 +216,7 @@ class ObjectStore:
         Raises `IntegrityError` where it does not, or where the file itself is not what the digest says.
         """
         local = LocalChecksums(path)
+        self._require_fence()
         with self._reaching(key), ThreadPoolExecutor(2) as beside:
             # hashing lets go of the GIL, so that what the proof will need is there when the transfer ends
             hashed = [beside.submit(local.of, kind) for kind in {WHOLE_SHA256, self._likely_stated(digest)}]
@@ -169,16 +233,36 @@ class ObjectStore:
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the bucket, on the server's side."""
+        self._require_fence()
         with self._reaching(source):
             self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=_COPY)
 
-    def delete(self, prefix: str) -> None:
-        """Delete every key below `prefix`, a thousand a request."""
-        keys = list(self.keys(prefix))
-        with self._reaching(prefix):
-            for start in range(0, len(keys), 1000):
-                batch = [{"Key": key} for key in keys[start : start + 1000]]
-                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+    def delete(self, key: str) -> None:
+        """Delete one object; none there is no error."""
+        self._require_fence()
+        with self._reaching(key):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_below(self, prefix: str) -> None:
+        """Delete every key below `prefix`, which ends with a slash."""
+        if not prefix.endswith("/"):
+            raise ValueError(f"prefix {prefix!r}: expected one that ends with '/', or its neighbours would go, too")
+        self.delete_all(list(self.keys(prefix)))
+
+    def delete_all(self, keys: list[str]) -> None:
+        """Delete these keys, a thousand a request; `ServiceUnavailable` names the first that was not deleted."""
+        for start in range(0, len(keys), 1000):
+            self._require_fence()
+            batch = [{"Key": key} for key in keys[start : start + 1000]]
+            with self._reaching(batch[0]["Key"]):
+                answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+            if errors := answer.get("Errors"):
+                first, code = errors[0], errors[0].get("Code", "")
+                error = AccessRefused if code in _REFUSED else ServiceUnavailable
+                raise error(
+                    f"{self.address}: {len(errors)} of {len(batch)} keys were not deleted, the first {first.get('Key')} "
+                    f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again"
+                )
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
@@ -211,6 +295,15 @@ class ObjectStore:
             return self.sha256(key), digest.sha256
         return stated, digest.sha256 if kind == WHOLE_SHA256 else local.of(kind)
 
+    def _put_if(self, key: str, content: bytes, etag: str | None) -> "PutObjectOutputTypeDef":
+        if etag is None:
+            return self.client.put_object(Bucket=self.bucket, Key=key, Body=content, IfNoneMatch="*")
+        return self.client.put_object(Bucket=self.bucket, Key=key, Body=content, IfMatch=etag)
+
+    def _require_fence(self) -> None:
+        if self._fence is not None:
+            self._fence()
+
     def _likely_stated(self, digest: FileDigest) -> "Checksum":
         if digest.size_bytes <= PART_BYTES:
             return WHOLE_SHA256
@@ -234,10 +327,24 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            raise ServiceUnavailable(
-                f"{self.address}: no usable answer for {subject} ({str(error)[:300]}); "
-                "check the store, its credentials and the bucket, and try again"
+            self._translate(error, subject)
+
+    def _translate(self, error: Exception, subject: str) -> NoReturn:
+        said = str(error)[:300]
+        if _code(error) in _REFUSED:
+            raise AccessRefused(
+                f"{self.address}: refused access to {subject} ({said}); check the credentials in the block and what "
+                "the bucket's policy allows them"
             ) from error
+        raise ServiceUnavailable(
+            f"{self.address}: no usable answer for {subject} ({said}); check the store and the bucket, and try again"
+        ) from error
+
+
+def _code(error: Exception) -> str:
+    """Return S3's code of an error; boto3 hides it where a transfer failed."""
+    cause = error if isinstance(error, ClientError) else error.__cause__ or error.__context__
+    return cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
 
 
 def _sha256(body: "StreamingBody") -> str:

@@ -17,6 +17,7 @@ from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.errors import NotRegistered, ServiceUnavailable
+from blocks.fence import Fenced
 
 _PAGE = 200
 _DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
@@ -55,7 +56,7 @@ class RegisteredModel(BaseModel):
     tags: dict[str, str] = {}
 
 
-class ModelRegistry(Block):
+class ModelRegistry(Fenced, Block):
     """A typed client of the MLflow tracking server and its model registry.
 
     Every call is bounded by `request_timeout_s` and `max_retries`. A server that cannot be reached raises
@@ -159,11 +160,13 @@ class ModelRegistry(Block):
 
     def set_alias(self, model_name: str, alias: str, version: int) -> None:
         """Point an alias at a version, wherever it pointed before."""
+        self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
             self.connect().set_registered_model_alias(model_name, alias, str(version))
 
     def remove_alias(self, model_name: str, alias: str) -> None:
         """Remove an alias; one that does not exist is no error."""
+        self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
             self.connect().delete_registered_model_alias(model_name, alias)
 
@@ -172,6 +175,7 @@ class ModelRegistry(Block):
         client = self.connect()
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             for key, value in tags.items():
+                self.require_fence()
                 client.set_model_version_tag(model_name, str(version), key, value)
 
     def untag_version(self, model_name: str, version: int, tags: tuple[str, ...]) -> None:
@@ -180,6 +184,7 @@ class ModelRegistry(Block):
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             present = client.get_model_version(model_name, str(version)).tags
             for key in present.keys() & set(tags):
+                self.require_fence()
                 client.delete_model_version_tag(model_name, str(version), key)
 
     def tag_model(self, model_name: str, tags: dict[str, str]) -> None:
@@ -187,6 +192,7 @@ class ModelRegistry(Block):
         client = self.connect()
         with self.reaching(f"tags of model '{model_name}'"):
             for key, value in tags.items():
+                self.require_fence()
                 client.set_registered_model_tag(model_name, key, value)
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:

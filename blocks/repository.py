@@ -3,33 +3,57 @@
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
 repository/<model>/<N>/model.onnx     a version, complete before the policy names it
 repository/<model>/<N>/metadata.json  where the version came from
-repository/_candidate-<model>/<N>/…   a version under proof, by a name no client asks for
+repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
 archive/<model>/<N>/…                 versions no longer served
 records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
-journal/<model>.json                  the release under way, with the way back
-locks/<model>.json                    who holds the model's slot
+journal/<model>.json                  the release under way, with the way back; or that the last one is closed
+locks/<model>.json                    whose turn it is to change the model, and for how long
+
+A model without `records/<model>/` is foreign: nothing here changes it unless slipway's steps ask for that, and they
+do not.
 """
 
+import re
 import time
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple, NoReturn
+from uuid import uuid4
 
 from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 
 from blocks.checksums import FileDigest
-from blocks.errors import IntegrityError, VersionConflict
-from blocks.object_store import ObjectStore
+from blocks.errors import IntegrityError, ReleaseTakenOver, VersionConflict
+from blocks.fence import Fenced
+from blocks.object_store import ObjectStore, StoredObject
 
 METADATA_FILE = "metadata.json"
-_CANDIDATE = "_candidate-"  # no registered model's name starts like this
+CLAIM_FILE = "claim"
+# No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
+_CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
+_COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
 
 
-def candidate_name(model_name: str) -> str:
-    """Return the name a model's candidate is proven under."""
-    return f"{_CANDIDATE}{model_name}"
+def candidate_name(model_name: str, epoch: int) -> str:
+    """Return the name a model's candidate is proven under, one that no later holder of the model's lock uses."""
+    return f"_candidate.{epoch}.{model_name}"
+
+
+def proven_model(candidate: str) -> str | None:
+    """Return the model whose candidate is called so, None where it is no candidate's name."""
+    found = _CANDIDATE.fullmatch(candidate)
+    return found["model"] if found else None
+
+
+class Commit(NamedTuple):
+    """A committed config.pbtxt: what Triton reads, and who wrote it."""
+
+    config: str  # without the comment that says who wrote it
+    etag: str
+    epoch: int  # 0 where it does not say
+    owner: str | None
 
 
 class StoredVersions(BaseModel):
@@ -42,22 +66,27 @@ class StoredVersions(BaseModel):
 
 
 class RepositoryContents(BaseModel):
-    """The names of the models that are served, under proof, staged and being released."""
+    """The names of the models that are served, known, under proof, staged and being released."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     served: frozenset[str]
-    candidates: frozenset[str]
+    recorded: frozenset[str] = Field(description="Those slipway has a record of: its own.")
+    candidates: dict[str, frozenset[str]] = Field(description="By model, the names its candidates lie under.")
     staged: frozenset[str]
-    journals: frozenset[str]
+    journals: frozenset[str] = Field(description="Those that were released once, whether it goes on or not.")
 
     @property
     def all(self) -> frozenset[str]:
-        """Every name there is."""
-        return self.served | self.candidates | self.staged | self.journals
+        """Every name of a model that is served, proven, staged or released."""
+        return self.served | frozenset(self.candidates) | self.staged | self.journals
+
+    def is_foreign(self, model_name: str) -> bool:
+        """Tell whether a model lies where Triton reads and slipway has no record of it."""
+        return model_name in self.served and model_name not in self.recorded
 
 
-class ModelRepository(Block):
+class ModelRepository(Fenced, Block):
     """Triton's S3 model repository, with staging, archive and journal beside it."""
 
     _block_type_name = "Triton Model Repository"
@@ -72,20 +101,25 @@ class ModelRepository(Block):
     archive_prefix: str = Field(default="archive", description="Versions that are no longer served.")
     records_prefix: str = Field(default="records", description="What is known of each version, for good.")
     journal_prefix: str = Field(default="journal", description="Releases under way.")
-    locks_prefix: str = Field(default="locks", description="Who holds, or last held, each model's slot.")
+    locks_prefix: str = Field(default="locks", description="Whose turn it is to change each model.")
 
-    @cached_property
+    @property
     def store(self) -> ObjectStore:
         """The bucket itself."""
-        return ObjectStore(self.bucket)
+        return ObjectStore(self.bucket, self._fence)
 
     def contents(self) -> RepositoryContents:
         """Return which models there are, by where they have left anything."""
-        served = self.store.prefixes(f"{self.repository_prefix}/")
+        names = self.store.prefixes(f"{self.repository_prefix}/")
         journals = self.store.keys(f"{self.journal_prefix}/")
+        candidates: dict[str, frozenset[str]] = {}
+        for name in names:
+            if (model := proven_model(name)) is not None:
+                candidates[model] = candidates.get(model, frozenset()) | {name}
         return RepositoryContents(
-            served=frozenset(name for name in served if not name.startswith(_CANDIDATE)),
-            candidates=frozenset(name.removeprefix(_CANDIDATE) for name in served if name.startswith(_CANDIDATE)),
+            served=frozenset(name for name in names if proven_model(name) is None),
+            recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
+            candidates=candidates,
             staged=frozenset(self.store.prefixes(f"{self.staging_prefix}/")),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
@@ -97,10 +131,20 @@ class ModelRepository(Block):
             archive=self._numbers(f"{self.archive_prefix}/{model_name}/"),
         )
 
+    def recorded_versions(self, model_name: str) -> tuple[int, ...]:
+        """Return every version number slipway ever took for a model; none where the model is not slipway's."""
+        return self._numbers(f"{self.records_prefix}/{model_name}/")
+
+    def is_foreign(self, model_name: str) -> bool:
+        """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
+        return not self.recorded_versions(model_name) and bool(
+            self.store.keys(f"{self.repository_prefix}/{model_name}/")
+        )
+
     def next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
-        stored, recorded = self.versions(model_name), self._numbers(f"{self.records_prefix}/{model_name}/")
-        return max((*stored.repository, *stored.archive, *recorded), default=0) + 1
+        stored = self.versions(model_name)
+        return max((*stored.repository, *stored.archive, *self.recorded_versions(model_name)), default=0) + 1
 
     def uri(self, model_name: str, version: int) -> str:
         """The S3 URI of a version's directory."""
@@ -112,46 +156,80 @@ class ModelRepository(Block):
 
     def read_config(self, model_name: str) -> str | None:
         """Return the committed config.pbtxt, None where the model was never released."""
-        content = self.store.read(self._config_key(model_name))
-        return content.decode() if content is not None else None
+        commit = self.read_commit(model_name)
+        return commit.config if commit is not None else None
 
-    def commit(self, model_name: str, config: str | None) -> None:
+    def read_commit(self, model_name: str) -> Commit | None:
+        """Return the committed config.pbtxt with its ETag and who wrote it, None where there is none.
+
+        Raises `IntegrityError` where it is no UTF-8 text.
+        """
+        found = self.store.look_at(self._config_key(model_name))
+        if found is None:
+            return None
+        text = self._text(found, self._config_key(model_name))
+        signed = _COMMIT.match(text)
+        if signed is None:
+            return Commit(text, found.etag, 0, None)
+        return Commit(text[signed.end() :], found.etag, int(signed["epoch"]), signed["owner"])
+
+    def commit(
+        self, model_name: str, config: str | None, after: str | None, epoch: int = 0, owner: str = "nobody"
+    ) -> None:
         """Write config.pbtxt, which decides what Triton serves; None removes it, and with it the model.
 
         Triton takes a file for unchanged when its modification time, in whole seconds, is the one it saw before
         (S3 knows no finer ones): a commit that follows another within the same second is written again in the next.
+
+        Args:
+            model_name: the model.
+            config: the content, without who wrote it.
+            after: ETag of the file that is replaced, None where there is none.
+            epoch: of the model's lock, 0 where nobody holds it. Written into the file with the next as a comment, which
+                Triton does not see, and with a token of its own: an ETag that is an MD5 never comes back.
+            owner: who commits.
+
+        Raises `ReleaseTakenOver` where another file, or none, is there by now: nothing is changed then.
         """
         key = self._config_key(model_name)
         if config is None:
-            self.store.delete(key)
+            if after is not None and not self.store.delete_if(key, after):
+                self._refuse(model_name, "config.pbtxt")
             return
+        signed = f"# slipway: epoch {epoch} of {owner}, {uuid4().hex[:12]}\n{config}".encode()
         before = self.store.modified(key)
-        self.store.write(key, config.encode())
-        while before is not None and self.store.modified(key) == before:
+        etag = self.store.replace(key, signed, after)
+        while etag is not None and before is not None and self.store.modified(key) == before:
             time.sleep(0.1)
-            self.store.write(key, config.encode())
+            etag = self.store.replace(key, signed, etag)
+        if etag is None:
+            self._refuse(model_name, "config.pbtxt")
 
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""
         for prefix in (self.repository_prefix, self.archive_prefix):
             if (content := self.store.read(f"{prefix}/{model_name}/{version}/{METADATA_FILE}")) is not None:
-                return content.decode()
+                return content.decode(errors="replace")
         return None
 
     def claim(self, model_name: str, version: int, claimant: str) -> None:
         """Take a version number; taking it again is no error. `VersionConflict` where another release has it.
 
-        On stores with conditional writes two claimants cannot both succeed, whatever else failed to keep them apart.
+        Two claimants cannot both succeed, whatever else failed to keep them apart, and a number is never free again.
         """
-        key = self.record_key(model_name, version, "claim")
+        key = self.record_key(model_name, version, CLAIM_FILE)
         if self.store.create(key, claimant.encode()):
             return
         holder = self.store.read(key)
         if holder != claimant.encode():
             raise VersionConflict(
                 f"model '{model_name}' version {version} in {self.store.address}: the number was taken by flow run "
-                f"{holder.decode() if holder else 'unknown'}; release again, which takes the next number"
+                f"{holder.decode(errors='replace') if holder else 'unknown'}; release again, which takes the next number"
             )
+
+    def is_claimed_by(self, model_name: str, version: int, claimant: str) -> bool:
+        """Tell whether a version number was taken by this claimant."""
+        return self.store.read(self.record_key(model_name, version, CLAIM_FILE)) == claimant.encode()
 
     def stage(self, model_name: str, version: int, directory: Path, files: tuple[FileDigest, ...]) -> int:
         """Upload a version's files to staging, in order; return the bytes that had to be sent.
@@ -170,46 +248,47 @@ class ModelRepository(Block):
         final = self.directory(model_name, version)
         if (source := self._complete(model_name, version)) != final:
             self._copy(source, final)
-        if version in self.versions(model_name).archive:
-            self.discard_archived(model_name, version)
+        for key in self.store.keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
+            if self._same(key, f"{final}{key[len(archived) :]}"):
+                self.store.delete(key)
 
-    def place_candidate(self, model_name: str, version: int, config: str) -> None:
-        """Put a copy of a complete version where Triton reads, under the candidate's name, with its own config."""
-        candidate = f"{self.repository_prefix}/{candidate_name(model_name)}/"
+    def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
+        """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
+        candidate = f"{self.repository_prefix}/{name}/"
         self._copy(self._complete(model_name, version), f"{candidate}{version}/")
         self.store.write(f"{candidate}config.pbtxt", config.encode())
 
-    def remove_candidate(self, model_name: str) -> None:
+    def remove_candidate(self, name: str) -> None:
         """Delete a candidate's copy."""
-        self.store.delete(f"{self.repository_prefix}/{candidate_name(model_name)}/")
+        if proven_model(name) is None:
+            raise ValueError(f"{name!r}: is no candidate's name")
+        self.store.delete_below(f"{self.repository_prefix}/{name}/")
 
     def clear_staging(self, model_name: str) -> None:
         """Delete what uploads of a model left in staging."""
-        self.store.delete(f"{self.staging_prefix}/{model_name}/")
+        self.store.delete_below(f"{self.staging_prefix}/{model_name}/")
 
     def remove(self, model_name: str, version: int) -> None:
-        """Delete a version that was never released, and the record of it: its number is free again."""
-        self.store.delete(self.directory(model_name, version))
-        self.store.delete(f"{self.records_prefix}/{model_name}/{version}/")
+        """Delete a version that was never released, and what was recorded of it but for who took its number."""
+        self.store.delete_below(self.directory(model_name, version))
+        claim = self.record_key(model_name, version, CLAIM_FILE)
+        recorded = self.store.keys(f"{self.records_prefix}/{model_name}/{version}/")
+        self.store.delete_all([key for key in recorded if key != claim])
 
     def archive(self, model_name: str, version: int) -> None:
-        """Move a version out of Triton's sight; begun before and broken off, it is completed."""
-        source = self.directory(model_name, version)
-        archived = f"{self.archive_prefix}/{model_name}/{version}/"
-        if self.store.read(f"{source}{METADATA_FILE}") is not None:
-            self._copy(source, archived)
-        self.store.delete(source)
+        """Move a version out of Triton's sight; begun before and broken off, it is completed.
+
+        Only what is proven to be in the archive is deleted, key by key.
+        """
+        self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
-        archived = f"{self.archive_prefix}/{model_name}/{version}/"
-        if self.store.read(f"{archived}{METADATA_FILE}") is not None:
-            self._copy(archived, self.directory(model_name, version))
-        self.store.delete(archived)
+        self._move(f"{self.archive_prefix}/{model_name}/{version}/", self.directory(model_name, version))
 
     def discard_archived(self, model_name: str, version: int) -> None:
         """Delete an archived version's files for good; its record stays, so that its number is never used again."""
-        self.store.delete(f"{self.archive_prefix}/{model_name}/{version}/")
+        self.store.delete_below(f"{self.archive_prefix}/{model_name}/{version}/")
 
     def read_record(self, model_name: str, version: int, name: str) -> bytes | None:
         """Return one file of a version's record, None where there is none."""
@@ -219,27 +298,37 @@ class ModelRepository(Block):
         """Write one file of a version's record."""
         self.store.write(self.record_key(model_name, version, name), content)
 
-    def read_journal(self, model_name: str) -> str | None:
-        """Return the journal of a release under way, None where there is none."""
-        content = self.store.read(self._journal_key(model_name))
-        return content.decode() if content is not None else None
+    def read_journal(self, model_name: str) -> StoredObject | None:
+        """Return the journal of a model's last release, None where there was none."""
+        return self.store.look_at(self._journal_key(model_name))
 
-    def write_journal(self, model_name: str, entry: str) -> None:
-        """Write down a release before its first change."""
-        self.store.write(self._journal_key(model_name), entry.encode())
+    def write_journal(self, model_name: str, entry: str, after: str | None) -> None:
+        """Write a journal in the place of the one with this ETag (None: of none).
 
-    def close_journal(self, model_name: str) -> None:
-        """Close a release that is finished, or undone."""
-        self.store.delete(self._journal_key(model_name))
+        Raises `ReleaseTakenOver` where another is there by now: nothing is changed then.
+        """
+        if self.store.replace(self._journal_key(model_name), entry.encode(), after) is None:
+            self._refuse(model_name, "the journal")
 
-    def read_holder(self, model_name: str) -> str | None:
-        """Return who last held the model's slot."""
-        content = self.store.read(f"{self.locks_prefix}/{model_name}.json")
-        return content.decode() if content is not None else None
+    def read_lock(self, model_name: str) -> StoredObject | None:
+        """Return the lock of a model, None where nobody ever took it."""
+        return self.store.look_at(self._lock_key(model_name))
 
-    def write_holder(self, model_name: str, holder: str) -> None:
-        """Write down who holds the model's slot."""
-        self.store.write(f"{self.locks_prefix}/{model_name}.json", holder.encode())
+    def write_lock(self, model_name: str, entry: str, after: str | None) -> str | None:
+        """Write a lock in the place of the one with this ETag (None: of none); None where another is there by now."""
+        return self.store.replace(self._lock_key(model_name), entry.encode(), after)
+
+    def _refuse(self, model_name: str, what: str) -> NoReturn:
+        raise ReleaseTakenOver(
+            f"model '{model_name}' in {self.store.address}: {what} was changed by somebody else since this run read it; "
+            "nothing was overwritten: see `make status`, then release again"
+        )
+
+    def _text(self, found: StoredObject, key: str) -> str:
+        try:
+            return found.content.decode()
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"{self.store.address}, key {key}: is no UTF-8 text ({error}); mend it") from error
 
     def _complete(self, model_name: str, version: int) -> str:
         """Return where a version is complete, which is where it has its metadata.json, written last."""
@@ -253,14 +342,29 @@ class ModelRepository(Block):
             "in staging nor in the archive; release it again from the registry"
         )
 
-    def _copy(self, source: str, target: str) -> None:
-        """Copy a version inside the store and prove each copy, metadata.json last."""
-        for key in sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}")):
+    def _copy(self, source: str, target: str) -> list[str]:
+        """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
+        keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
+        for key in keys:
             copied = f"{target}{key[len(source) :]}"
+            if self._same(key, copied):
+                continue  # begun before and broken off; written anew, Triton would take it for changed
             self.store.copy(key, copied)
-            same = self.store.fingerprint(key) == self.store.fingerprint(copied)
-            if not same and self.store.sha256(key) != self.store.sha256(copied):
+            if not self._same(key, copied):
                 raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
+        return keys
+
+    def _move(self, source: str, target: str) -> None:
+        """Copy a version and delete what was proven to be copied, metadata.json last."""
+        for key in self._copy(source, target):
+            self.store.delete(key)
+
+    def _same(self, key: str, other: str) -> bool:
+        """Tell whether two objects exist and have one content."""
+        one, two = self.store.fingerprint(key), self.store.fingerprint(other)
+        if one is None or two is None:
+            return False
+        return one == two or (_size(one) == _size(two) and self.store.sha256(key) == self.store.sha256(other))
 
     def _numbers(self, prefix: str) -> tuple[int, ...]:
         return tuple(sorted(int(name) for name in self.store.prefixes(prefix) if name.isdecimal()))
@@ -275,5 +379,12 @@ class ModelRepository(Block):
         """The key of one file of a version's record."""
         return f"{self.records_prefix}/{model_name}/{version}/{name}"
 
+    def _lock_key(self, model_name: str) -> str:
+        return f"{self.locks_prefix}/{model_name}.json"
+
     def _journal_key(self, model_name: str) -> str:
         return f"{self.journal_prefix}/{model_name}.json"
+
+
+def _size(fingerprint: str) -> str:
+    return fingerprint.partition(":")[0]

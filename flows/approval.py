@@ -9,6 +9,7 @@ from pydantic import Field
 
 from blocks.errors import ApprovalRefused, InvalidInput
 from blocks.repository import ModelRepository
+from tasks.deployment.journal import close_journal
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prove_candidate import ProvenCandidate
 
@@ -30,10 +31,10 @@ def ask_for_approval(
 ) -> str | None:
     """Return who said yes; None where nobody is asked, which is where there is no timeout.
 
-    The run is suspended and holds nothing while it waits: its process ends, its journal is closed, the model's slot
-    and the version's number are free, no replica has the candidate. Resumed, it starts from the top, fetches nothing
-    again and proves the candidate anew; where another release came in between, it asks again. Raises
-    `ApprovalRefused` on a no.
+    The run is suspended and holds nothing while it waits: its process ends, its journal is closed, the model's lock is
+    free, no replica has the candidate. Resumed, it starts from the top, fetches nothing again and proves the candidate
+    anew, under the next number; where another release came in between, it asks again. Raises `ApprovalRefused` on a
+    no.
     """
     if timeout_s is None:
         return None
@@ -43,13 +44,13 @@ def ask_for_approval(
             "suspended; start it with `prefect deployment run deploy-model/…`, or leave approval out"
         )
     asking = Approval.with_initial_data(description=question(plan, candidate), comment="")
-    key = f"approval-{plan.version}-after-{plan.live_before or 'nothing'}"
+    key = f"approval-{plan.registry_version}-after-{plan.live_before or 'nothing'}"
     try:
         answer = suspend_flow_run(wait_for_input=asking, timeout=timeout_s, key=key)
     except Pause:
         if plan.creates_version:
             repository.remove(plan.model_name, plan.version)
-        repository.close_journal(plan.model_name)
+        close_journal(repository, plan)
         raise
     if not answer.approved:
         raise ApprovalRefused(

@@ -16,18 +16,19 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.errors import ReleaseTakenOver
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.approval import ApprovalTimeout, ask_for_approval
 from flows.defaults import load_defaults
 from flows.forms import described
-from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.alias_update import mark_answered, outdated
 from tasks.deployment.commit_version import commit_version
 from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
 from tasks.deployment.fetch_model import FetchedModel, discard_local_files, fetch_model
 from tasks.deployment.finish_release import finish_release
 from tasks.deployment.journal import open_entry, require_open
+from tasks.deployment.lock import model_lock
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape, prepare_artifacts
 from tasks.deployment.prove_candidate import prove_candidate
@@ -89,8 +90,10 @@ def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State)
     model_name, blocks = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_blocks()
     begun = open_entry(blocks.repository, model_name)
     if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
-        with one_release_at_a_time(model_name, blocks.repository):
-            settle_release.fn(model_name, only_flow_run_id=begun.plan.flow_run_id, **blocks._asdict())
+        with model_lock(model_name, blocks.repository, owner=str(flow_run.id)) as fence:
+            settle_release.fn(
+                model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(blocks)._asdict()
+            )
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
@@ -138,7 +141,8 @@ def deploy_model(
         approval_timeout_s=approval_timeout_s if approval else None,
         leave_silent=silent_replicas == "leave",
     )
-    with one_release_at_a_time(model_name, blocks.repository):
+    with model_lock(model_name, blocks.repository) as fence:
+        blocks = fence.around(blocks)
         if not dry_run:
             settle_what_another_run_left(model_name, blocks)
         if alias_set_at and (reason := outdated(blocks.registry.resolve(model_name, source), alias_set_at)):
@@ -146,11 +150,21 @@ def deploy_model(
         fetched = fetch_model(model_name, source, registry=blocks.registry)
         if not dry_run:
             mark_answered(fetched.registered, alias_set_at, blocks.registry)
-        plan = determine_version(fetched, force_version, keep_archived, options.leave_silent, **blocks._asdict())
+        plan = determine_version(
+            fetched, force_version, keep_archived, options.leave_silent, fence.epoch, **blocks._asdict()
+        )
         artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
         if plan.already_live or dry_run:
             return _nothing_to_change(
-                plan, update_aliases(model_name, plan.registry_version, True, registry=blocks.registry)
+                plan,
+                update_aliases(
+                    model_name,
+                    plan.registry_version,
+                    True,
+                    plan.aliases_after,
+                    registry=blocks.registry,
+                    repository=blocks.repository,
+                ),
             )
         return release(fetched, plan, artifacts, options, blocks)
 
@@ -161,6 +175,8 @@ def release(
     """Carry out a plan: proven as a candidate, committed, proven on every replica; undone when anything fails."""
     try:
         return _release(fetched, plan, artifacts, options, blocks)
+    except ReleaseTakenOver:
+        raise
     except Exception:
         settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
         raise
@@ -196,7 +212,12 @@ def _release(
     require_open(repository, plan)
     after: Any = {"wait_for": [loaded]}
     moving = update_aliases.submit(
-        plan.model_name, plan.registry_version, after=plan.aliases_after, registry=registry, **after
+        plan.model_name,
+        plan.registry_version,
+        after=plan.aliases_after,
+        registry=registry,
+        repository=repository,
+        **after,
     )
     verifying = verify_deployment.submit(
         fetched, plan.version, *shapes, options.tolerance, leave_silent=leave, **blocks._asdict(), **after

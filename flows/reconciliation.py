@@ -1,6 +1,6 @@
 """The reconciling flow: what serves is brought back to what is committed, and what cannot be is reported.
 
-survey-models -> repair-model (each that drifted, its slot held) -> survey-models -> report-drift
+survey-models -> repair-model (each that drifted, its lock held) -> survey-models -> report-drift
 """
 
 from typing import Annotated
@@ -8,12 +8,12 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import ReleaseInProgress, SlipwayError
+from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
 from blocks.names import ModelName
 from blocks.wiring import Blocks, load_blocks
 from flows.forms import described
-from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.determine_version import KeepArchived
+from tasks.deployment.lock import model_lock
 from tasks.events import Happened, tell
 from tasks.reconciliation.repair import repair_model, settle
 from tasks.reconciliation.report import report_drift
@@ -71,21 +71,23 @@ def _repaired(states: list[ModelState], depth: Depth, blocks: Blocks) -> tuple[d
     after, under_way = {}, []
     for state in states:
         try:
-            with one_release_at_a_time(state.name, blocks.repository, wait_s=0):
-                after[state.name] = _repaired_alone(state.name, depth, blocks)
-        except ReleaseInProgress:
+            with model_lock(state.name, blocks.repository, wait_s=0) as fence:
+                after[state.name] = _repaired_alone(state.name, depth, fence.around(blocks))
+        except (ReleaseInProgress, ReleaseTakenOver):
             under_way.append(state.name)
     return after, under_way
 
 
 def _repaired_alone(model_name: str, depth: Depth, blocks: Blocks) -> ModelState:
-    """Repair one model, its slot held: what was seen before that may have been a release half way."""
+    """Repair one model, its lock held: what was seen before that may have been a release half way."""
     try:
         settle(model_name, *blocks)
         (state,) = survey_models((model_name,), depth, **blocks._asdict())
         if not _repairable(state):
             return state
         repair_model(state, depth.keep_archived, **blocks._asdict())
+    except ReleaseTakenOver:
+        raise
     except SlipwayError as error:
         get_run_logger().warning("model '%s' was not repaired whole: %s", model_name, error)
     (state,) = survey_models((model_name,), depth, **blocks._asdict())

@@ -26,11 +26,11 @@ from flows.deployment import (
     settle_what_was_begun,
 )
 from flows.forms import described
-from flows.one_at_a_time import one_release_at_a_time
 from tasks.deployment.determine_version import KeepArchived
 from tasks.deployment.fetch_model import fetch_model
 from tasks.deployment.finish_release import complete
 from tasks.deployment.journal import mark_proven, open_journal
+from tasks.deployment.lock import model_lock
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import prepare_artifacts
 from tasks.deployment.receipt import Receipt, renewed, show_receipt
@@ -73,10 +73,17 @@ def rollback_model(
     """
     start = time.perf_counter()
     blocks = load_blocks()
-    with one_release_at_a_time(model_name, blocks.repository):
+    with model_lock(model_name, blocks.repository) as fence:
+        blocks = fence.around(blocks)
         settle_what_another_run_left(model_name, blocks)
         plan = choose_target(
-            model_name, to, reason, keep_archived, registry=blocks.registry, repository=blocks.repository
+            model_name,
+            to,
+            reason,
+            keep_archived,
+            fence.epoch,
+            registry=blocks.registry,
+            repository=blocks.repository,
         )
         if plan.already_live:
             message = f"model '{model_name}': version {plan.registry_version} is live, nothing was changed"

@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.repository import ModelRepository
 from tasks.deployment.journal import require_open
 from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.pointer import commit_plan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts
 from tasks.deployment.version_files import record_files
 
@@ -14,13 +15,13 @@ from tasks.deployment.version_files import record_files
 def commit_version(plan: ReleasePlan, artifacts: PreparedArtifacts, *, repository: ModelRepository) -> str:
     """Commit a version and return its S3 URI: from here on a replica that starts serves it.
 
-    Raises `IntegrityError` where the version is not complete, or its copy is not what was proven, `ReleaseTakenOver`
-    where another run has settled the release meanwhile.
+    Raises `IntegrityError` where the version is not complete, or its copy is not what was proven, `VersionConflict`
+    where config.pbtxt was changed since the plan was made, `ReleaseTakenOver` where another run has settled the release.
     """
     require_open(repository, plan)
     for version in plan.serves:
         repository.place(plan.model_name, version)
     record_files(repository, plan.model_name, plan.version)
     require_open(repository, plan)  # copying may have taken minutes
-    repository.commit(plan.model_name, artifacts.config)
+    commit_plan(repository, plan, artifacts.config)
     return repository.uri(plan.model_name, plan.version)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ReleasePlan(BaseModel):
     """What a release or a rollback will do, and the way back."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())  # journals of any version are read
 
     model_name: str
     kind: Literal["release", "rollback"] = "release"
@@ -16,7 +16,8 @@ class ReleasePlan(BaseModel):
     version: int = Field(description="Version in Triton's model repository.")
     creates_version: bool = Field(description="Whether the version's files are ours to write, and to remove again.")
     already_live: bool = Field(description="Whether the registry version is what `live` and the policy name already.")
-    flow_run_id: str = Field(description="The flow run that releases, 'shell' outside of one.")
+    flow_run_id: str = Field(description="The flow run that releases, or the id of a shell session.")
+    epoch: int = Field(default=0, description="Epoch of the model's lock it is carried out under; 0 where none is.")
     reason: str | None = Field(default=None, description="Why a rollback goes back.")
     keep_archived: int = Field(default=5, ge=0, description="How many archived versions stay.")
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")

@@ -68,13 +68,13 @@ def prove_candidate(
     Raises `LoadFailed` where it does not load, `VerificationFailed` where an answer is wrong, `ServiceLevelMissed`
     where gate 3 refuses it.
     """
-    name, signature = candidate_name(plan.model_name), fetched.signature
+    name, signature = candidate_name(plan.model_name, plan.epoch), fetched.signature
     live = Question(fleet, fleet.check(leave_silent)[0], plan.model_name, plan.live_before or 0, signature.batched)
     candidate = live._replace(version=plan.version, asked_as=name)
     inputs = list(synthetic_inputs(signature, expected_input_shape, _REQUESTS, seed=plan.version))
     requests = Requests(inputs, [spec.name for spec in signature.outputs])
 
-    repository.place_candidate(plan.model_name, plan.version, candidate_config(artifacts.config, name, plan.version))
+    repository.place_candidate(plan.model_name, plan.version, name, candidate_config(artifacts.config, name, plan.version))
     quiet = _quietly(live, requests) if plan.live_before else []
     served = live if quiet else None
     with watched(served, requests) as during:
@@ -87,7 +87,7 @@ def prove_candidate(
         _check_gate_3(service_level, found, candidate.subject, plan.model_name)
     proof = golden or as_samples(inputs, answers, signature.batched)
     write_proof(repository, plan.model_name, plan.version, proof.small())
-    remove_candidate(plan.model_name, repository, fleet)
+    remove_candidate(name, repository, fleet)
     return ProvenCandidate(
         address=candidate.address,
         load_s=load_s,
@@ -108,13 +108,13 @@ def _check_gate_3(level: ServiceLevel, found: MeasuredServiceLevel, subject: str
     tell_gate(3, True, model_name, f"{subject}: p99 {found.candidate.p99_ms:.1f} ms")
 
 
-def remove_candidate(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
+def remove_candidate(name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
     """Remove a candidate from the repository and from every replica that answers; none there is no error."""
-    repository.remove_candidate(model_name)
+    repository.remove_candidate(name)
     answering, _ = fleet.reached()
     for address in answering:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
-            fleet.unload_model(address, candidate_name(model_name))
+            fleet.unload_model(address, name)
 
 
 def _quietly(live: Question, requests: Requests) -> list[float]:

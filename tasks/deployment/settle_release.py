@@ -3,21 +3,22 @@
 The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
 """
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import MissingContextError
 
 from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from blocks.repository import ModelRepository
+from blocks.repository import ModelRepository, candidate_name
+from tasks.deployment.attempts import Attempts, warn
 from tasks.deployment.finish_release import complete
-from tasks.deployment.journal import Journal, open_entry
+from tasks.deployment.journal import Journal, close_journal, open_entry
 from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.pointer import committed_versions, restore_pointer
 from tasks.deployment.prove_candidate import remove_candidate
 from tasks.deployment.reload_triton import load_committed
-from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
+from tasks.deployment.update_aliases import bring_aliases
 from tasks.events import Happened, tell
 
 
@@ -55,55 +56,66 @@ def settle_release(
 
 
 def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> None:
-    for version in plan.served_before:
-        if version in repository.versions(plan.model_name).archive:
-            repository.unarchive(plan.model_name, version)
-    if repository.read_config(plan.model_name) != plan.config_before:
-        repository.commit(plan.model_name, plan.config_before)
-    before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
-    move_aliases(registry, plan.model_name, registry.aliases(plan.model_name), before)
-    _restore_replicas(plan, fleet)
-    remove_candidate(plan.model_name, repository, fleet)
-    if plan.creates_version:
-        repository.remove(plan.model_name, plan.version)
-    elif plan.version not in plan.served_before:
-        repository.archive(plan.model_name, plan.version)
+    """Bring replicas, then files, then aliases back to what they were; every step is tried.
+
+    What is committed by now and is not this release's stands: replicas are brought to it, and nothing of it is moved.
+    """
+    attempts, restored = Attempts(), False
+    with attempts.trying():
+        for version in plan.served_before:
+            if version in repository.versions(plan.model_name).archive:
+                repository.unarchive(plan.model_name, version)
+        restored = restore_pointer(repository, plan)
+    with attempts.trying():
+        _restore_replicas(plan.model_name, repository, fleet)
+    with attempts.trying():
+        remove_candidate(candidate_name(plan.model_name, plan.epoch), repository, fleet)
+    with attempts.trying():
+        _remove_files(plan, repository)
+    with attempts.trying():
+        if restored:
+            bring_aliases(registry, repository, plan.model_name, plan.aliases_before)
+    attempts.raise_first()
+    close_journal(repository, plan)
+
+
+def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
+    """Remove what the release stored, unless the policy of now names it."""
+    committed = committed_versions(repository, plan.model_name)
+    if plan.version not in committed:
+        if plan.creates_version and repository.is_claimed_by(plan.model_name, plan.version, plan.flow_run_id):
+            repository.remove(plan.model_name, plan.version)
+        elif not plan.creates_version and plan.version not in plan.served_before:
+            repository.archive(plan.model_name, plan.version)
     repository.clear_staging(plan.model_name)
-    repository.close_journal(plan.model_name)
 
 
-def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
-    """Make every replica serve what it served; one that cannot does not keep the others from it."""
+def _restore_replicas(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
+    """Make every replica serve what is committed; one that cannot does not keep the others from it."""
+    served = committed_versions(repository, model_name)
     failed: list[SlipwayError] = []
     answering, silent = fleet.reached()
     for address in answering:
         try:
-            _restore(plan, fleet, address)
+            _restore(model_name, served, fleet, address)
         except ServiceUnavailable as error:
             silent[address] = error
         except LoadFailed as error:
             failed.append(error)
     for reason in silent.values():
-        _warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
+        warn(f"model '{model_name}': left to reconcile-models on a replica that does not answer: {reason}")
     if failed:
         raise failed[0]
 
 
-def _restore(plan: ReleasePlan, fleet: TritonFleet, address: str) -> None:
-    if plan.config_before is None:
-        if fleet.ready_versions(address, plan.model_name):
-            fleet.unload_model(address, plan.model_name)
+def _restore(model_name: str, served: tuple[int, ...], fleet: TritonFleet, address: str) -> None:
+    if not served:
+        if fleet.ready_versions(address, model_name):
+            fleet.unload_model(address, model_name)
         return
     try:
-        load_committed(fleet, address, plan.model_name, plan.served_before)
+        load_committed(fleet, address, model_name, served)
     except LoadFailed:
         # Refused, but Triton kept what it served: a full disk, say, does that.
-        if fleet.ready_versions(address, plan.model_name) != plan.served_before:
+        if fleet.ready_versions(address, model_name) != served:
             raise
-
-
-def _warn(text: str) -> None:
-    try:
-        get_run_logger().warning(text)
-    except MissingContextError:
-        return
