@@ -220,7 +220,7 @@ def refused_of(model_name: str, within_s: float = 30) -> Sequence[Event]:
                 event=EventNameFilter(name=[Happened.UPDATE_REFUSED]),
                 resource=EventResourceFilter(id=[f"slipway.model.{model_name}"]),
             )
-            found = client.read_events(filter=wanted).events
+            found = client.read_events(filter=wanted, limit=50).events
             if found or time.monotonic() > end:
                 return found
             time.sleep(0.3)
