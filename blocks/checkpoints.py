@@ -90,7 +90,7 @@ class Checkpoints(Block):
 
     def discard(self, training: str) -> None:
         """Delete everything a training keeps here; one that keeps nothing is no error."""
-        self.store.delete(self._place(training))
+        self.store.delete_below(self._place(training))
 
     def discard_abandoned(self) -> list[str]:
         """Delete what flow runs keep here that have not written for `retention_days`; return their ids."""

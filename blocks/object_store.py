@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -23,7 +23,7 @@ from prefect_aws.s3 import S3Bucket
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
-from blocks.errors import IntegrityError, ServiceUnavailable
+from blocks.errors import AccessRefused, IntegrityError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _NO_SUCH_KEY = {"NoSuchKey", "404"}
 _KEY_IS_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_REFUSED = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
 _COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
@@ -59,7 +60,7 @@ class ObjectStore:
     """A bucket reached through a Prefect `S3Bucket` block.
 
     Every call is bounded (5 s to connect, 60 s between bytes, 4 attempts); what remains unanswered raises
-    `ServiceUnavailable` naming the address.
+    `ServiceUnavailable` naming the address, what is refused `AccessRefused`.
     """
 
     def __init__(self, bucket: S3Bucket) -> None:
@@ -172,13 +173,31 @@ class ObjectStore:
         with self._reaching(source):
             self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=_COPY)
 
-    def delete(self, prefix: str) -> None:
-        """Delete every key below `prefix`, a thousand a request."""
-        keys = list(self.keys(prefix))
-        with self._reaching(prefix):
-            for start in range(0, len(keys), 1000):
-                batch = [{"Key": key} for key in keys[start : start + 1000]]
-                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+    def delete(self, key: str) -> None:
+        """Delete one object; none there is no error."""
+        with self._reaching(key):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def delete_below(self, prefix: str) -> None:
+        """Delete every key below `prefix`, which ends with a slash."""
+        if not prefix.endswith("/"):
+            raise ValueError(f"prefix {prefix!r}: expected one that ends with '/', or its neighbours would go, too")
+        self.delete_all(list(self.keys(prefix)))
+
+    def delete_all(self, keys: list[str]) -> None:
+        """Delete these keys, a thousand a request; `ServiceUnavailable` names the first that was not deleted."""
+        for start in range(0, len(keys), 1000):
+            batch = [{"Key": key} for key in keys[start : start + 1000]]
+            with self._reaching(batch[0]["Key"]):
+                answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+            if errors := answer.get("Errors"):
+                first, code = errors[0], errors[0].get("Code", "")
+                error = AccessRefused if code in _REFUSED else ServiceUnavailable
+                raise error(
+                    f"{self.address}: {len(errors)} of {len(batch)} keys were not deleted, the first "
+                    f"{first.get('Key')} ({code} {first.get('Message', '')}); check the bucket's policy "
+                    "and retention, and try again"
+                )
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
@@ -234,10 +253,24 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            raise ServiceUnavailable(
-                f"{self.address}: no usable answer for {subject} ({str(error)[:300]}); "
-                "check the store, its credentials and the bucket, and try again"
+            self._translate(error, subject)
+
+    def _translate(self, error: Exception, subject: str) -> NoReturn:
+        said = str(error)[:300]
+        if _code(error) in _REFUSED:
+            raise AccessRefused(
+                f"{self.address}: refused access to {subject} ({said}); check the credentials in the block and what "
+                "the bucket's policy allows them"
             ) from error
+        raise ServiceUnavailable(
+            f"{self.address}: no usable answer for {subject} ({said}); check the store and the bucket, and try again"
+        ) from error
+
+
+def _code(error: Exception) -> str:
+    """Return S3's code of an error; boto3 hides it where a transfer failed."""
+    cause = error if isinstance(error, ClientError) else error.__cause__ or error.__context__
+    return cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
 
 
 def _sha256(body: "StreamingBody") -> str:

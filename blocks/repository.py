@@ -9,6 +9,8 @@ archive/<model>/<N>/…                 versions no longer served
 records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
 journal/<model>.json                  the release under way, with the way back
 locks/<model>.json                    who holds the model's slot
+
+A model without `records/<model>/` is foreign: slipway shows it, and moves, deletes, loads and unloads nothing of it.
 """
 
 import time
@@ -42,11 +44,12 @@ class StoredVersions(BaseModel):
 
 
 class RepositoryContents(BaseModel):
-    """The names of the models that are served, under proof, staged and being released."""
+    """The names of the models that are served, known, under proof, staged and being released."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     served: frozenset[str]
+    recorded: frozenset[str] = Field(description="Those slipway has a record of: its own.")
     candidates: frozenset[str]
     staged: frozenset[str]
     journals: frozenset[str]
@@ -55,6 +58,10 @@ class RepositoryContents(BaseModel):
     def all(self) -> frozenset[str]:
         """Every name there is."""
         return self.served | self.candidates | self.staged | self.journals
+
+    def is_foreign(self, model_name: str) -> bool:
+        """Tell whether a model lies where Triton reads and slipway has no record of it."""
+        return model_name in self.served and model_name not in self.recorded
 
 
 class ModelRepository(Block):
@@ -85,6 +92,7 @@ class ModelRepository(Block):
         journals = self.store.keys(f"{self.journal_prefix}/")
         return RepositoryContents(
             served=frozenset(name for name in served if not name.startswith(_CANDIDATE)),
+            recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
             candidates=frozenset(name.removeprefix(_CANDIDATE) for name in served if name.startswith(_CANDIDATE)),
             staged=frozenset(self.store.prefixes(f"{self.staging_prefix}/")),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
@@ -97,10 +105,20 @@ class ModelRepository(Block):
             archive=self._numbers(f"{self.archive_prefix}/{model_name}/"),
         )
 
+    def recorded_versions(self, model_name: str) -> tuple[int, ...]:
+        """Return every version number slipway ever took for a model; none where the model is not slipway's."""
+        return self._numbers(f"{self.records_prefix}/{model_name}/")
+
+    def is_foreign(self, model_name: str) -> bool:
+        """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
+        return not self.recorded_versions(model_name) and bool(
+            self.store.keys(f"{self.repository_prefix}/{model_name}/")
+        )
+
     def next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
-        stored, recorded = self.versions(model_name), self._numbers(f"{self.records_prefix}/{model_name}/")
-        return max((*stored.repository, *stored.archive, *recorded), default=0) + 1
+        stored = self.versions(model_name)
+        return max((*stored.repository, *stored.archive, *self.recorded_versions(model_name)), default=0) + 1
 
     def uri(self, model_name: str, version: int) -> str:
         """The S3 URI of a version's directory."""
@@ -111,9 +129,13 @@ class ModelRepository(Block):
         return f"{self._version_key(model_name, version)}/"
 
     def read_config(self, model_name: str) -> str | None:
-        """Return the committed config.pbtxt, None where the model was never released."""
-        content = self.store.read(self._config_key(model_name))
-        return content.decode() if content is not None else None
+        """Return the committed config.pbtxt, None where there is none; `IntegrityError` where it is no UTF-8 text."""
+        key = self._config_key(model_name)
+        content = self.store.read(key)
+        try:
+            return content.decode() if content is not None else None
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"{self.store.address}, key {key}: is no UTF-8 text ({error}); mend it") from error
 
     def commit(self, model_name: str, config: str | None) -> None:
         """Write config.pbtxt, which decides what Triton serves; None removes it, and with it the model.
@@ -135,7 +157,7 @@ class ModelRepository(Block):
         """Return a version's metadata.json, from the repository or the archive."""
         for prefix in (self.repository_prefix, self.archive_prefix):
             if (content := self.store.read(f"{prefix}/{model_name}/{version}/{METADATA_FILE}")) is not None:
-                return content.decode()
+                return content.decode(errors="replace")
         return None
 
     def claim(self, model_name: str, version: int, claimant: str) -> None:
@@ -170,8 +192,9 @@ class ModelRepository(Block):
         final = self.directory(model_name, version)
         if (source := self._complete(model_name, version)) != final:
             self._copy(source, final)
-        if version in self.versions(model_name).archive:
-            self.discard_archived(model_name, version)
+        for key in self.store.keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
+            if self._same(key, f"{final}{key[len(archived) :]}"):
+                self.store.delete(key)
 
     def place_candidate(self, model_name: str, version: int, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under the candidate's name, with its own config."""
@@ -181,35 +204,31 @@ class ModelRepository(Block):
 
     def remove_candidate(self, model_name: str) -> None:
         """Delete a candidate's copy."""
-        self.store.delete(f"{self.repository_prefix}/{candidate_name(model_name)}/")
+        self.store.delete_below(f"{self.repository_prefix}/{candidate_name(model_name)}/")
 
     def clear_staging(self, model_name: str) -> None:
         """Delete what uploads of a model left in staging."""
-        self.store.delete(f"{self.staging_prefix}/{model_name}/")
+        self.store.delete_below(f"{self.staging_prefix}/{model_name}/")
 
     def remove(self, model_name: str, version: int) -> None:
         """Delete a version that was never released, and the record of it: its number is free again."""
-        self.store.delete(self.directory(model_name, version))
-        self.store.delete(f"{self.records_prefix}/{model_name}/{version}/")
+        self.store.delete_below(self.directory(model_name, version))
+        self.store.delete_below(f"{self.records_prefix}/{model_name}/{version}/")
 
     def archive(self, model_name: str, version: int) -> None:
-        """Move a version out of Triton's sight; begun before and broken off, it is completed."""
-        source = self.directory(model_name, version)
-        archived = f"{self.archive_prefix}/{model_name}/{version}/"
-        if self.store.read(f"{source}{METADATA_FILE}") is not None:
-            self._copy(source, archived)
-        self.store.delete(source)
+        """Move a version out of Triton's sight; begun before and broken off, it is completed.
+
+        Only what is proven to be in the archive is deleted, key by key.
+        """
+        self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
-        archived = f"{self.archive_prefix}/{model_name}/{version}/"
-        if self.store.read(f"{archived}{METADATA_FILE}") is not None:
-            self._copy(archived, self.directory(model_name, version))
-        self.store.delete(archived)
+        self._move(f"{self.archive_prefix}/{model_name}/{version}/", self.directory(model_name, version))
 
     def discard_archived(self, model_name: str, version: int) -> None:
         """Delete an archived version's files for good; its record stays, so that its number is never used again."""
-        self.store.delete(f"{self.archive_prefix}/{model_name}/{version}/")
+        self.store.delete_below(f"{self.archive_prefix}/{model_name}/{version}/")
 
     def read_record(self, model_name: str, version: int, name: str) -> bytes | None:
         """Return one file of a version's record, None where there is none."""
@@ -222,7 +241,7 @@ class ModelRepository(Block):
     def read_journal(self, model_name: str) -> str | None:
         """Return the journal of a release under way, None where there is none."""
         content = self.store.read(self._journal_key(model_name))
-        return content.decode() if content is not None else None
+        return content.decode(errors="replace") if content is not None else None
 
     def write_journal(self, model_name: str, entry: str) -> None:
         """Write down a release before its first change."""
@@ -253,14 +272,29 @@ class ModelRepository(Block):
             "in staging nor in the archive; release it again from the registry"
         )
 
-    def _copy(self, source: str, target: str) -> None:
-        """Copy a version inside the store and prove each copy, metadata.json last."""
-        for key in sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}")):
+    def _copy(self, source: str, target: str) -> list[str]:
+        """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
+        keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
+        for key in keys:
             copied = f"{target}{key[len(source) :]}"
+            if self._same(key, copied):
+                continue  # begun before and broken off; written anew, Triton would take it for changed
             self.store.copy(key, copied)
-            same = self.store.fingerprint(key) == self.store.fingerprint(copied)
-            if not same and self.store.sha256(key) != self.store.sha256(copied):
+            if not self._same(key, copied):
                 raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
+        return keys
+
+    def _move(self, source: str, target: str) -> None:
+        """Copy a version and delete what was proven to be copied, metadata.json last."""
+        for key in self._copy(source, target):
+            self.store.delete(key)
+
+    def _same(self, key: str, other: str) -> bool:
+        """Tell whether two objects exist and have one content."""
+        one, two = self.store.fingerprint(key), self.store.fingerprint(other)
+        if one is None or two is None:
+            return False
+        return one == two or (_size(one) == _size(two) and self.store.sha256(key) == self.store.sha256(other))
 
     def _numbers(self, prefix: str) -> tuple[int, ...]:
         return tuple(sorted(int(name) for name in self.store.prefixes(prefix) if name.isdecimal()))
@@ -277,3 +311,7 @@ class ModelRepository(Block):
 
     def _journal_key(self, model_name: str) -> str:
         return f"{self.journal_prefix}/{model_name}.json"
+
+
+def _size(fingerprint: str) -> str:
+    return fingerprint.partition(":")[0]

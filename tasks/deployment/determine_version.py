@@ -1,18 +1,18 @@
 """Step 2, determine-version: the number a release gets in the model repository, and all that was before it."""
 
-import json
 from typing import Annotated
 
 from prefect import runtime, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from blocks.errors import VersionConflict
+from blocks.errors import ForeignModel, NotRegistered, VersionConflict
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.fetch_model import FetchedModel
 from tasks.deployment.journal import open_entry
+from tasks.deployment.metadata import recorded_digests, registry_version
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.serving_config import served_versions
 from tasks.deployment.update_aliases import aliases_after_release
@@ -42,9 +42,11 @@ def determine_version(
     """Return the plan of a release: the next version number, or the forced one, and the state before.
 
     A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
-    the forced version exists with other content, `ServiceUnavailable` where a replica does not answer.
+    the forced version exists with other content, `ForeignModel` where a model of that name is there that slipway never
+    released, `ServiceUnavailable` where a replica does not answer.
     """
     replicas = fleet.check(leave_silent)
+    _require_ours(fetched.model_name, repository, fleet, replicas)
     begun = open_entry(repository, fetched.model_name)
     if begun and begun.plan.registry_version == fetched.registered.version and begun.plan.flow_run_id == flow_run_id():
         return begun.plan
@@ -72,8 +74,33 @@ def determine_version(
         config_before=config,
         served_before=served,
         aliases_before=aliases,
-        aliases_after=aliases_after_release(aliases, fetched.registered.version),
+        aliases_after=aliases_after_release(
+            aliases, fetched.registered.version, _followed(registry, repository, fetched.model_name, live)
+        ),
     )
+
+
+def _require_ours(model_name: str, repository: ModelRepository, fleet: TritonFleet, replicas: list[str]) -> None:
+    """Raise `ForeignModel` where a model of this name is stored or served, and slipway has no record of it."""
+    if repository.recorded_versions(model_name):
+        return
+    where = [repository.store.address] if repository.is_foreign(model_name) else []
+    where += [f"Triton {address}" for address in replicas if fleet.ready_versions(address, model_name)]
+    if where:
+        raise ForeignModel(
+            f"model '{model_name}': is in {' and '.join(where)} already, and slipway has no record of releasing it, "
+            "expected a free name or a model of its own; adopt it first, or register yours under another name: nothing "
+            "was touched"
+        )
+
+
+def _followed(registry: ModelRegistry, repository: ModelRepository, model_name: str, live: int | None) -> int | None:
+    """Return the registry version of what is live, None where nothing is or the registry has it no more."""
+    version = registry_version(model_name, live, repository) if live is not None else None
+    try:
+        return registry.version(model_name, version).version if version is not None else None
+    except NotRegistered:
+        return None
 
 
 def _checked_same(repository: ModelRepository, version: int, fetched: FetchedModel) -> bool:
@@ -87,11 +114,8 @@ def _checked_same(repository: ModelRepository, version: int, fetched: FetchedMod
 
 
 def _holds(repository: ModelRepository, version: int | None, fetched: FetchedModel) -> bool:
-    metadata = repository.read_metadata(fetched.model_name, version) if version is not None else None
-    if metadata is None:
-        return False
-    recorded = json.loads(metadata).get("model", {}).get("sha256", {})
-    return bool(recorded == {file.name: file.sha256 for file in fetched.files})
+    recorded = recorded_digests(fetched.model_name, version, repository) if version is not None else None
+    return recorded == {file.name: file.sha256 for file in fetched.files}
 
 
 def flow_run_id() -> str:

@@ -4,9 +4,9 @@ An entry without a receipt is a release under way: whatever stopped it, it is un
 whatever stopped it, it is finished.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blocks.errors import ReleaseTakenOver
+from blocks.errors import IntegrityError, ReleaseTakenOver
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.receipt import Receipt
@@ -15,7 +15,7 @@ from tasks.deployment.receipt import Receipt
 class Journal(BaseModel):
     """A release that was begun."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     plan: ReleasePlan
     receipt: Receipt | None = Field(default=None, description="Proof of the release, after which it is only finished.")
@@ -27,9 +27,19 @@ def open_journal(repository: ModelRepository, plan: ReleasePlan) -> None:
 
 
 def open_entry(repository: ModelRepository, model_name: str) -> Journal | None:
-    """Return the release of a model that was begun and neither finished nor undone, if there is one."""
+    """Return the release of a model that was begun and neither finished nor undone, if there is one.
+
+    Raises `IntegrityError` where the journal cannot be read.
+    """
     entry = repository.read_journal(model_name)
-    return Journal.model_validate_json(entry) if entry is not None else None
+    try:
+        return Journal.model_validate_json(entry) if entry is not None else None
+    except ValidationError as error:
+        raise IntegrityError(
+            f"model '{model_name}' in {repository.store.address}: its journal cannot be read ({error.error_count()} "
+            f"errors, the first: {error.errors()[0]['msg']}); expected what a release wrote: mend "
+            f"{repository.journal_prefix}/{model_name}.json, or, where nothing of a release is left, delete it"
+        ) from error
 
 
 def require_open(repository: ModelRepository, plan: ReleasePlan) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ReleasePlan(BaseModel):
     """What a release or a rollback will do, and the way back."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     model_name: str
     kind: Literal["release", "rollback"] = "release"

@@ -35,7 +35,7 @@ _REQUESTS = 20
 class ProvenCandidate(BaseModel):
     """A version that one replica served and answered rightly with, before any client could reach it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     address: str
     load_s: float

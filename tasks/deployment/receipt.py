@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.fetch_model import FetchedModel
@@ -23,7 +24,7 @@ RECEIPT_TAG = "receipt"
 class ReplicaReceipt(BaseModel):
     """What one replica serves, and the proof of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     address: str
     version: int
@@ -38,7 +39,7 @@ class ReplicaReceipt(BaseModel):
 class Receipt(BaseModel):
     """A release or rollback that was proven on every replica."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     model_name: str
     kind: str
@@ -102,17 +103,30 @@ def renewed(
     )
 
 
-def write_receipt(receipt: Receipt, registry: ModelRegistry, repository: ModelRepository) -> None:
-    """Store a receipt with the version's record and on the MLflow version; storing it again changes nothing."""
+def record_receipt(receipt: Receipt, repository: ModelRepository) -> None:
+    """Store a receipt with the version's record; storing it again changes nothing."""
     content = receipt.model_dump_json(indent=2)
     repository.write_record(receipt.model_name, receipt.version, RECEIPT_FILE, content.encode())
+
+
+def tag_receipt(receipt: Receipt, registry: ModelRegistry) -> None:
+    """Write a receipt on the MLflow version; writing it again changes nothing."""
     registry.tag_version(receipt.model_name, receipt.registry_version, {RECEIPT_TAG: receipt.model_dump_json()})
 
 
 def read_receipt(repository: ModelRepository, model_name: str, version: int) -> Receipt | None:
-    """Return the receipt of a version's last release, None where it was never released."""
+    """Return the receipt of a version's last release, None where it was never released.
+
+    Receipts of every slipway are read, unknown fields passed over; `IntegrityError` where one cannot be.
+    """
     content = repository.read_record(model_name, version, RECEIPT_FILE)
-    return Receipt.model_validate_json(content) if content is not None else None
+    try:
+        return Receipt.model_validate_json(content) if content is not None else None
+    except ValidationError as error:
+        raise IntegrityError(
+            f"model '{model_name}' version {version}: its record {RECEIPT_FILE} cannot be read "
+            f"({error.error_count()} errors, the first: {error.errors()[0]['msg']}); delete it, or release it again"
+        ) from error
 
 
 def gates_passed(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict[str, str]:

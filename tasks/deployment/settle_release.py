@@ -3,21 +3,21 @@
 The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
 """
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import MissingContextError
 
 from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
+from tasks.deployment.attempts import Attempts, warn
 from tasks.deployment.finish_release import complete
 from tasks.deployment.journal import Journal, open_entry
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prove_candidate import remove_candidate
 from tasks.deployment.reload_triton import load_committed
-from tasks.deployment.update_aliases import LIVE, PREVIOUS, move_aliases
+from tasks.deployment.update_aliases import LIVE, PREVIOUS, bring_aliases
 from tasks.events import Happened, tell
 
 
@@ -55,21 +55,43 @@ def settle_release(
 
 
 def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> None:
+    """Bring replicas, then files, then aliases back to what they were; every step is tried, traffic first.
+
+    What the registry no longer has is reported and skipped; the first error of another kind is raised in the end, and
+    the journal stays open for whoever comes next.
+    """
+    attempts, restored = Attempts(), False
+    with attempts.trying():
+        _restore_policy(plan, repository)
+        restored = True
+    with attempts.trying():
+        _restore_replicas(plan, fleet)
+    with attempts.trying():
+        remove_candidate(plan.model_name, repository, fleet)
+    with attempts.trying():
+        if restored:  # until then the policy may name it
+            _remove_files(plan, repository)
+    with attempts.trying():
+        before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
+        bring_aliases(registry, plan.model_name, before)
+    attempts.raise_first()
+    repository.close_journal(plan.model_name)
+
+
+def _restore_policy(plan: ReleasePlan, repository: ModelRepository) -> None:
     for version in plan.served_before:
         if version in repository.versions(plan.model_name).archive:
             repository.unarchive(plan.model_name, version)
     if repository.read_config(plan.model_name) != plan.config_before:
         repository.commit(plan.model_name, plan.config_before)
-    before = {alias: version for alias, version in plan.aliases_before.items() if alias in {LIVE, PREVIOUS}}
-    move_aliases(registry, plan.model_name, registry.aliases(plan.model_name), before)
-    _restore_replicas(plan, fleet)
-    remove_candidate(plan.model_name, repository, fleet)
+
+
+def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
     if plan.creates_version:
         repository.remove(plan.model_name, plan.version)
     elif plan.version not in plan.served_before:
         repository.archive(plan.model_name, plan.version)
     repository.clear_staging(plan.model_name)
-    repository.close_journal(plan.model_name)
 
 
 def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
@@ -84,7 +106,7 @@ def _restore_replicas(plan: ReleasePlan, fleet: TritonFleet) -> None:
         except LoadFailed as error:
             failed.append(error)
     for reason in silent.values():
-        _warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
+        warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
     if failed:
         raise failed[0]
 
@@ -100,10 +122,3 @@ def _restore(plan: ReleasePlan, fleet: TritonFleet, address: str) -> None:
         # Refused, but Triton kept what it served: a full disk, say, does that.
         if fleet.ready_versions(address, plan.model_name) != plan.served_before:
             raise
-
-
-def _warn(text: str) -> None:
-    try:
-        get_run_logger().warning(text)
-    except MissingContextError:
-        return

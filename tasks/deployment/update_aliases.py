@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
+from tasks.deployment.attempts import Attempts
 
 LIVE, PREVIOUS = "live", "previous"
 
@@ -34,18 +35,40 @@ def update_aliases(
     Running it again changes nothing: a version that is live already does not become its own rollback target.
     """
     before = registry.aliases(model_name)
-    after = aliases_after_release(before, registry_version) if after is None else after
+    after = aliases_after_release(before, registry_version, before.get(LIVE)) if after is None else after
     if not dry_run:
         registry.version(model_name, registry_version)
         move_aliases(registry, model_name, before, after)
     return AliasChange(before=before, after=after, dry_run=dry_run)
 
 
-def aliases_after_release(before: dict[str, int], registry_version: int) -> dict[str, int]:
-    """Return all aliases of a model as they are to be once a version is released."""
+def aliases_after_release(before: dict[str, int], registry_version: int, follows: int | None) -> dict[str, int]:
+    """Return all aliases of a model as they are to be once a version is released.
+
+    Args:
+        before: all aliases.
+        registry_version: what is released.
+        follows: the version that served before, None where none did, or where the registry has it no more.
+    """
     if before.get(LIVE) == registry_version:
         return before
-    return before | ({PREVIOUS: before[LIVE]} if LIVE in before else {}) | {LIVE: registry_version}
+    previous = follows if follows not in {None, registry_version} else before.get(PREVIOUS)
+    others = {alias: version for alias, version in before.items() if alias not in {LIVE, PREVIOUS}}
+    kept = {PREVIOUS: previous} if previous not in {None, registry_version} else {}
+    return others | kept | {LIVE: registry_version}
+
+
+def bring_aliases(registry: ModelRegistry, model_name: str, wanted: dict[str, int]) -> None:
+    """Put `live` and `previous`, each by itself, to where they belong, or remove them; other aliases stay.
+
+    A version that the registry has no more is reported and keeps the other alias from nothing.
+    """
+    attempts, now = Attempts(), registry.aliases(model_name)
+    for alias in (PREVIOUS, LIVE):
+        with attempts.trying():
+            others = {other: version for other, version in now.items() if other != alias}
+            move_aliases(registry, model_name, now, others | ({alias: wanted[alias]} if alias in wanted else {}))
+    attempts.raise_first()
 
 
 def move_aliases(registry: ModelRegistry, model_name: str, before: dict[str, int], after: dict[str, int]) -> None:
