@@ -195,6 +195,11 @@ class ModelRegistry(Fenced, Block):
                 self.require_fence()
                 client.set_registered_model_tag(model_name, key, value)
 
+    def untag_model(self, model_name: str, tag: str) -> None:
+        """Remove a tag of a registered model; one that is not there is no error."""
+        with self.reaching(f"tags of model '{model_name}'"):
+            self.connect().delete_registered_model_tag(model_name, tag)
+
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return it."""
         self.connect()

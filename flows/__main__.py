@@ -116,7 +116,7 @@ def model_table(states: tuple[ModelState, ...]) -> Table:
             _numbers(state.repository),
             _numbers(state.archive),
             *served,
-            f"[red]{drift}[/]" if drift else "[green]none[/]",
+            "foreign, not touched" if state.foreign else f"[red]{drift}[/]" if drift else "[green]none[/]",
         )
     return table
 

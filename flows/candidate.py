@@ -11,6 +11,7 @@ from blocks.registry import ModelRegistry
 from blocks.wiring import RESULT_STORAGE, load_block
 from flows.defaults import load_defaults
 from flows.forms import described
+from flows.waiting import wake_parent
 from tasks.training.parameters import BatchSize, Dataset, Epochs, InputShape, LearningRate, NumWorkers, Seed
 from tasks.training.train import TrainedModel, train
 
@@ -23,6 +24,10 @@ DEFAULTS = load_defaults().train_model
     result_storage=RESULT_STORAGE,
     result_serializer="json",
     persist_result=True,
+    on_completion=[wake_parent],
+    on_failure=[wake_parent],
+    on_cancellation=[wake_parent],
+    on_crashed=[wake_parent],
 )
 @described
 def train_candidate(

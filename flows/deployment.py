@@ -5,7 +5,6 @@ fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> prove-c
                                         +-> verify-deployment -> finish-release
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger, runtime
@@ -17,6 +16,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import ReleaseTakenOver
+from blocks.moments import Moment
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.approval import ApprovalTimeout, ask_for_approval
@@ -52,7 +52,7 @@ SilentReplicas = Annotated[
     Field(description="With a replica that does not answer: refuse the release, or leave it to reconcile-models."),
 ]
 AliasSetAt = Annotated[
-    datetime | None,
+    Moment | None,
     Field(
         description="When the alias 'deploy' was set on the version, where that is what the run answers: nothing is "
         "changed if it was answered, moved on or rolled back since."
@@ -143,13 +143,16 @@ def deploy_model(
     )
     with model_lock(model_name, blocks.repository) as fence:
         blocks = fence.around(blocks)
-        if not dry_run:
+        registered = blocks.registry.resolve(model_name, source)
+        reason = outdated(registered, alias_set_at) if alias_set_at else None
+        if not (dry_run or reason):
+            mark_answered(registered, alias_set_at, blocks.registry)  # before anything can fail: nobody tries it again
             settle_what_another_run_left(model_name, blocks)
-        if alias_set_at and (reason := outdated(blocks.registry.resolve(model_name, source), alias_set_at)):
+            # a rollback that was only to be finished has now been recorded
+            reason = outdated(blocks.registry.resolve(model_name, source), alias_set_at) if alias_set_at else None
+        if reason:
             return Completed(name="Superseded", message=reason)
         fetched = fetch_model(model_name, source, registry=blocks.registry)
-        if not dry_run:
-            mark_answered(fetched.registered, alias_set_at, blocks.registry)
         plan = determine_version(
             fetched, force_version, keep_archived, options.leave_silent, fence.epoch, **blocks._asdict()
         )

@@ -15,6 +15,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.errors import ReleaseTakenOver
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.deployment import (
@@ -100,7 +101,11 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
     try:
         open_journal(repository, plan)
         moving: Any = update_aliases.submit(
-            plan.model_name, plan.registry_version, after=plan.aliases_after, registry=registry
+            plan.model_name,
+            plan.registry_version,
+            after=plan.aliases_after,
+            registry=registry,
+            repository=repository,
         )
         switching: Any = switch_replicas.submit(
             plan, DEFAULTS.tolerance, leave_silent, repository=repository, fleet=fleet
@@ -108,6 +113,8 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
         wait([moving, switching])
         replicas, _ = switching.result(), moving.result()
         proven_s = time.perf_counter() - start
+    except ReleaseTakenOver:
+        raise
     except Exception:
         settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
         raise

@@ -20,6 +20,7 @@ class Happened(StrEnum):
     GATE_REFUSED = "slipway.gate.refused"
     DRIFT_FOUND = "slipway.drift.found"
     DRIFT_REPAIRED = "slipway.drift.repaired"
+    UPDATE_REFUSED = "slipway.update.refused"
     RECONCILED = "slipway.reconciliation.finished"
 
 

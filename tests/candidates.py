@@ -56,7 +56,7 @@ def withdraw(blocks: Blocks, model_name: str) -> None:
     """Take a model from the replicas: each one that stays makes their restarts longer."""
     for name in blocks.repository.store.prefixes(f"{blocks.repository.repository_prefix}/"):
         if model_name in name:
-            blocks.repository.store.delete(f"{blocks.repository.repository_prefix}/{name}/")
+            blocks.repository.store.delete_below(f"{blocks.repository.repository_prefix}/{name}/")
             for address in blocks.fleet.addresses():
                 with suppress(SlipwayError):
                     blocks.fleet.unload_model(address, name)

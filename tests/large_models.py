@@ -53,7 +53,7 @@ def table_model(blocks: Blocks, model_name: str, size_bytes: int) -> Iterator[Re
         for address in blocks.fleet.addresses():
             blocks.fleet.unload_model(address, model_name)
         for prefix in ("repository", "staging", "archive"):
-            blocks.repository.store.delete(f"{prefix}/{model_name}/")
+            blocks.repository.store.delete_below(f"{prefix}/{model_name}/")
         mlflow_store(blocks).delete(artifacts_prefix(blocks, registered))
 
 

@@ -24,10 +24,11 @@ from starlette.routing import Route
 
 from blocks.errors import SlipwayError
 from infra.events import metrics
-from infra.events.delivery import Headers, Refused, Remembered, check_age, check_signature, parse
+from infra.events.delivery import Headers, Refused, Remembered, check_age, check_signature, check_times_agree, parse
+from infra.events.quiet import HELD_BACK, PERIOD_S
 from infra.events.relay import pass_on
 from infra.events.settings import EventSettings
-from infra.events.subscription import is_subscribed, subscribe
+from infra.events.subscription import subscribe, what_is_amiss
 from tasks.events import PREFIX
 
 TRY_AGAIN_S = 5.0
@@ -50,7 +51,7 @@ class EventService:
             outcome, answer = await self._accept(request)
         except Refused as refusal:
             outcome, answer = refusal.outcome, JSONResponse({"error": str(refusal)}, refusal.status)
-            log.warning("delivery %s: %s", outcome, refusal)
+            log.warning(f"delivery {outcome}: %s", refusal)
         metrics.DELIVERIES.labels(outcome).inc()
         return answer
 
@@ -61,6 +62,7 @@ class EventService:
         check_signature(headers, body, settings.secrets)
         check_age(headers, now_s, settings.webhook_max_age_s)
         delivery = parse(body)
+        check_times_agree(headers, delivery, settings.webhook_max_age_s)
         self._remembered.take(headers.delivery_id, now_s)
         try:
             await pass_on(self._client, delivery, headers.delivery_id, settings.prefect_timeout_s)
@@ -71,17 +73,24 @@ class EventService:
         return "accepted", JSONResponse({"delivery": str(headers.delivery_id)}, 202)
 
     async def keep_subscribed(self) -> None:
-        """Have MLflow deliver here: tried until it does, and again where its webhook is gone some day."""
+        """Have MLflow deliver here: tried until it does, and again where its webhook is gone or disabled some day."""
         settings = self._settings
         while True:
             try:
-                if not (self.subscribed and await asyncio.to_thread(is_subscribed, settings)):
+                amiss = await asyncio.to_thread(what_is_amiss, settings)
+                if amiss is not None or not self.subscribed:
                     await asyncio.to_thread(subscribe, settings)
                     self.subscribed = True
-                    log.info("MLflow delivers to %s", settings.events_url)
+                    log.info("MLflow delivers to %s%s", settings.events_url, f"; its webhook {amiss}" if amiss else "")
             except SlipwayError as error:
                 log.warning("the webhook in MLflow is to be seen to: %s", error)
             await asyncio.sleep(settings.webhook_check_s if self.subscribed else TRY_AGAIN_S)
+
+    async def keep_telling(self) -> None:
+        """Log once a minute how many refusals were held back meanwhile."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            HELD_BACK.tell()
 
     async def keep_counting(self) -> None:
         """Count slipway's events as Prefect receives them; the connection is made again as often as it breaks."""
@@ -122,7 +131,8 @@ def create_app(settings: EventSettings) -> Starlette:
                 client = await stack.enter_async_context(get_client())
             group = await stack.enter_async_context(asyncio.TaskGroup())
             app.state.service = service = EventService(settings, client)
-            beside = [group.create_task(service.keep_subscribed()), group.create_task(service.keep_counting())]
+            kept = (service.keep_subscribed(), service.keep_counting(), service.keep_telling())
+            beside = [group.create_task(kept_up) for kept_up in kept]
             yield
             for task in beside:
                 task.cancel()

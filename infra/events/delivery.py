@@ -6,17 +6,31 @@ MLflow follows https://www.standardwebhooks.com: the signature covers the delive
 import base64
 import hashlib
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from blocks.moments import Moment
 
 ID_HEADER, TIME_HEADER, SIGNATURE_HEADER = "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"
 MOST_REMEMBERED = 100_000
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+_SECONDS = re.compile("[0-9]{1,12}", re.ASCII)
+_NUMBER = re.compile("[1-9][0-9]{0,9}", re.ASCII)
+
+
+def _number(value: Any) -> int:
+    """Return a version, which MLflow sends as text; nothing is made a number that is not written as one."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or not _NUMBER.fullmatch(str(value)[:20]):
+        raise ValueError("expected a version number, say '3'")
+    return int(value)
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Version = Annotated[int, BeforeValidator(_number), Field(le=2**31 - 1)]
 
 
 class Refused(Exception):
@@ -35,7 +49,7 @@ class AliasData(BaseModel):
 
     name: Name
     alias: Name
-    version: int | None = None
+    version: Version | None = None
 
 
 class AliasDelivery(BaseModel):
@@ -45,8 +59,14 @@ class AliasDelivery(BaseModel):
 
     entity: Literal["model_version_alias"]
     action: Literal["created", "deleted"]
-    timestamp: datetime
+    timestamp: Moment
     data: AliasData
+
+    @model_validator(mode="after")
+    def _set_on_a_version(self) -> Self:
+        if self.action == "created" and self.data.version is None:
+            raise ValueError("an alias that was set names no version")
+        return self
 
 
 class Headers(NamedTuple):
@@ -60,7 +80,9 @@ class Headers(NamedTuple):
     def of(cls, headers: Mapping[str, str]) -> "Headers":
         """Read the headers; `Refused` where one is missing or has no such form."""
         try:
-            return cls(UUID(headers[ID_HEADER]), int(headers[TIME_HEADER]), headers[SIGNATURE_HEADER])
+            if not _SECONDS.fullmatch(sent := headers[TIME_HEADER]):
+                raise ValueError(f"{TIME_HEADER} is {sent[:40]!r}")
+            return cls(UUID(headers[ID_HEADER]), int(sent), headers[SIGNATURE_HEADER])
         except (KeyError, ValueError) as error:
             expected = f"{ID_HEADER} (a UUID), {TIME_HEADER} (seconds) and {SIGNATURE_HEADER}"
             raise Refused("malformed", 400, f"headers: {error!r}; expected {expected}") from error
@@ -87,6 +109,14 @@ def check_age(headers: Headers, now_s: float, max_age_s: float) -> None:
     age_s = now_s - headers.timestamp
     if abs(age_s) > max_age_s:
         raise Refused("stale", 401, f"sent {age_s:.0f} s ago, expected at most {max_age_s:.0f} s: compare the clocks")
+
+
+def check_times_agree(headers: Headers, delivery: AliasDelivery, max_age_s: float) -> None:
+    """Raise `Refused` where body and header, which MLflow writes at the same moment, tell different times."""
+    apart_s = abs(delivery.timestamp.timestamp() - headers.timestamp)
+    if apart_s > max_age_s:
+        times = f"the body's time is {delivery.timestamp.isoformat()}, {apart_s:.0f} s from the header's"
+        raise Refused("stale", 401, f"{times}; expected at most {max_age_s:.0f} s")
 
 
 def parse(body: bytes) -> AliasDelivery:

@@ -1,6 +1,6 @@
 """The one webhook in MLflow that delivers to this service."""
 
-from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr
+from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr, WebhookStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -30,11 +30,27 @@ def subscribe(settings: EventSettings) -> Webhook:
         return client.update_webhook(kept.webhook_id, events=EVENTS, secret=secret, status="ACTIVE")
 
 
-def is_subscribed(settings: EventSettings) -> bool:
-    """Tell whether MLflow still has a webhook to our address; `ServiceUnavailable` where it does not answer."""
+def what_is_amiss(settings: EventSettings) -> str | None:
+    """Return what keeps MLflow from delivering everything to our address, None where nothing does.
+
+    Raises `ServiceUnavailable` where it does not answer.
+    """
     registry = ModelRegistry(tracking_uri=settings.mlflow_tracking_uri)
     with registry.reaching(f"the webhook to {settings.events_url}"):
-        return bool(_ours(registry.connect(), settings.events_url))
+        return amiss(_ours(registry.connect(), settings.events_url))
+
+
+def amiss(ours: list[Webhook]) -> str | None:
+    """Return what is wrong with the webhooks to one address, None where one delivers everything."""
+    if not ours:
+        return "was missing and is made anew"
+    if not any(WebhookStatus(webhook.status) is WebhookStatus.ACTIVE for webhook in ours):
+        return "was disabled and is enabled again; to keep aliases from releasing, pause the trigger of deploy-model"
+    if missing := sorted(
+        {str(event) for event in EVENTS} - {str(event) for webhook in ours for event in webhook.events}
+    ):
+        return f"did not tell {' and '.join(missing)} and does again"
+    return None
 
 
 def _ours(client: MlflowClient, url: str) -> list[Webhook]:

@@ -11,7 +11,11 @@ from uuid import UUID
 from prefect.events import Event
 from prefect.events.schemas.events import Resource
 from prefect.types import DateTime
+from pydantic import TypeAdapter, ValidationError
 
+from blocks.errors import InvalidInput
+from blocks.moments import read_moment
+from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel, RegisteredVersion
 from tasks.deployment.determine_version import flow_run_id
 from tasks.deployment.finish_release import ROLLED_BACK_AT_TAG
@@ -19,7 +23,8 @@ from tasks.deployment.finish_release import ROLLED_BACK_AT_TAG
 CREATED, DELETED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
 DEPLOY = "deploy"
 ANSWERED_AT_TAG, ANSWERED_BY_TAG = "deploy_answered_at", "deploy_answered_by"
-ANSWERED_VERSION_TAG = "deploy_answered_version"  # the model carries this one, and the first of the two above
+ANSWERED_VERSION_TAG = "deploy_answered_version"  # the model carries this one, and the two above
+REFUSED_TAG = "deploy_refused"  # the model carries it where nobody looks at its alias, and why
 
 
 class AliasUpdate(NamedTuple):
@@ -48,42 +53,72 @@ class AliasUpdate(NamedTuple):
 
 
 def outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
-    """Return why setting `deploy` on this version asks for nothing any more, None where it does."""
+    """Return why setting `deploy` on this version asks for nothing any more, None where it does.
+
+    Raises `InvalidInput` where a time in its tags cannot be read.
+    """
     subject = f"model '{version.model_name}' version {version.version}"
     if DEPLOY not in version.aliases:
         return f"{subject}: the alias '{DEPLOY}' was moved on or removed since"
-    answered = version.tags.get(ANSWERED_AT_TAG)
-    if answered and _is_since(answered, set_at) and version.tags.get(ANSWERED_BY_TAG) != flow_run_id():
+    answered = _recorded(version.tags, ANSWERED_AT_TAG, subject)
+    if answered and answered >= set_at and version.tags.get(ANSWERED_BY_TAG) != flow_run_id():
         return f"{subject}: flow run {version.tags.get(ANSWERED_BY_TAG)} answered this change of '{DEPLOY}'"
-    rolled_back = version.tags.get(ROLLED_BACK_AT_TAG)
-    if rolled_back and _is_since(rolled_back, set_at):
-        return f"{subject}: was rolled back from at {rolled_back}, after '{DEPLOY}' was set on it"
+    rolled_back = _recorded(version.tags, ROLLED_BACK_AT_TAG, subject)
+    if rolled_back and rolled_back >= set_at:
+        return f"{subject}: was rolled back from at {rolled_back.isoformat()}, after '{DEPLOY}' was set on it"
     return None
 
 
 def mark_answered(version: RegisteredVersion, set_at: datetime | None, registry: ModelRegistry) -> None:
     """Record that this run releases a version that carries `deploy`, so that no other does for the same change.
 
-    The model records it, too: an alias that is moved back to a version that was answered before then asks anew.
+    The model records it, too: an alias that is moved back to a version that was answered before then asks anew. A run
+    answers once: executed again, it does not answer what its alias points to by then.
     """
-    if DEPLOY not in version.aliases:
+    answered_by = registry.model(version.model_name).tags.get(ANSWERED_BY_TAG)
+    if DEPLOY not in version.aliases or answered_by == flow_run_id():
         return
     now = datetime.now(UTC)
-    set_at = set_at or now
-    registry.tag_version(
-        version.model_name, version.version, {ANSWERED_AT_TAG: set_at.isoformat(), ANSWERED_BY_TAG: flow_run_id()}
-    )
+    set_at, by = set_at or now, {ANSWERED_BY_TAG: flow_run_id()}
+    registry.tag_version(version.model_name, version.version, {ANSWERED_AT_TAG: set_at.isoformat()} | by)
     seen = {ANSWERED_AT_TAG: max(set_at, now).isoformat(), ANSWERED_VERSION_TAG: str(version.version)}
-    registry.tag_model(version.model_name, seen)
+    registry.tag_model(version.model_name, seen | by)
 
 
 def moved_since(model: RegisteredModel) -> datetime | None:
-    """Return the moment after which `deploy` came to where it is, None where the last answer was to that version."""
+    """Return the moment after which `deploy` came to where it is, None where the last answer was to that version.
+
+    Raises `InvalidInput` where the last answer's tags cannot be read.
+    """
+    subject = f"model '{model.name}'"
     answered = model.tags.get(ANSWERED_VERSION_TAG)
-    if answered is None or int(answered) == model.aliases.get(DEPLOY):
+    if answered is None or answered == str(model.aliases.get(DEPLOY)):
         return None
-    return datetime.fromisoformat(model.tags[ANSWERED_AT_TAG])
+    if not answered.isascii() or not answered.isdigit():
+        raise InvalidInput(
+            f"{subject}: its tag {ANSWERED_VERSION_TAG} is {answered[:80]!r}; expected a version: mend or remove it"
+        )
+    return _recorded(model.tags, ANSWERED_AT_TAG, subject)
 
 
-def _is_since(recorded: str, set_at: datetime) -> bool:
-    return datetime.fromisoformat(recorded) >= set_at
+def refusal(model: RegisteredModel) -> str | None:
+    """Return why setting `deploy` on this model releases nothing until somebody mends something, None where it does.
+
+    It is what the poll found last, and what its name tells by itself.
+    """
+    if DEPLOY not in model.aliases:
+        return None
+    return name_refusal(model.name) or model.tags.get(REFUSED_TAG)
+
+
+def name_refusal(model_name: str) -> str | None:
+    """Return why slipway does not take a model of this name, None where it does."""
+    try:
+        TypeAdapter(ModelName).validate_python(model_name)
+    except ValidationError as error:
+        return f"{error.errors()[0]['msg'].removeprefix('Value error, ')}; register it under another name"
+    return None
+
+
+def _recorded(tags: dict[str, str], tag: str, subject: str) -> datetime | None:
+    return read_moment(tags[tag], f"{subject}: its tag {tag}") if tag in tags else None

@@ -27,7 +27,7 @@ def read_metadata(model_name: str, version: int, repository: ModelRepository) ->
 def registry_version(model_name: str, version: int, repository: ModelRepository) -> int | None:
     """Return the MLflow version a stored version was released from, None where its metadata does not say."""
     recorded = read_metadata(model_name, version, repository).get("mlflow", {}).get("version")
-    return int(recorded) if str(recorded).isdecimal() else None
+    return int(str(recorded)) if str(recorded).isdecimal() else None
 
 
 def registered_run(model_name: str, version: int, repository: ModelRepository) -> str | None:
@@ -44,6 +44,7 @@ def recorded_digests(model_name: str, version: int, repository: ModelRepository)
 
 def _unreadable(model_name: str, version: int, repository: ModelRepository, why: str) -> IntegrityError:
     return IntegrityError(
-        f"model '{model_name}' version {version} in {repository.store.address}: {METADATA_FILE} cannot be read ({why}), "
+        f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} "
+        f"cannot be read ({why}), "
         "expected the sections mlflow, triton and model; restore it, or release the version again"
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import VerificationFailed
+from blocks.errors import IntegrityError, VerificationFailed
 from blocks.fleet import Answer, Tensors, TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
@@ -59,7 +60,7 @@ class Samples:
 class Comparison(BaseModel):
     """How one replica's answers compare with the known outputs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     samples: int
     top1_agreement: float = Field(description="Fraction of samples, 0 to 1, with the known top class.")
@@ -157,9 +158,25 @@ def read_samples(content: Path | BytesIO) -> Samples:
 
 
 def read_proof(repository: ModelRepository, model_name: str, version: int) -> Samples | None:
-    """Return the samples that prove a released version, None where none were recorded."""
+    """Return the samples that prove a released version, None where none were recorded.
+
+    Raises `IntegrityError` where they cannot be read.
+    """
     content = repository.read_record(model_name, version, PROOF_FILE)
-    return read_samples(BytesIO(content)) if content is not None else None
+    try:
+        samples = read_samples(BytesIO(content)) if content is not None else None
+    except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
+        raise _unreadable(model_name, version, str(error)) from error
+    if samples is not None and not (samples.inputs and samples.outputs):
+        raise _unreadable(model_name, version, "it holds no inputs, or no outputs")
+    return samples
+
+
+def _unreadable(model_name: str, version: int, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"model '{model_name}' version {version}: its record {PROOF_FILE} cannot be read ({why[:300]}); release it "
+        "again"
+    )
 
 
 def write_proof(repository: ModelRepository, model_name: str, version: int, samples: Samples) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.errors import LoadFailed, ServiceLevelMissed, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
-from blocks.repository import ModelRepository, candidate_name
+from blocks.repository import ModelRepository, candidate_name, proven_model
 from tasks.deployment.fetch_model import FetchedModel
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape
@@ -35,7 +35,7 @@ _REQUESTS = 20
 class ProvenCandidate(BaseModel):
     """A version that one replica served and answered rightly with, before any client could reach it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     address: str
     load_s: float
@@ -106,6 +106,13 @@ def _check_gate_3(level: ServiceLevel, found: MeasuredServiceLevel, subject: str
         tell_gate(3, False, model_name, str(error))
         raise
     tell_gate(3, True, model_name, f"{subject}: p99 {found.candidate.p99_ms:.1f} ms")
+
+
+def candidates_left(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> set[str]:
+    """Return the names of every candidate of a model that is stored, or loaded on a replica that answers."""
+    answering, _ = fleet.reached()
+    loaded = {name for address in answering for name in fleet.index(address) if proven_model(name) == model_name}
+    return loaded | repository.contents().candidates.get(model_name, frozenset())
 
 
 def remove_candidate(name: str, repository: ModelRepository, fleet: TritonFleet) -> None:

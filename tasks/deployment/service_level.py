@@ -37,7 +37,7 @@ class ServiceLevel(BaseModel):
 class Latency(BaseModel):
     """Latencies of requests sent one after the other, in milliseconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     requests: int
     p50_ms: float
@@ -53,7 +53,7 @@ class Latency(BaseModel):
 class MeasuredServiceLevel(BaseModel):
     """What gate 3 measured."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     candidate: Latency
     live: Latency | None = Field(description="None where nothing was live.")

@@ -7,7 +7,7 @@ from blocks.errors import LoadFailed
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
-from tasks.deployment.finish_release import archive_retired, superfluous_archives
+from tasks.deployment.finish_release import archive_retired, discard_superfluous
 from tasks.deployment.prove_candidate import remove_candidate
 from tasks.deployment.reload_triton import load_afresh, load_committed
 from tasks.deployment.settle_release import settle_release
@@ -29,7 +29,8 @@ def repair_model(
     """
     kinds = {drift.kind for drift in state.drift}
     if Kind.CANDIDATE_LEFT in kinds:
-        remove_candidate(state.name, repository, fleet)
+        for name in candidates_left(state.name, repository, fleet):
+            remove_candidate(name, repository, fleet)
     if Kind.STAGING_LEFT in kinds:
         repository.clear_staging(state.name)
     for drift in state.drift:
@@ -38,10 +39,9 @@ def repair_model(
         if drift.kind is Kind.REPLICA_WRONG and drift.address:
             load_afresh(fleet, drift.address, state.name, state.policy)
     if Kind.VERSION_IDLE in kinds and state.policy:
-        archive_retired(state.name, state.policy, repository)
+        archive_retired(state.name, repository)
     if Kind.ARCHIVE_FULL in kinds:
-        for version in superfluous_archives(state.name, keep_archived, state.aliases, registry, repository):
-            repository.discard_archived(state.name, version)
+        discard_superfluous(state.name, keep_archived, registry, repository)
 
 
 def settle(model_name: str, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> str | None:
@@ -60,5 +60,9 @@ def _bring_up_to_date(repository: ModelRepository, fleet: TritonFleet, address: 
         load_committed(fleet, address, state.name, state.policy)
     except LoadFailed:
         # Triton takes a file written in the same second as the one it knows for unchanged: it is written anew.
-        repository.commit(state.name, repository.read_config(state.name))
+        found = repository.read_commit(state.name)
+        if found is not None:
+            repository.commit(
+                state.name, found.config, after=found.etag, epoch=found.epoch, owner=found.owner or "nobody"
+            )
         load_committed(fleet, address, state.name, state.policy)

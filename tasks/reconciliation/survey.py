@@ -9,12 +9,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import InvalidInput, LoadFailed, NotRegistered, ServiceUnavailable, VerificationFailed
+from blocks.errors import IntegrityError, InvalidInput, NotRegistered, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel
-from blocks.repository import ModelRepository, RepositoryContents, candidate_name
-from tasks.deployment.finish_release import registry_version, superfluous_archives
+from blocks.repository import ModelRepository, RepositoryContents, proven_model
+from tasks.deployment.alias_update import refusal
+from tasks.deployment.finish_release import superfluous_archives
+from tasks.deployment.journal import open_entry
+from tasks.deployment.metadata import registry_version
 from tasks.deployment.proof import Question, read_proof
 from tasks.deployment.reload_triton import prove_replica
 from tasks.deployment.serving_config import parsed_config, served_versions
@@ -32,13 +35,19 @@ class Kind(StrEnum):
     REPLICA_BEHIND = "replica serves other versions"
     REPLICA_WRONG = "replica answers wrongly"
     REPLICA_SILENT = "replica does not answer"
+    REPLICA_SLOW = "replica is slow to answer"
     CANDIDATE_LEFT = "candidate left behind"
     STAGING_LEFT = "upload left in staging"
     VERSION_IDLE = "version not served"
     ARCHIVE_FULL = "archive beyond retention"
     VERSION_MISSING = "served version has no files"
     FILES_CHANGED = "files changed under a version"
+    VERSION_FOREIGN = "version that slipway never released"
     ALIAS_ELSEWHERE = "alias points elsewhere"
+    MODEL_UNREGISTERED = "registered model is gone"
+    VERSION_UNREGISTERED = "served version is gone from the registry"
+    UPDATE_REFUSED = "alias asks for what is refused"
+    RECORD_UNREADABLE = "record unreadable"
     CONFIG_UNREADABLE = "config.pbtxt unreadable"
 
     @property
@@ -82,6 +91,7 @@ class ModelState(BaseModel):
     archive: tuple[int, ...]
     served: dict[str, tuple[int, ...] | None] = Field(description="By replica; None where it does not answer.")
     drift: tuple[Drift, ...]
+    foreign: bool = Field(default=False, description="Whether slipway has no record of it: it is shown, not touched.")
 
 
 class Depth(NamedTuple):
@@ -107,10 +117,12 @@ def survey_models(
     Raises `NotRegistered` for a name that neither the registry nor the repository knows.
     """
     contents = repository.contents()
-    aliases = {model.name: model.aliases for model in _registered(registry, model_names, contents.all)}
+    registered = list(_registered(registry, model_names, contents.all))
+    aliases = {model.name: model.aliases for model in registered}
+    refused = {model.name: reason for model in registered if (reason := refusal(model)) is not None}
     live = {name for name, of_model in aliases.items() if LIVE in of_model}
-    wanted = sorted(contents.all | live) if model_names is None else list(model_names)
-    surveyor = _Surveyor(registry, repository, fleet, aliases, contents, _indexes(fleet), depth)
+    wanted = sorted(contents.all | live | refused.keys()) if model_names is None else list(model_names)
+    surveyor = _Surveyor(registry, repository, fleet, aliases, refused, contents, _indexes(fleet), depth)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return tuple(pool.map(surveyor.state, wanted))
 
@@ -148,37 +160,48 @@ class _Surveyor(NamedTuple):
     repository: ModelRepository
     fleet: TritonFleet
     aliases: dict[str, dict[str, int]]
+    refused: dict[str, str]
     contents: RepositoryContents
     indexes: dict[str, dict[str, tuple[int, ...]] | None]
     depth: Depth
 
     def state(self, name: str) -> ModelState:
-        """Return one model as it is."""
-        stored, config = self.repository.versions(name), self.repository.read_config(name)
-        try:
-            policy, unreadable = served_versions(config), None
-        except InvalidInput as error:
-            policy, unreadable = (), str(error)
+        """Return one model as it is; what of it cannot be read is a finding of its own."""
         state = ModelState(
             name=name,
             aliases=self.aliases.get(name, {}),
-            policy=policy,
-            repository=stored.repository,
-            archive=stored.archive,
+            policy=(),
+            repository=(),
+            archive=(),
             served={a: None if index is None else index.get(name, ()) for a, index in self.indexes.items()},
             drift=(),
+            foreign=self.contents.is_foreign(name),
         )
-        if unreadable is not None:
-            found = [Drift(model_name=name, kind=Kind.CONFIG_UNREADABLE, observed=unreadable, expected="a policy")]
-        elif config is not None and not policy:
-            found = []  # served by Triton, but not released by us
-        else:
-            found = list(self._drift(state, config))
-        return state.model_copy(update={"drift": tuple(found)})
+        stored = self.repository.versions(name)
+        state = state.model_copy(update={"repository": stored.repository, "archive": stored.archive})
+        if state.foreign:
+            return state
+        try:
+            config = self.repository.read_config(name)
+            policy = served_versions(config)
+        except (IntegrityError, InvalidInput) as error:
+            found = _drift(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
+            return state.model_copy(update={"drift": (found,)})
+        state = state.model_copy(update={"policy": policy})
+        if config is not None and not policy:
+            found = _drift(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
+            return state.model_copy(update={"drift": (found,)})
+        try:
+            return state.model_copy(update={"drift": tuple(self._drift(state, config))})
+        except (IntegrityError, InvalidInput) as error:
+            found = _drift(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
+            return state.model_copy(update={"drift": (found,)})
 
     def _drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         name = state.name
-        if name in self.contents.journals:
+        if (reason := self.refused.get(name)) is not None:
+            yield _drift(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
+        if name in self.contents.journals and open_entry(self.repository, name) is not None:
             yield _drift(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
         if name in self.contents.staged:
             yield _drift(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
@@ -188,18 +211,22 @@ class _Surveyor(NamedTuple):
         yield from self._replicas(state, config)
 
     def _candidates(self, name: str) -> Iterator[Drift]:
-        held = [a for a, index in self.indexes.items() if index and candidate_name(name) in index]
+        held = {a: found for a, index in self.indexes.items() if (found := _candidates_in(index, name))}
         if name in self.contents.candidates or held:
-            yield _drift(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {held or 'no replica'}", "none")
+            yield _drift(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
 
     def _files(self, state: ModelState) -> Iterator[Drift]:
         name = state.name
         if missing := [version for version in state.policy if version not in state.repository]:
             yield _drift(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
-        if idle := [version for version in state.repository if version not in state.policy]:
+        idle = [version for version in state.repository if version not in state.policy]
+        ours = self.repository.recorded_versions(name) if idle else ()
+        if foreign := [version for version in idle if version not in ours]:
+            yield _drift(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
+        if idle := [version for version in idle if version in ours]:
             yield _drift(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
         if len(state.archive) > (keep := self.depth.keep_archived):
-            superfluous = superfluous_archives(name, keep, state.aliases, self.registry, self.repository)
+            superfluous = superfluous_archives(name, keep, self.registry, self.repository)
             if superfluous:
                 yield _drift(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
         if self.depth.compare_files:
@@ -208,15 +235,31 @@ class _Surveyor(NamedTuple):
                     yield _drift(name, Kind.FILES_CHANGED, change, "what was committed")
 
     def _aliases(self, state: ModelState) -> Iterator[Drift]:
-        served = [registry_version(state.name, version, self.repository) for version in reversed(state.policy)]
-        live, others = (served[0], served[1:]) if served else (None, [])
+        """Compare what the aliases name with what is served: the registry names things, the policy decides."""
+        name = state.name
+        if state.policy and name not in self.aliases:
+            yield _drift(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            return
+        served = [registry_version(name, version, self.repository) for version in reversed(state.policy)]
+        live, others = (served[0], [v for v in served[1:] if v != served[0]]) if served else (None, [])
         if state.aliases.get(LIVE) != live:
-            yield _drift(
-                state.name, Kind.ALIAS_ELSEWHERE, f"{LIVE} is {state.aliases.get(LIVE, 'not set')}", str(live or "none")
-            )
+            yield self._misplaced(name, LIVE, state.aliases.get(LIVE), live)
         if others and state.aliases.get(PREVIOUS) not in others:
-            previous = state.aliases.get(PREVIOUS, "not set")
-            yield _drift(state.name, Kind.ALIAS_ELSEWHERE, f"{PREVIOUS} is {previous}", str(others[0]))
+            yield self._misplaced(name, PREVIOUS, state.aliases.get(PREVIOUS), others[0])
+
+    def _misplaced(self, name: str, alias: str, observed: int | None, expected: int | None) -> Drift:
+        if expected is not None and not self._is_registered(name, expected):
+            seen = f"no version {expected}, which is served"
+            return _drift(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
+        seen = f"{alias} is {observed if observed is not None else 'not set'}"
+        return _drift(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
+
+    def _is_registered(self, name: str, version: int) -> bool:
+        try:
+            self.registry.version(name, version)
+        except NotRegistered:
+            return False
+        return True
 
     def _replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         for address, served in state.served.items():
@@ -224,20 +267,26 @@ class _Surveyor(NamedTuple):
                 yield _drift(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
             elif served != state.policy:
                 yield _drift(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
-            elif self.depth.ask_replicas and config is not None and (wrong := self._wrong(state, config, address)):
-                yield _drift(state.name, Kind.REPLICA_WRONG, wrong, "the proven answers", address)
+            elif self.depth.ask_replicas and config is not None:
+                yield from self._wrong(state, config, address)
 
-    def _wrong(self, state: ModelState, config: str, address: str) -> str | None:
+    def _wrong(self, state: ModelState, config: str, address: str) -> Iterator[Drift]:
+        """Ask a replica; only a wrong answer is one: a busy replica that answers late serves its clients still."""
         version = max(state.policy)
         proof = read_proof(self.repository, state.name, version)
         if proof is None:
-            return None
+            return
         batched = parsed_config(config).max_batch_size > 0
         try:
             prove_replica(Question(self.fleet, address, state.name, version, batched), proof, _TOLERANCE)
-        except (VerificationFailed, ServiceUnavailable, LoadFailed) as error:
-            return str(error)
-        return None
+        except VerificationFailed as error:
+            yield _drift(state.name, Kind.REPLICA_WRONG, str(error), "the proven answers", address)
+        except ServiceUnavailable as error:
+            yield _drift(state.name, Kind.REPLICA_SLOW, str(error), "an answer in time", address)
+
+
+def _candidates_in(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:
+    return [name for name in index or {} if proven_model(name) == model_name]
 
 
 _TOLERANCE = 1e-3  # of answers recorded when the version was proven: wide, since the hardware may be another

@@ -12,6 +12,7 @@ from blocks.errors import ServiceUnavailable, SlipwayError, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.pointer import commit_plan
 from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
 from tasks.deployment.receipt import Receipt, ReplicaReceipt
 from tasks.deployment.reload_triton import load_afresh, load_committed
@@ -37,7 +38,7 @@ def switch_replicas(
     passed over, as long as one does: started again, it comes up with what is committed.
     """
     config, proof, batched = _recorded(plan, repository)
-    repository.commit(plan.model_name, with_policy(config, plan.serves))
+    commit_plan(repository, plan, with_policy(config, plan.serves))
     questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:
         found = list(pool.map(lambda question: _switched(question, plan.serves, proof, tolerance), questions))

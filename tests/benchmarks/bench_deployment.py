@@ -113,7 +113,7 @@ def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> di
     server.load_model(name)
     times["Triton load"] = time.perf_counter() - start
     server.unload_model(name)
-    blocks.repository.store.delete(f"repository/{name}/")
+    blocks.repository.store.delete_below(f"repository/{name}/")
     return times
 
 

@@ -86,7 +86,7 @@ def test_an_uploaded_file_is_proven_also_in_parts_and_after_a_copy(
 
     store.prove("proof/final", path, digest)
     assert store.keys("proof/") == {"proof/staged": size_bytes, "proof/final": size_bytes}
-    store.delete("proof/")
+    store.delete_below("proof/")
     assert store.keys("proof/") == {}
 
 
@@ -100,7 +100,7 @@ def test_an_object_that_was_changed_is_not_taken_for_the_file(store: ObjectStore
     assert not store.holds("changed/model.onnx", path, digest)
     with pytest.raises(IntegrityError, match=r"changed/model.onnx: holds .* expected .*try again"):
         store.prove("changed/model.onnx", path, digest)
-    store.delete("changed/")
+    store.delete_below("changed/")
 
 
 def test_a_file_that_is_not_what_its_digest_says_is_not_uploaded_as_if_it_were(
@@ -113,7 +113,7 @@ def test_a_file_that_is_not_what_its_digest_says_is_not_uploaded_as_if_it_were(
         store.upload(path, "damaged/model.onnx", digest)
 
     assert not store.holds("damaged/model.onnx", path, digest)
-    store.delete("damaged/")
+    store.delete_below("damaged/")
 
 
 def test_an_object_that_is_not_there_is_told_apart_from_an_error(store: ObjectStore, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_names_below_a_prefix_are_listed_without_what_is_below_them(store: Objec
         store.write(key, b"x")
 
     assert store.prefixes("listed/") == ["a", "b"]
-    store.delete("listed/")
+    store.delete_below("listed/")
 
 
 def test_an_object_is_created_once_and_never_overwritten(store: ObjectStore) -> None:
@@ -137,7 +137,7 @@ def test_an_object_is_created_once_and_never_overwritten(store: ObjectStore) -> 
 
     assert created == [True, False]
     assert store.read("once/key") == b"first"
-    store.delete("once/")
+    store.delete_below("once/")
 
 
 @pytest.mark.usefixtures("puts_one_by_one")
@@ -154,7 +154,7 @@ def test_of_many_that_create_an_object_at_once_exactly_one_succeeds(moto_store: 
 
     assert sorted(created) == [False] * 7 + [True]
     assert moto_store.read("raced/key") == contents[created.index(True)]
-    moto_store.delete("raced/")
+    moto_store.delete_below("raced/")
 
 
 @pytest.mark.usefixtures("puts_one_by_one")
@@ -171,7 +171,7 @@ def test_whoever_creates_an_object_and_misses_the_answer_learns_that_it_succeede
 
     assert moto_store.create("answered/late", b"mine")
     assert not moto_store.create("answered/late", b"other")
-    moto_store.delete("answered/")
+    moto_store.delete_below("answered/")
 
 
 def test_a_fingerprint_changes_with_the_content_and_only_then(store: ObjectStore) -> None:
@@ -183,7 +183,7 @@ def test_a_fingerprint_changes_with_the_content_and_only_then(store: ObjectStore
 
     assert fingerprints[0] is not None
     assert fingerprints[0] == fingerprints[2] != fingerprints[1]
-    store.delete("print/")
+    store.delete_below("print/")
 
 
 def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> None:
@@ -191,7 +191,7 @@ def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> N
     store.write("hashed/key", content)
 
     assert store.sha256("hashed/key") == hashlib.sha256(content).hexdigest()
-    store.delete("hashed/")
+    store.delete_below("hashed/")
 
 
 @pytest.mark.parametrize("broken_off", [1, 3])
@@ -222,7 +222,7 @@ def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(moto_store: Obje
         moto_store.write(f"many/{number}/x", b"")
 
     assert len(moto_store.prefixes("many/")) == 1005
-    moto_store.delete("many/")
+    moto_store.delete_below("many/")
     assert moto_store.keys("many/") == {}
 
 

@@ -4,12 +4,16 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
+from prefect.events import Event
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.registry import ModelRegistry
 from blocks.wiring import Blocks
@@ -18,11 +22,13 @@ from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import programs, start_programs, stop_program
+from tasks.deployment.alias_update import refusal
+from tasks.events import Happened
 from tests.aliases import set_in_a_burst, versions_without_files
 from tests.automations import automations_resumed
 from tests.infra.events.deliveries import events_of
 from tests.infra.events.test_service import await_answer
-from tests.models import register_linear
+from tests.models import register_directory, register_linear
 
 SOON = timedelta(seconds=5)
 
@@ -147,6 +153,96 @@ def test_a_release_that_failed_is_left_to_people(registry: ModelRegistry, model_
     assert deploy_model(model_name, return_state=True).is_failed()
 
     assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def test_a_version_that_cannot_be_fetched_is_left_to_people(
+    registry: ModelRegistry, model_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    register_directory(registry, model_name, tmp_path)
+    (update,) = (update for update in poll_aliases() if update.model_name == model_name)
+
+    state = deploy_model(model_name, "version:1", alias_set_at=update.set_at, return_state=True)
+
+    assert state.is_failed()
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+def test_a_run_that_asks_for_the_alias_answers_before_it_fetches(
+    registry: ModelRegistry, model_name: str, tmp_path: Path
+) -> None:
+    register_directory(registry, model_name, tmp_path)
+
+    assert deploy_model(model_name, return_state=True).is_failed()
+    assert model_name not in {update.model_name for update in poll_aliases()}
+
+
+@pytest.mark.parametrize("set_at", [datetime(2099, 1, 1, tzinfo=UTC), datetime(2026, 2, 3)])
+def test_an_alias_set_in_the_future_or_in_no_time_zone_is_refused_and_answers_nothing(
+    registry: ModelRegistry, model_name: str, set_at: datetime
+) -> None:
+    for seed in (1, 2):
+        register_linear(registry, model_name, seed)
+        deploy_model(model_name)
+    rollback_model(model_name, reason="too many cats")
+
+    state = deploy_model(model_name, "version:2", alias_set_at=set_at, return_state=True)
+
+    assert state.is_failed()
+    assert live(registry, model_name) == 1, "it was rolled back from"
+    assert answer(model_name, 2, datetime.now(UTC) + SOON) == "Completed", "the next real update counts"
+
+
+@pytest.mark.parametrize("tag", ["deploy_answered_at", "rolled_back_at"])
+@pytest.mark.parametrize("text", ["last week", "2099-01-01T00:00:00"])
+def test_a_damaged_tag_is_said_once_and_every_other_model_is_polled(
+    registry: ModelRegistry, model_name: str, tag: str, text: str
+) -> None:
+    damaged, sound = model_name, f"z{model_name}"
+    for name in (damaged, sound):
+        register_linear(registry, name, 1)
+    registry.tag_version(damaged, 1, {tag: text})
+
+    polled = [{update.model_name for update in poll_aliases()} for _ in range(2)]
+
+    assert all(sound in names and damaged not in names for names in polled)
+    assert len(refused_of(damaged)) == 1
+    assert f"its tag {tag} is '{text}'" in (refusal(registry.model(damaged)) or "")
+
+
+def refused_of(model_name: str, within_s: float = 30) -> Sequence[Event]:
+    """Return the events that said a model's alias is not looked at, waiting for the first."""
+    end = time.monotonic() + within_s
+    with get_client(sync_client=True) as client:
+        while True:
+            wanted = EventFilter(
+                event=EventNameFilter(name=[Happened.UPDATE_REFUSED]),
+                resource=EventResourceFilter(id=[f"slipway.model.{model_name}"]),
+            )
+            found = client.read_events(filter=wanted, limit=50).events
+            if found or time.monotonic() > end:
+                return found
+            time.sleep(0.3)
+
+
+def test_a_tag_that_was_mended_is_a_finding_no_more(registry: ModelRegistry, model_name: str) -> None:
+    register_linear(registry, model_name, 1)
+    registry.tag_version(model_name, 1, {"deploy_answered_at": "last week"})
+    poll_aliases()
+    registry.untag_version(model_name, 1, ("deploy_answered_at",))
+
+    assert model_name in {update.model_name for update in poll_aliases()}
+    assert refusal(registry.model(model_name)) is None
+
+
+def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry: ModelRegistry) -> None:
+    name = f"my model {uuid.uuid4().hex[:8]}-onnx"
+    register_linear(registry, name, 1)
+
+    assert name not in {update.model_name for update in poll_aliases()}
+    assert "expected 1 to 120 letters" in registry.model(name).tags["deploy_refused"]
+    registry.connect().delete_registered_model(name)
 
 
 def runs_of(model_name: str) -> list[FlowRun]:

@@ -43,8 +43,10 @@ def children(deployment_id: UUID) -> list[FlowRun]:
     return sorted(found, key=lambda run: run.created or run.expected_start_time)  # type: ignore[arg-type, return-value]
 
 
-def parent_of(name: str) -> Any:
-    @flow(name="parent", on_failure=[end_children], on_cancellation=[end_children], on_crashed=[end_children])
+def parent_of(name: str, retries: int = 0) -> Any:
+    hooks: Any = {"on_failure": [end_children], "on_cancellation": [end_children], "on_crashed": [end_children]}
+
+    @flow(name="parent", retries=retries, **hooks)
     def parent() -> str:
         return str(run_elsewhere(name, {"number": 2}, deadline_s=20).name)
 
@@ -52,23 +54,38 @@ def parent_of(name: str) -> Any:
 
 
 @pytest.fixture
-def ending(deployment: tuple[str, UUID]) -> Callable[..., State[Any]]:
+def ending_in_turn(deployment: tuple[str, UUID]) -> Iterator[Callable[[list[State[Any]]], None]]:
+    """Have the children that are begun from now on end as told, one after another."""
+    threads: list[threading.Thread] = []
+
+    def decide(known: set[UUID], ends: list[State[Any]]) -> None:
+        with get_client(sync_client=True) as client:
+            for end in ends:
+                while not (new := [run.id for run in children(deployment[1]) if run.id not in known]):
+                    time.sleep(0.1)
+                client.set_flow_run_state(new[0], Running(), force=True)
+                client.set_flow_run_state(new[0], end, force=True)
+                known.add(new[0])
+
+    def begin(ends: list[State[Any]]) -> None:
+        known = {run.id for run in children(deployment[1])}
+        threads.append(threading.Thread(target=decide, args=(known, ends), daemon=True))
+        threads[-1].start()
+
+    yield begin
+    for thread in threads:
+        thread.join(20)
+
+
+@pytest.fixture
+def ending(
+    deployment: tuple[str, UUID], ending_in_turn: Callable[[list[State[Any]]], None]
+) -> Callable[..., State[Any]]:
     """Run a parent whose child ends as told."""
 
     def run(end: State[Any]) -> State[Any]:
-        known = {run.id for run in children(deployment[1])}
-
-        def decide() -> None:
-            with get_client(sync_client=True) as client:
-                while not (new := [run for run in children(deployment[1]) if run.id not in known]):
-                    time.sleep(0.1)
-                client.set_flow_run_state(new[0].id, Running(), force=True)
-                client.set_flow_run_state(new[0].id, end, force=True)
-
-        thread = threading.Thread(target=decide)
-        thread.start()
+        ending_in_turn([end])
         state: State[Any] = parent_of(deployment[0])(return_state=True)
-        thread.join()
         return state
 
     return run
@@ -91,6 +108,18 @@ def test_a_child_that_crashes_fails_its_parent(ending: Callable[..., State[Any]]
 def test_a_child_that_is_cancelled_is_told_apart(ending: Callable[..., State[Any]]) -> None:
     with pytest.raises(StepCancelled, match="was cancelled"):
         ending(Cancelled(message="by hand")).result()
+
+
+def test_a_parent_that_is_tried_again_has_another_child_where_the_first_failed(
+    deployment: tuple[str, UUID], ending_in_turn: Callable[[list[State[Any]]], None]
+) -> None:
+    known = {run.id for run in children(deployment[1])}
+    ending_in_turn([Failed(message="out of memory"), Completed(name="Fine")])
+
+    assert parent_of(deployment[0], retries=1)() == "Fine"
+
+    states = [run.state_name for run in children(deployment[1]) if run.id not in known]
+    assert states == ["Failed", "Fine"]
 
 
 def test_a_child_outlives_no_parent(deployment: tuple[str, UUID]) -> None:

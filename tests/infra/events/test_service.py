@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from mlflow.entities.webhook import Webhook
 
 from blocks.wiring import Blocks
+from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
 from infra.events.relay import event_id
 from infra.events.settings import EventSettings
 from infra.local.settings import ROOT, LocalStack
@@ -193,6 +196,39 @@ def test_a_webhook_that_is_removed_is_made_anew(stack: LocalStack, blocks: Block
 
     assert len(made) == 1 and made != [removed]
     forget_webhook(address)
+
+
+def test_a_webhook_that_is_disabled_is_enabled_again(stack: LocalStack, blocks: Blocks) -> None:
+    client, address = blocks.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
+
+    def ours() -> Webhook:
+        (found,) = [found for found in client.list_webhooks(max_results=100) if found.url == address]
+        return found
+
+    with service(stack, SLIPWAY_EVENTS_URL=address, SLIPWAY_WEBHOOK_CHECK_S="0.5"):
+        client.update_webhook(ours().webhook_id, status="DISABLED")
+        end = time.monotonic() + 30
+        while str(ours().status) != "ACTIVE":
+            assert time.monotonic() < end, "it stays disabled"
+            time.sleep(0.2)
+    forget_webhook(address)
+
+
+def test_a_body_of_another_time_than_its_headers_is_refused(stack: LocalStack, model_name: str, secret: str) -> None:
+    long_ago = alias_body(model_name).replace(str(datetime.now(UTC).year).encode(), b"2025")
+
+    assert refused(stack, long_ago, signed(long_ago, secret), "stale").status_code == 401
+
+
+def test_a_signed_time_of_four_hundred_digits_is_malformed(stack: LocalStack, secret: str) -> None:
+    body, delivery_id = alias_body("x"), uuid.uuid4()
+    headers = {
+        ID_HEADER: str(delivery_id),
+        TIME_HEADER: str(10**400),
+        SIGNATURE_HEADER: signature(delivery_id, 10**400, body, secret.encode()),
+    }
+
+    assert refused(stack, body, headers, "malformed").status_code == 400
 
 
 def test_a_setting_that_is_missing_or_weak_is_named() -> None:

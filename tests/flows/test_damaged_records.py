@@ -1,0 +1,125 @@
+"""What is damaged of one model is that model's finding, and every other model is looked after."""
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from blocks.errors import ServiceUnavailable
+from blocks.fleet import TritonFleet
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
+from flows.reconciliation import reconcile_models
+from tasks.deployment.receipt import read_receipt
+from tasks.reconciliation.explain import explain_live
+from tasks.reconciliation.survey import Kind
+from tests.candidates import withdraw
+from tests.consistency import assert_consistent, observed
+from tests.models import register_linear
+
+
+@pytest.fixture(scope="module")
+def sound(blocks: Blocks) -> Iterator[str]:
+    """A model with nothing wrong."""
+    name = released(blocks)
+    yield name
+    withdraw(blocks, name)
+
+
+@pytest.fixture
+def damaged(blocks: Blocks) -> Iterator[str]:
+    """A model of which the test damages something."""
+    name = released(blocks)
+    yield name
+    withdraw(blocks, name)
+
+
+def released(blocks: Blocks) -> str:
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    register_linear(blocks.registry, name, seed=1)
+    deploy_model(name)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("records/{}/1/proof.npz", b"no archive"),
+        ("records/{}/1/proof.npz", b""),
+        ("records/{}/1/files.json", b"[{"),
+        ("records/{}/1/files.json", b'{"of another": "shape"}'),
+        ("repository/{}/1/metadata.json", b"{broken"),
+        ("repository/{}/1/metadata.json", b'["a", "list"]'),
+        ("repository/{}/config.pbtxt", "max_batch_size: 8 # größer".encode("latin-1")),
+        ("repository/{}/config.pbtxt", b"no configuration"),
+        ("journal/{}.json", b'{"plan": {"of": "another schema"}}'),
+        ("journal/{}.json", b"\xff"),
+    ],
+)
+def test_a_damaged_record_is_a_finding_of_its_model_alone(
+    blocks: Blocks, sound: str, damaged: str, key: str, content: bytes
+) -> None:
+    blocks.repository.store.write(key.format(damaged), content)
+    blocks.fleet.unload_model(blocks.fleet.addresses()[0], sound)
+
+    outcome = reconcile_models([damaged, sound])
+
+    assert {drift.model_name for drift in outcome.left} == {damaged}
+    assert assert_consistent(blocks, sound) == 1
+    assert blocks.repository.store.read(key.format(damaged)) == content
+    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    blocks.repository.close_journal(damaged)
+
+
+def test_a_receipt_with_fields_of_a_later_slipway_is_read(blocks: Blocks, sound: str) -> None:
+    key = f"records/{sound}/1/receipt.json"
+    receipt = json.loads(blocks.repository.store.read(key) or b"")
+    receipt["signature"] = receipt["candidate"]["signature"] = receipt["replicas"][0]["signature"] = "later"
+    receipt["candidate"]["latency"]["p90_ms"] = receipt["replicas"][0]["comparison"]["ties"] = 1
+    blocks.repository.store.write(key, json.dumps(receipt).encode())
+
+    found = read_receipt(blocks.repository, sound, 1)
+
+    assert found is not None and found.registry_version == 1
+    assert explain_live(sound, **blocks._asdict()).receipt == found
+
+
+def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(
+    blocks: Blocks, damaged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, healthy = blocks.fleet.addresses()[1], TritonFleet.answers
+
+    def answers(fleet: TritonFleet, address: str, *arguments: object) -> object:
+        if address == busy:
+            raise ServiceUnavailable(f"Triton {address}: no answer within 10 s (injected)")
+        return healthy(fleet, address, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TritonFleet, "answers", answers)
+    monkeypatch.setattr(TritonFleet, "unload_model", lambda *_: pytest.fail("a busy replica was unloaded"))
+    before = observed(blocks, damaged)
+
+    outcome = reconcile_models([damaged])
+
+    assert [(drift.kind, drift.address) for drift in outcome.left] == [(Kind.REPLICA_SLOW, busy)]
+    assert observed(blocks, damaged) == before
+
+
+def test_a_registered_model_that_is_gone_is_a_finding_and_goes_on_being_served(blocks: Blocks, damaged: str) -> None:
+    blocks.registry.connect().delete_registered_model(damaged)
+
+    outcome = reconcile_models([damaged])
+
+    assert [drift.kind for drift in outcome.left] == [Kind.MODEL_UNREGISTERED]
+    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+
+
+def test_a_live_version_that_is_gone_from_the_registry_is_named_so(blocks: Blocks, damaged: str) -> None:
+    register_linear(blocks.registry, damaged, seed=2)
+    deploy_model(damaged)
+    blocks.registry.connect().delete_model_version(damaged, "2")
+
+    outcome = reconcile_models([damaged])
+
+    assert [drift.kind for drift in outcome.left] == [Kind.VERSION_UNREGISTERED]
+    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1, 2), (1, 2)]

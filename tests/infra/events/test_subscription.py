@@ -1,0 +1,30 @@
+"""A webhook counts as ours only where it is enabled and tells everything."""
+
+from typing import Any
+
+import pytest
+from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr, WebhookStatus
+
+from infra.events.subscription import amiss
+
+SET: WebhookEventStr = "model_version_alias.created"
+REMOVED: WebhookEventStr = "model_version_alias.deleted"
+
+
+def webhook(status: Any = "ACTIVE", events: tuple[WebhookEventStr, ...] = (SET, REMOVED)) -> Webhook:
+    return Webhook("1", "slipway", "http://us", [WebhookEvent.from_str(event) for event in events], 0, 0, status=status)
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", WebhookStatus.ACTIVE])
+def test_one_that_is_enabled_and_tells_everything_is_as_it_should_be(status: Any) -> None:
+    assert amiss([webhook(status)]) is None
+
+
+@pytest.mark.parametrize("status", ["DISABLED", WebhookStatus.DISABLED])
+def test_one_that_somebody_disabled_is_not(status: Any) -> None:
+    assert "was disabled" in (amiss([webhook(status)]) or "")
+    assert "was missing" in (amiss([]) or "")
+
+
+def test_one_that_tells_less_is_named_with_what_it_does_not_tell() -> None:
+    assert amiss([webhook(events=(SET,))]) == f"did not tell {REMOVED} and does again"
