@@ -92,12 +92,12 @@ class ObjectStore:
         return f"S3 bucket '{self.bucket}' at {self.client.meta.endpoint_url}"
 
     def prefixes(self, prefix: str) -> list[str]:
-        """Return the names directly below `prefix` that have keys below them, listed with a delimiter."""
-        with self._reaching(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
-            )
-            return [p["Prefix"][len(prefix) : -1] for page in pages for p in page.get("CommonPrefixes", [])]
+        """Return the names directly below `prefix` that have keys below them.
+
+        By the keys themselves: listed with a delimiter, SeaweedFS names a prefix for minutes after its last key went.
+        """
+        below = (key[len(prefix) :].split("/", 1) for key in self.keys(prefix))
+        return list(dict.fromkeys(name for name, *rest in below if rest))
 
     def keys(self, prefix: str) -> dict[str, int]:
         """Return every key below `prefix` with its size in bytes."""

@@ -20,6 +20,8 @@ RESULTS_BUCKET = "prefect-results"
 BUCKETS = (MODELS_BUCKET, MLFLOW_BUCKET, RESULTS_BUCKET)
 REPOSITORY_PREFIX = "repository"
 WORK_POOL = "local"
+# what SeaweedFS listens on beside S3 itself; its parts speak to each other over these
+S3_PARTS = ("grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: Path(path).expanduser().absolute())]
@@ -43,6 +45,13 @@ class LocalStack(BaseSettings):
     prefect_port: Port = 4200
     mlflow_port: Port = 5000
     s3_port: Port = 9000
+    s3_grpc_port: Port = 9001
+    s3_master_port: Port = 9002
+    s3_master_grpc_port: Port = 9003
+    s3_volume_port: Port = 9004
+    s3_volume_grpc_port: Port = 9005
+    s3_filer_port: Port = 9006
+    s3_filer_grpc_port: Port = 9007
     triton_0_http_port: Port = 8000
     triton_0_grpc_port: Port = 8001
     triton_0_metrics_port: Port = 8002
@@ -77,6 +86,7 @@ class LocalStack(BaseSettings):
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every port this stack opens."""
         fields = [(name, f"{name}_port") for name in ("prefect", "mlflow", "s3", "events")]
+        fields += [("s3", f"s3_{part}_port") for part in S3_PARTS]
         fields += [
             (name, f"{name.replace('-', '_')}_{kind}_port")
             for name in self.triton_names
@@ -138,6 +148,16 @@ class LocalStack(BaseSettings):
         """Return where a server answers, or a dash for one that listens nowhere."""
         fixed = {"s3": self.s3_url, "mlflow": self.mlflow_url, "prefect": self.prefect_url, "events": self.events_url}
         return (fixed | self.triton_urls).get(server, "-")
+
+    @property
+    def s3_data(self) -> Path:
+        """The directory of everything the S3 server keeps."""
+        return self.state / "s3"
+
+    @property
+    def s3_identities(self) -> Path:
+        """The file that tells the S3 server who may do what; it holds the key."""
+        return self.state / "s3-identities.json"
 
     def log(self, server: str) -> Path:
         """Return the log file of a server."""
@@ -225,11 +245,21 @@ class LocalStack(BaseSettings):
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    def _weed(self) -> dict[str, str]:
+        """Return what the S3 server alone runs with: keys of each start, which its parts ask each other for."""
+        kinds = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+        return {
+            **{f"WEED_JWT_{kind}_KEY": secrets.token_hex(20) for kind in kinds},
+            "WEED_JWT_SIGNING_EXPIRES_AFTER_SECONDS": "60",  # ten, the default, is short on a machine that stands still
+            "GOMEMLIMIT": "400MiB",
+        }
+
     def supervisor_environment(self, triton_python: str | None) -> dict[str, str]:
-        """Return what `supervisord.conf` expands, added to `environment()`; rclone takes its key from here."""
+        """Return what `supervisord.conf` expands, added to `environment()`."""
         ports = {f"SLIPWAY_{name.upper()}": str(port) for name, port in self if name.endswith("_port")}
         return (
             self.environment()
+            | self._weed()
             | ports
             | {
                 "SLIPWAY_HOST": self.host,
@@ -238,13 +268,6 @@ class LocalStack(BaseSettings):
                 "SLIPWAY_ROOT": str(ROOT),
                 "SLIPWAY_MEMORY_PREFIX": self.memory_prefix,
                 "SLIPWAY_TRITON_PYTHON": triton_python or "false",
-                "RCLONE_CONFIG": "",
-                # The S3 server's ETags are MD5s; "hasher" keeps them, where each listing would hash every file anew.
-                "RCLONE_CONFIG_STORE_TYPE": "hasher",
-                "RCLONE_CONFIG_STORE_HASHES": "md5",
-                "RCLONE_CONFIG_STORE_REMOTE": str(self.state / "s3"),
-                "RCLONE_CACHE_DIR": str(self.state / "s3-etags"),
-                "RCLONE_AUTH_KEY": f'"{self.s3_access_key_id},{self.s3_secret_access_key}"',
                 "PYTHONUNBUFFERED": "1",
             }
         )

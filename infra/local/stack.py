@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.local import preflight, provision, supervision
+from infra.local import preflight, provision, store, supervision
 from infra.local.errors import StackError
 from infra.local.readiness import Watch, answers
 from infra.local.settings import LocalStack
@@ -41,6 +41,7 @@ def up(stack: LocalStack, report: Report) -> None:
         if supervision.is_up(stack):
             _repair(stack, report)
             return
+        store.check_data(stack)
         preflight.check_ports(stack.endpoints, stack.host)
         if stack.starts_triton:
             python = preflight.triton_python()

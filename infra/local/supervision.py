@@ -14,11 +14,12 @@ from xmlrpc.client import Error, Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra.local import store
 from infra.local.errors import StackError
 from infra.local.settings import ROOT, LocalStack
 
 CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
-FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "RCLONE_", "SUPERVISOR_", "TRITON_")
+FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "SUPERVISOR_", "TRITON_", "WEED_")
 SOCKET_PATH_LIMIT = 104  # bytes an AF_UNIX address holds on every system supported
 STOP_DEADLINE_S = 30.0
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -44,8 +45,9 @@ def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
     socket = stack.state / "supervisor.sock"
     if len(os.fsencode(socket)) >= SOCKET_PATH_LIMIT:
         raise StackError(f"the path {socket} is too long for a socket; set SLIPWAY_STATE to a shorter directory")
-    for directory in ("logs", "triton", "prefect"):
+    for directory in ("logs", "triton", "prefect", "s3"):
         (stack.state / directory).mkdir(parents=True, exist_ok=True)
+    store.write_identities(stack)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)]
     variables = base_environment() | stack.supervisor_environment(triton_python) | mark(stack)
     answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603
@@ -118,7 +120,10 @@ def stop(stack: LocalStack) -> bool:
             supervisor.shutdown()
             stopped = True
         _await_end(stack)
-    return _sweep(stack) or stopped
+    if not (_sweep(stack) or stopped):
+        return False
+    store.remove_sockets(stack)
+    return True
 
 
 def _await_end(stack: LocalStack) -> None:

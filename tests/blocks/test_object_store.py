@@ -132,6 +132,16 @@ def test_names_below_a_prefix_are_listed_without_what_is_below_them(store: Objec
     store.delete_below("listed/")
 
 
+def test_a_name_without_keys_below_it_any_more_is_not_listed(store: ObjectStore) -> None:
+    for key in ("emptied/a/1/x", "emptied/b/1/x"):
+        store.write(key, b"x")
+
+    store.delete("emptied/a/")
+
+    assert store.prefixes("emptied/") == ["b"]
+    store.delete("emptied/")
+
+
 def test_an_object_is_created_once_and_never_overwritten(store: ObjectStore) -> None:
     created = [store.create("once/key", content) for content in (b"first", b"second")]
 
