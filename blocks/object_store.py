@@ -205,8 +205,8 @@ class ObjectStore:
         self.delete(key)
         if etag is None or again is not None or stale is not None or found != b"first":
             raise InvalidInput(
-                f"{self.address}: ignores the conditions If-None-Match and If-Match of a PUT, so that nothing could keep "
-                "two releases from overwriting each other; use a store that honours them: AWS S3, SeaweedFS from 4, "
+                f"{self.address}: ignores the conditions If-None-Match and If-Match of a PUT, so that nothing could "
+                "keep two releases from overwriting each other; use one that honours them: AWS S3, SeaweedFS from 4, "
                 "MinIO from 2024-09, Ceph from 19 (rclone and older ones do not)"
             )
 
@@ -260,8 +260,9 @@ class ObjectStore:
                 first, code = errors[0], errors[0].get("Code", "")
                 error = AccessRefused if code in _REFUSED else ServiceUnavailable
                 raise error(
-                    f"{self.address}: {len(errors)} of {len(batch)} keys were not deleted, the first {first.get('Key')} "
-                    f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again"
+                    f"{self.address}: {len(errors)} of {len(batch)} keys were not deleted, the first "
+                    f"{first.get('Key')} ({code} {first.get('Message', '')}); check the bucket's policy "
+                    "and retention, and try again"
                 )
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:

@@ -224,7 +224,8 @@ class ModelRepository(Fenced, Block):
         if holder != claimant.encode():
             raise VersionConflict(
                 f"model '{model_name}' version {version} in {self.store.address}: the number was taken by flow run "
-                f"{holder.decode(errors='replace') if holder else 'unknown'}; release again, which takes the next number"
+                f"{holder.decode(errors='replace') if holder else 'unknown'}; release again, which takes the next "
+                "number"
             )
 
     def is_claimed_by(self, model_name: str, version: int, claimant: str) -> bool:
@@ -320,8 +321,8 @@ class ModelRepository(Fenced, Block):
 
     def _refuse(self, model_name: str, what: str) -> NoReturn:
         raise ReleaseTakenOver(
-            f"model '{model_name}' in {self.store.address}: {what} was changed by somebody else since this run read it; "
-            "nothing was overwritten: see `make status`, then release again"
+            f"model '{model_name}' in {self.store.address}: {what} was changed by somebody else since this run read "
+            "it; nothing was overwritten: see `make status`, then release again"
         )
 
     def _text(self, found: StoredObject, key: str) -> str:

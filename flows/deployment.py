@@ -91,9 +91,7 @@ def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State)
     begun = open_entry(blocks.repository, model_name)
     if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
         with model_lock(model_name, blocks.repository, owner=str(flow_run.id)) as fence:
-            settle_release.fn(
-                model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(blocks)._asdict()
-            )
+            settle_release.fn(model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(blocks)._asdict())
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001

@@ -12,7 +12,8 @@ import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, valida
 from rich.console import Console
 
 from blocks.errors import SlipwayError
+from blocks.fence import Fenced
 from blocks.wiring import load_block
+from tasks.deployment.lock import Fence, model_lock, release
+from tasks.deployment.plan import ReleasePlan
+from tasks.deployment.session import hold_for_session, lock_of_session
 
 STEPS = {
     "train": "tasks.training.train",
@@ -41,6 +46,10 @@ STEPS = {
     "finish-release": "tasks.deployment.finish_release",
     "settle-release": "tasks.deployment.settle_release",
 }
+
+
+# Steps that change something of a model; all but settle-release go on with a plan, or hold the lock for themselves.
+CHANGING = {"upload_to_s3", "prove_candidate", "commit_version", "update_aliases", "finish_release"}
 
 
 def step(name: str) -> Callable[..., Any]:
@@ -63,7 +72,8 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
         loaded = {name: load_block(kind) for name, kind in blocks.items()}
         given = {name: _read(value) if name in files else value for name, value in options.items()}
         values = {name: value for name, value in defaults.items() if name in hints} | given
-        result = checked(**values, **loaded)
+        with _session(function.__name__, values, loaded):
+            result = checked(**values, **loaded)
         return TypeAdapter(Any).dump_json(result, indent=2).decode()
 
     run.__doc__ = (inspect.getdoc(function) or "").split("\n\n", 1)[0]
@@ -79,6 +89,39 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
         ]
     )
     return run
+
+
+@contextmanager
+def _session(step: str, values: dict[str, Any], loaded: dict[str, Any]) -> Iterator[None]:
+    """Put the blocks of a step that changes something behind the lock of its shell session, where it has one.
+
+    The plan carries the session from step to step; finish-release ends it, and so does settle-release.
+    """
+    repository = loaded.get("repository")
+    if repository is None or (step != "settle_release" and step not in CHANGING):
+        yield
+        return
+    if step == "settle_release":
+        with lock_of_session(repository, values["model_name"]) as fence:
+            loaded |= _fenced(loaded, fence)
+            yield
+        return
+    if values.get("plan") is None:
+        with model_lock(values["model_name"], repository, wait_s=0) as fence:
+            loaded |= _fenced(loaded, fence)
+            yield
+        return
+    plan = ReleasePlan.model_validate(values["plan"])
+    fence = hold_for_session(repository, plan, begins=step == "upload_to_s3")
+    values["plan"] = plan.model_copy(update={"epoch": fence.epoch})
+    loaded |= _fenced(loaded, fence)
+    yield
+    if step == "finish_release":
+        release(fence)
+
+
+def _fenced(loaded: dict[str, Any], fence: Fence) -> dict[str, Any]:
+    return {name: block.behind(fence.require) if isinstance(block, Fenced) else block for name, block in loaded.items()}
 
 
 def flow_defaults(name: str) -> dict[str, Any]:

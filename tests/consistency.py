@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from blocks.object_store import ObjectStore
 from blocks.repository import ModelRepository
 from blocks.wiring import Blocks
+from tasks.deployment.journal import open_entry
 from tasks.deployment.serving_config import served_versions
 from tests.models import FEATURES
 
@@ -43,7 +44,7 @@ def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
         "versions": blocks.repository.versions(model_name).model_dump(),
         "files": keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/"),
         "staging": keys(f"staging/{model_name}/"),
-        "journal": blocks.repository.read_journal(model_name),
+        "journal": open_entry(blocks.repository, model_name),
         "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},
         "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
     }
@@ -51,9 +52,8 @@ def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
 
 def _assert_nothing_left_over(blocks: Blocks, model_name: str) -> None:
     repository = blocks.repository
-    assert repository.read_journal(model_name) is None, "the journal is open"
-    for prefix in (repository.staging_prefix, repository.journal_prefix):
-        assert [key for key in repository.store.keys(f"{prefix}/") if model_name in key] == []
+    assert open_entry(repository, model_name) is None, "the journal is open"
+    assert repository.store.keys(f"{repository.staging_prefix}/{model_name}/") == {}
     names = [name for name in repository.store.prefixes(f"{repository.repository_prefix}/") if model_name in name]
     assert set(names) <= {model_name}, f"left in the repository: {names}"
 

@@ -36,7 +36,7 @@ from blocks.registry import ModelRegistry
 from flows.deployment import deploy_model
 
 MUTATIONS: dict[type, tuple[str, ...]] = {
-    ObjectStore: ("write", "create", "upload", "copy", "delete", "delete_all"),
+    ObjectStore: ("write", "replace", "upload", "copy", "delete", "delete_if", "delete_all"),
     ModelRegistry: ("set_alias", "remove_alias", "tag_version", "tag_model"),
     TritonFleet: ("load_model", "unload_model"),
 }

@@ -16,7 +16,7 @@ def commit_version(plan: ReleasePlan, artifacts: PreparedArtifacts, *, repositor
     """Commit a version and return its S3 URI: from here on a replica that starts serves it.
 
     Raises `IntegrityError` where the version is not complete, or its copy is not what was proven, `VersionConflict`
-    where config.pbtxt was changed since the plan was made, `ReleaseTakenOver` where another run has settled the release.
+    where config.pbtxt was changed since the plan was made, `ReleaseTakenOver` where another run has settled it.
     """
     require_open(repository, plan)
     for version in plan.serves:

@@ -1,4 +1,4 @@
-"""The mark of a version that was rolled back from, with its record: the registry's tag says the same, as long as it can."""
+"""The mark of a version that was rolled back from, in its record; the registry has it as a tag, too."""
 
 from datetime import datetime
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect import runtime, task
-from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
+from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE, CacheKeyFnPolicy
+from prefect.context import TaskRunContext
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import InvalidInput
@@ -26,7 +27,17 @@ class PreparedArtifacts(BaseModel):
     config: str = Field(description="Content of config.pbtxt.")
 
 
-@task(name="prepare-artifacts", task_run_name="prepare-artifacts", cache_policy=INPUTS + RUN_ID + TASK_SOURCE)
+def _plan_without_epoch(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """Return what of a plan decides what is prepared: a run that goes on in another process has another epoch."""
+    plan: ReleasePlan = parameters["plan"]
+    return plan.model_dump_json(exclude={"epoch"})
+
+
+@task(
+    name="prepare-artifacts",
+    task_run_name="prepare-artifacts",
+    cache_policy=(INPUTS - "plan") + CacheKeyFnPolicy(cache_key_fn=_plan_without_epoch) + RUN_ID + TASK_SOURCE,
+)
 def prepare_artifacts(
     fetched: FetchedModel,
     plan: ReleasePlan,

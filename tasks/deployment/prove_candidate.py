@@ -74,7 +74,9 @@ def prove_candidate(
     inputs = list(synthetic_inputs(signature, expected_input_shape, _REQUESTS, seed=plan.version))
     requests = Requests(inputs, [spec.name for spec in signature.outputs])
 
-    repository.place_candidate(plan.model_name, plan.version, name, candidate_config(artifacts.config, name, plan.version))
+    repository.place_candidate(
+        plan.model_name, plan.version, name, candidate_config(artifacts.config, name, plan.version)
+    )
     quiet = _quietly(live, requests) if plan.live_before else []
     served = live if quiet else None
     with watched(served, requests) as during:

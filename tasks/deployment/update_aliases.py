@@ -10,6 +10,7 @@ from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.attempts import Attempts
 from tasks.deployment.metadata import registry_version as recorded_version
+from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.serving_config import served_versions
 
 LIVE, PREVIOUS = "live", "previous"
@@ -32,16 +33,18 @@ def update_aliases(
     registry_version: int,
     dry_run: bool = False,
     after: dict[str, int] | None = None,
+    plan: ReleasePlan | None = None,
     *,
     registry: ModelRegistry,
     repository: ModelRepository,
 ) -> AliasChange:
-    """Point `live` at a version and `previous` at the one that was live, or as `after`, all aliases, says.
+    """Point `live` at a version and `previous` at the one that was live, or as `after`, all aliases, or a plan says.
 
     Running it again changes nothing: a version that is live already does not become its own rollback target. Where
     the model's lock was lost meanwhile, the aliases are put to what the policy of now says.
     """
     before = registry.aliases(model_name)
+    after = plan.aliases_after if after is None and plan is not None else after
     after = aliases_after_release(before, registry_version, before.get(LIVE)) if after is None else after
     if not dry_run:
         if after.get(LIVE) == registry_version:
@@ -63,7 +66,7 @@ def aliases_after_release(before: dict[str, int], registry_version: int, follows
     previous = follows if follows not in {None, registry_version} else before.get(PREVIOUS)
     others = {alias: version for alias, version in before.items() if alias not in {LIVE, PREVIOUS}}
     kept = {PREVIOUS: previous} if previous not in {None, registry_version} else {}
-    return others | kept | {LIVE: registry_version}  # type: ignore[operator]
+    return others | kept | {LIVE: registry_version}
 
 
 def move_aliases(

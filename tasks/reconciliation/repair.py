@@ -8,7 +8,7 @@ from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from tasks.deployment.finish_release import archive_retired, discard_superfluous
-from tasks.deployment.prove_candidate import remove_candidate
+from tasks.deployment.prove_candidate import candidates_left, remove_candidate
 from tasks.deployment.reload_triton import load_afresh, load_committed
 from tasks.deployment.settle_release import settle_release
 from tasks.reconciliation.survey import Kind, ModelState

@@ -63,8 +63,8 @@ def choose_target(
     live = next((known for known in released if known.version == max(served)), None)
     if live is None:
         raise NoRollbackTarget(
-            f"model '{model_name}': version {max(served)} is live, and nothing is recorded of its release; expected one "
-            "that slipway released"
+            f"model '{model_name}': version {max(served)} is live, and nothing is recorded of its release; expected "
+            "one that slipway released"
         )
     owner = this_owner()
     done = model.tags.get(LAST_ROLLBACK_TAG) == owner

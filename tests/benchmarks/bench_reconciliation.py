@@ -94,7 +94,7 @@ def _stored(blocks: Blocks, fetched: FetchedModel, number: int) -> None:
     write(f"{prefix}/{fetched.model_name}/{number}/model.onnx", model)
     write(f"{prefix}/{fetched.model_name}/{number}/metadata.json", artifacts.metadata.encode())
     if prefix == "repository":
-        blocks.repository.commit(fetched.model_name, artifacts.config)
+        blocks.repository.commit(fetched.model_name, artifacts.config, after=None)
 
 
 def _loaded(blocks: Blocks, address: str, names: list[str]) -> None:

@@ -14,7 +14,8 @@ from prefect.flow_runs import resume_flow_run
 from blocks.errors import InvalidInput
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
-from flows.one_at_a_time import one_release_at_a_time
+from tasks.deployment.journal import open_entry
+from tasks.deployment.lock import model_lock
 from tasks.deployment.receipt import read_receipt
 from tests.consistency import assert_consistent
 from tests.models import register_linear
@@ -38,7 +39,7 @@ def suspended(blocks: Blocks, model_name: str) -> FlowRun:
     parameters: dict[str, Any] = {"model_name": model_name, "approval": True}
     flow_run: Any = run_deployment("deploy-model/local", parameters=parameters, timeout=0)
     waiting = once(flow_run.id, "Suspended")
-    with one_release_at_a_time(model_name, blocks.repository, wait_s=LET_GO_S):  # the state comes before the letting go
+    with model_lock(model_name, blocks.repository, wait_s=LET_GO_S):  # the state comes before the letting go
         return waiting
 
 
@@ -84,9 +85,9 @@ def test_a_run_that_cannot_be_suspended_is_refused_and_undone(blocks: Blocks, mo
 
 
 def assert_nothing_held(blocks: Blocks, model_name: str) -> int | None:
-    """Prove that a waiting run holds neither slot nor journal nor replica; return what is live."""
-    with one_release_at_a_time(model_name, blocks.repository, wait_s=0):
-        assert blocks.repository.read_journal(model_name) is None
+    """Prove that a waiting run holds neither lock nor journal nor replica; return what is live."""
+    with model_lock(model_name, blocks.repository, wait_s=0):
+        assert open_entry(blocks.repository, model_name) is None
     for address in blocks.fleet.addresses():
         assert [name for name in blocks.fleet.index(address) if model_name in name] == [model_name]
     return blocks.registry.aliases(model_name)["live"]

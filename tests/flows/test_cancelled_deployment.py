@@ -13,10 +13,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
-from blocks.repository import candidate_name
+from blocks.repository import proven_model
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
+from tasks.deployment.journal import open_entry
 from tasks.deployment.serving_config import served_versions
 from tests.models import register_linear
 
@@ -53,8 +54,8 @@ def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.
     deploy_model(model_name)
     register_linear(blocks.registry, model_name, seed=2)
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
-    prover, candidate = blocks.fleet.addresses()[0], candidate_name(model_name)
-    wait_for("the candidate", lambda: blocks.fleet.ready_versions(prover, candidate))
+    prover = blocks.fleet.addresses()[0]
+    wait_for("the candidate", lambda: [n for n in blocks.fleet.index(prover) if proven_model(n) == model_name])
     replica.suspend()
     wait_for("the commit", lambda: served_versions(blocks.repository.read_config(model_name)) == (1, 2))
     flow_run_id: UUID = run.id
@@ -68,7 +69,7 @@ def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
 
 
 def assert_as_before(blocks: Blocks, model_name: str) -> None:
-    wait_for("the undo", lambda: blocks.repository.read_journal(model_name) is None)
+    wait_for("the undo", lambda: open_entry(blocks.repository, model_name) is None)
     assert served_versions(blocks.repository.read_config(model_name)) == (1,)
     assert blocks.repository.versions(model_name).repository == (1,)
     assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 1}

@@ -69,7 +69,7 @@ def test_a_damaged_record_is_a_finding_of_its_model_alone(
     assert assert_consistent(blocks, sound) == 1
     assert blocks.repository.store.read(key.format(damaged)) == content
     assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1,), (1,)]
-    blocks.repository.close_journal(damaged)
+    blocks.repository.store.delete(f"journal/{damaged}.json")
 
 
 def test_a_receipt_with_fields_of_a_later_slipway_is_read(blocks: Blocks, sound: str) -> None:

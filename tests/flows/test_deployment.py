@@ -20,6 +20,7 @@ from tasks.deployment.proof import Comparison, golden_samples
 from tasks.deployment.serving_config import with_policy
 from tasks.deployment.update_aliases import move_aliases
 from tests.consistency import observed
+from tests.locks import commit_by_hand
 from tests.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
 from tests.runs import steps_of
 
@@ -233,7 +234,7 @@ def test_two_commits_within_a_second_are_both_seen_by_triton(blocks: Blocks, mod
     config, address = blocks.repository.read_config(model_name) or "", blocks.fleet.addresses()[0]
 
     for versions in ((1,), (1, 2), (2,), (1, 2)):
-        blocks.repository.commit(model_name, with_policy(config, versions))
+        commit_by_hand(blocks.repository, model_name, with_policy(config, versions))
         blocks.fleet.load_model(address, model_name)
 
         assert blocks.fleet.ready_versions(address, model_name) == versions

@@ -9,6 +9,7 @@ from blocks.errors import ForeignModel
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
+from tasks.deployment.journal import open_entry
 from tasks.deployment.model_files import ModelSignature, TensorSpec
 from tasks.deployment.serving_config import generated_config
 from tasks.reconciliation.survey import Kind, survey_models
@@ -78,7 +79,7 @@ def test_its_name_is_never_released_over(blocks: Blocks, model_name: str) -> Non
         deploy_model(model_name)
 
     assert found(blocks, model_name) == before
-    assert blocks.repository.read_journal(model_name) is None
+    assert open_entry(blocks.repository, model_name) is None
     assert "live" not in blocks.registry.aliases(model_name)
 
 

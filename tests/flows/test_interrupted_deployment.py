@@ -15,6 +15,7 @@ from blocks.wiring import Blocks
 from flows import deployment
 from flows.deployment import deploy_model, settle_what_was_begun
 from infra.local.settings import ROOT
+from tasks.deployment.journal import open_entry
 from tasks.deployment.serving_config import served_versions
 from tasks.deployment.settle_release import settle_release
 from tests.consistency import assert_consistent
@@ -73,7 +74,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
     register_linear(blocks.registry, model_name, seed=1)
     flow_run_id = killed_before("reload_triton", model_name)
     written = blocks.repository.store.modified(f"repository/{model_name}/1/model.onnx")
-    assert blocks.repository.read_journal(model_name)
+    assert open_entry(blocks.repository, model_name)
 
     steps = retried(flow_run_id)
 
@@ -83,7 +84,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
     assert blocks.repository.versions(model_name).repository == (1,)
     assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
     assert blocks.registry.aliases(model_name)["live"] == 1
-    assert blocks.repository.read_journal(model_name) is None
+    assert open_entry(blocks.repository, model_name) is None
 
 
 def test_a_run_that_dies_half_way_is_undone_by_the_next_one(blocks: Blocks, model_name: str) -> None:
@@ -111,10 +112,10 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks
 
     for flow_run in (other, without_parameters):
         settle_what_was_begun(deploy_model, flow_run, Crashed())
-        assert blocks.repository.read_journal(model_name)
+        assert open_entry(blocks.repository, model_name)
     settle_what_was_begun(deploy_model, mine, Crashed())
 
-    assert blocks.repository.read_journal(model_name) is None
+    assert open_entry(blocks.repository, model_name) is None
     assert blocks.repository.read_config(model_name) is None
     assert blocks.repository.versions(model_name).repository == ()
 

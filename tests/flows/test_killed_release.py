@@ -13,6 +13,7 @@ from flows.reconciliation import reconcile_models
 from tests.candidates import Candidate, borrowed, withdraw
 from tests.consistency import assert_consistent
 from tests.killing import Death, cancel, release
+from tests.locks import end_lease
 
 pytestmark = pytest.mark.faults
 
@@ -82,6 +83,7 @@ def new(blocks: Blocks) -> Iterator[NewCandidate]:
 
 def rerun(blocks: Blocks, candidate: Candidate) -> None:
     """Release again, in a process that lives."""
+    end_lease(blocks.repository, candidate.model_name)
     deploy_model(candidate.model_name)
 
     assert assert_consistent(blocks, candidate.model_name) == candidate.next
@@ -89,6 +91,7 @@ def rerun(blocks: Blocks, candidate: Candidate) -> None:
 
 def reconcile(blocks: Blocks, candidate: Candidate) -> None:
     """Have the reconciler settle what the dead left."""
+    end_lease(blocks.repository, candidate.model_name)
     reconcile_models(model_names=[candidate.model_name])
 
     assert assert_consistent(blocks, candidate.model_name) in {candidate.live or None, candidate.next}

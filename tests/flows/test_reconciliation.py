@@ -15,11 +15,12 @@ from blocks.fleet import TritonFleet
 from blocks.repository import candidate_name
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
-from flows.one_at_a_time import one_release_at_a_time
 from flows.reconciliation import Reconciliation, reconcile_models
+from tasks.deployment.lock import model_lock
 from tasks.deployment.serving_config import with_policy
 from tasks.reconciliation.survey import Kind
 from tests.consistency import assert_consistent
+from tests.locks import commit_by_hand
 from tests.models import register_linear
 
 
@@ -71,7 +72,7 @@ def test_a_dry_run_reports_and_changes_nothing(blocks: Blocks, model_name: str) 
 
 def test_what_an_upload_and_a_candidate_left_is_removed(blocks: Blocks, model_name: str) -> None:
     blocks.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
-    blocks.repository.store.write(f"repository/{candidate_name(model_name)}/3/model.onnx", b"half")
+    blocks.repository.store.write(f"repository/{candidate_name(model_name, 7)}/3/model.onnx", b"half")
 
     outcome = reconcile_models([model_name])
 
@@ -81,7 +82,7 @@ def test_what_an_upload_and_a_candidate_left_is_removed(blocks: Blocks, model_na
 
 def test_a_version_that_is_not_served_goes_to_the_archive(blocks: Blocks, model_name: str) -> None:
     config = blocks.repository.read_config(model_name) or ""
-    blocks.repository.commit(model_name, with_policy(config, (2,)))
+    commit_by_hand(blocks.repository, model_name, with_policy(config, (2,)))
 
     outcome = reconcile_models([model_name])
 
@@ -113,7 +114,7 @@ def test_an_alias_moved_by_hand_is_reported_and_stays(blocks: Blocks, model_name
 def test_a_model_that_is_being_released_is_left_alone(blocks: Blocks, model_name: str) -> None:
     blocks.fleet.unload_model(blocks.fleet.addresses()[0], model_name)
 
-    with one_release_at_a_time(model_name, blocks.repository):
+    with model_lock(model_name, blocks.repository):
         outcome = reconcile_models([model_name])
 
     assert outcome.under_way == (model_name,)

@@ -9,6 +9,7 @@ import pytest
 
 from blocks.wiring import Blocks
 from tasks.__main__ import STEPS, main, step
+from tasks.deployment.journal import open_entry
 from tests.models import register_linear
 
 
@@ -53,14 +54,16 @@ def test_the_seven_steps_chain_through_files(
     candidate = kept("candidate", run("prove-candidate", *prepared, *shapes))
     run("commit-version", "--plan", plan, "--artifacts", artifacts)
     loaded = kept("loaded", run("reload-triton", "--model-name", model_name, "--serves", "3"))
-    change = run("update-aliases", "--model-name", model_name, "--registry-version", str(registered.version))
+    change = run(
+        "update-aliases", "--model-name", model_name, "--registry-version", str(registered.version), "--plan", plan
+    )
     verified = run("verify-deployment", "--fetched", fetched, "--version", "3", *shapes)
     proof = ["--candidate", candidate, "--loaded", loaded, "--verified", kept("verified", verified)]
     receipt = run("finish-release", "--plan", plan, "--fetched", fetched, *proof)
 
     assert change["after"] == {"deploy": registered.version, "live": registered.version}
     assert [replica["version"] for replica in receipt["replicas"]] == [3, 3]
-    assert blocks.repository.read_journal(model_name) is None
+    assert open_entry(blocks.repository, model_name) is None
 
 
 @pytest.mark.parametrize(
