@@ -28,8 +28,8 @@ def hold_for_session(repository: ModelRepository, plan: ReleasePlan, begins: boo
         return acquire(plan.model_name, repository, plan.flow_run_id, wait_s=0, lease_s=SESSION_S)
     now = f"is {entry.owner}'s" if entry.owner else "is free"
     raise ReleaseTakenOver(
-        f"model '{plan.model_name}': its lock {now}, expected {plan.flow_run_id}'s, which upload-to-s3 takes for an hour "
-        "from the last step; begin again with determine-version"
+        f"model '{plan.model_name}': its lock {now}, expected {plan.flow_run_id}'s, which upload-to-s3 takes for an "
+        "hour from the last step; begin again with determine-version"
     )
 
 
