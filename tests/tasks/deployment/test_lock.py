@@ -156,7 +156,6 @@ def test_a_fenced_repository_changes_nothing_once_the_lock_is_lost(
         lambda: ours.store.copy(f"archive/{model_name}/1/x", f"archive/{model_name}/1/y"),
         lambda: ours.store.delete(f"archive/{model_name}/1/x"),
         lambda: ours.discard_archived(model_name, 1),
-        lambda: ours.archive(model_name, 1) or ours.unarchive(model_name, 1),
         lambda: ours.claim(model_name, 2, "run a"),
         lambda: ours.commit(model_name, "name: 'late'", after=None),
         lambda: ours.write_journal(model_name, "{}", after=None),
