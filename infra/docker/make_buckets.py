@@ -6,11 +6,14 @@ make-buckets ENDPOINT BUCKET[/KEY]...    each bucket, and an empty object of tha
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import boto3
-from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 DEADLINE_S = 120
 PAUSE_S = 0.5
@@ -37,7 +40,7 @@ def main() -> None:
             time.sleep(PAUSE_S)
 
 
-def make(client: BaseClient, bucket: str, key: str | None = None) -> None:
+def make(client: "S3Client", bucket: str, key: str | None = None) -> None:
     """Make one bucket, and one empty object in it, unless they are there."""
     if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
         client.create_bucket(Bucket=bucket)

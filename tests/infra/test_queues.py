@@ -11,7 +11,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.states import Running
 
+from blocks.errors import InvalidInput
 from infra.local.settings import LocalStack
+from infra.setup import pools
+from infra.setup.pools import apply_local_queues
 from infra.setup.queues import DEFAULT, RESERVED, URGENT, apply_queues, left_for_others
 
 LIMIT = 10
@@ -97,3 +100,21 @@ def test_setting_up_again_follows_the_pools_limit(pool: Pool, limit: int | None)
 @pytest.mark.parametrize(("limit", "left"), [(None, None), (10, 8), (3, 1), (2, 1), (1, 1)])
 def test_others_keep_a_place_in_every_pool(limit: int | None, left: int | None) -> None:
     assert left_for_others(limit) == left
+
+
+def test_the_local_pool_has_its_queues(stack: LocalStack) -> None:
+    with get_client(sync_client=True) as client:
+        apply_local_queues(client)
+
+        rest = client.read_work_queue_by_name(DEFAULT, "local")
+        assert rest.concurrency_limit == left_for_others(client.read_work_pool("local").concurrency_limit)
+        assert client.read_deployment_by_name("rollback-model/local").work_queue_name == URGENT
+
+
+def test_setting_up_before_there_is_a_pool_says_how_to_make_one(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "LOCAL", "nowhere")
+
+    with get_client(sync_client=True) as client, pytest.raises(InvalidInput, match="pool 'nowhere': there is none"):
+        apply_local_queues(client)
