@@ -1,16 +1,15 @@
 # Runs the workers, the release, rollback and reconciliation flows, and the service that receives events.
 # 535 MB on its base image, 159 MB of which is bytecode, since nothing can be compiled on a read-only file system.
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE
 
 FROM ${PYTHON_IMAGE}
-ARG UV_VERSION=0.13.8
 RUN useradd --uid 1000 --user-group --home-dir /tmp --no-create-home --shell /usr/sbin/nologin slipway
 WORKDIR /opt/slipway
-COPY pyproject.toml uv.lock ./
+COPY pyproject.toml uv.lock infra/uv.txt ./
 # What only MLflow's server and its other model flavours need is left out: no flow of this image imports it.
 # tests/infra/test_images.py runs these imports without it.
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=tmpfs,target=/tmp \
-    pip install -qq --no-cache-dir --disable-pip-version-check --root-user-action ignore --target /tmp/uv "uv==${UV_VERSION}" && \
+    pip install -qq --no-cache-dir --disable-pip-version-check --root-user-action ignore --target /tmp/uv --require-hashes -r uv.txt && \
     UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 \
     /tmp/uv/bin/uv sync --locked --no-default-groups --no-dev --no-install-project \
     --no-install-package mlflow \

@@ -1,18 +1,18 @@
 # A real Triton Inference Server for tests, on the CPU, from the wheel and the lock the local stack has.
 # Its `tritonserver` takes the options of the one in NVIDIA's image, which production uses instead: this wheel's
 # version lies in the ranges of known vulnerabilities.
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE
 
 FROM ${PYTHON_IMAGE}
-ARG UV_VERSION=0.13.8
 RUN useradd --uid 1000 --user-group --home-dir /tmp --no-create-home --shell /usr/sbin/nologin slipway
 # The Python backend's stub links libpython, which the public image brings and Debian's own Python does not.
 RUN ldconfig -p | grep -q libpython3.11.so.1.0 || { \
     apt-get update -qq && apt-get install -qq -y --no-install-recommends libpython3.11 && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /opt/slipway
+COPY infra/uv.txt ./
 COPY infra/local/triton/serve.py infra/local/triton/serve.py.lock infra/local/triton/
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=tmpfs,target=/tmp \
-    pip install -qq --no-cache-dir --disable-pip-version-check --root-user-action ignore --target /tmp/uv "uv==${UV_VERSION}" && \
+    pip install -qq --no-cache-dir --disable-pip-version-check --root-user-action ignore --target /tmp/uv --require-hashes -r uv.txt && \
     python -m venv --without-pip /opt/venv && \
     VIRTUAL_ENV=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 \
     /tmp/uv/bin/uv sync --locked --active --script infra/local/triton/serve.py

@@ -39,7 +39,7 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
     for image in images:
         reference = image.reference(settings.registry)
         start = time.monotonic()
-        engine.build(image, reference, settings.build_flags)
+        engine.build(image, reference, settings.python_image, settings.build_flags)
         console.print(f"built {reference}, {engine.size(reference)}, in {time.monotonic() - start:.0f} s")
         if archives:
             hand_over(engine, reference, archives / f"{image.repository}.tar", settings.load_image)

@@ -23,13 +23,15 @@ class Engine:
     program: str
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def build(self, image: Image, reference: str, flags: str = "") -> None:
-        """Build an image layer by layer, each taken from the last build where nothing changed."""
+    def build(self, image: Image, reference: str, base: str, flags: str = "") -> None:
+        """Build an image on a base image, layer by layer, each taken from the last build where nothing changed."""
         # docker's own format keeps HEALTHCHECK, which OCI's has no place for; docker knows no other
         options = [] if self.program == "docker" else ["--layers", "--format=docker"]
-        label = f"--label=org.opencontainers.image.version={image.tag}"
+        described = {"version": image.tag, "base.name": base}
+        options += [f"--label=org.opencontainers.image.{name}={value}" for name, value in described.items()]
+        options.append(f"--build-arg=PYTHON_IMAGE={base}")
         names = [f"--tag={reference}", f"--file={image.dockerfile}"]
-        self.run("build", *options, label, *shlex.split(flags), *names, str(ROOT))
+        self.run("build", *options, *shlex.split(flags), *names, str(ROOT))
 
     def has(self, reference: str) -> bool:
         """Return whether the engine's store has an image of this name."""

@@ -25,6 +25,10 @@ class ImageSettings(BaseSettings):
     registry: str = Field("localhost", description="First part of every image's name.")
     builder: Literal["buildah", "podman", "docker"] | None = Field(None, description="The first that works, if unset.")
     build_flags: str = Field("", description="More options of the builder, say `--network host`.")
+    python_image: str = Field(
+        "docker.io/library/python:3.11-slim-bookworm",
+        description="What every image is built on: a mirror's, or one whose digest you have looked up (name@sha256:…).",
+    )
     load_image: str | None = Field(None, description="Command that takes an archive, say `kind load image-archive`.")
 
 

@@ -79,7 +79,7 @@ def _record(stack: LocalStack) -> Path:
 
 def _provided(stack: LocalStack) -> str:
     """Return what the commands depend on and what the server now has of what they make."""
-    digest = hashlib.sha256(json.dumps(stack.environment()).encode())
+    digest = hashlib.sha256(json.dumps([stack.environment(), stack.worker_limit]).encode())
     sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".toml")]
     others = [ROOT / name for name in ("prefect.yaml", "infra/automations.yaml", "uv.lock")]
     for path in sorted([*sources, *others]):

@@ -16,7 +16,7 @@ from blocks.errors import SlipwayError
 from blocks.wiring import Addresses, register_blocks
 from infra.setup.automations import apply_automations
 from infra.setup.deployments import apply_deployments
-from infra.setup.pools import apply_pools
+from infra.setup.pools import apply_local_queues, apply_pools
 from infra.setup.settings import AlertSettings, ClusterSettings
 
 app = App(name="python -m infra.setup", help=__doc__)
@@ -39,6 +39,8 @@ def setup(world: Literal["local", "kubernetes"], *, only: Literal["blocks", "dep
         with get_client(sync_client=True) as client:
             if world == "kubernetes":
                 apply_pools(client, ClusterSettings())
+            else:
+                apply_local_queues(client)
             apply_automations(client, AlertSettings())
             return apply_deployments(client, world)
     return 0

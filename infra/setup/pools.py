@@ -1,4 +1,4 @@
-"""The Kubernetes work pools: their base job templates, filled in for one cluster."""
+"""The work pools: on Kubernetes their base job templates, filled in for one cluster, and everywhere their queues."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,16 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.errors import InvalidInput
+from flows.elsewhere import DEADLINE_S
+from infra.setup.queues import apply_queues
 from infra.setup.settings import ClusterSettings
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "pools"
 POOLS = ("cpu", "gpu")
+LOCAL = "local"
 
 
 def apply_pools(client: SyncPrefectClient, settings: ClusterSettings) -> None:
@@ -27,6 +30,19 @@ def apply_pools(client: SyncPrefectClient, settings: ClusterSettings) -> None:
             client.create_work_pool(pool)
         except ObjectAlreadyExists:
             client.update_work_pool(name, WorkPoolUpdate(base_job_template=template, concurrency_limit=limit))
+    apply_queues(client, "cpu", settings.pool_limits.get("cpu"))
+
+
+def apply_local_queues(client: SyncPrefectClient) -> None:
+    """Bring the queues of the process pool up to date with its limit; `InvalidInput` where there is no such pool."""
+    try:
+        pool = client.read_work_pool(LOCAL)
+    except ObjectNotFound as error:
+        raise InvalidInput(
+            f"work pool '{LOCAL}': there is none; `make up` makes it, elsewhere `prefect work-pool create {LOCAL} "
+            "--type process`"
+        ) from error
+    apply_queues(client, LOCAL, pool.concurrency_limit)
 
 
 def job_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:
@@ -41,4 +57,14 @@ def job_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:
                 f"{sorted(properties)}"
             )
         properties[variable]["default"] = default
+    _check_deadline(pool, properties["active_deadline_seconds"]["default"])
     return template
+
+
+def _check_deadline(pool: str, deadline_s: int) -> None:
+    """Refuse a pool whose runs may take longer than a parent follows them."""
+    if pool == "gpu" and deadline_s > DEADLINE_S:
+        raise InvalidInput(
+            f"SLIPWAY_POOL_VARIABLES: pool '{pool}', active_deadline_seconds: {deadline_s} > {DEADLINE_S:.0f}, "
+            "which is how long train-model follows a training; set a shorter one"
+        )

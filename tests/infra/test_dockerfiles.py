@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from infra.images.names import DOCKERFILES, IMAGES, ROOT
+from infra.images.names import DOCKERFILES, IMAGES, ROOT, ImageSettings
 
 CREDENTIAL = re.compile(r"(?i)password|passwd|token|access_key|secret|api_key")
 # Python's name of each package that the deployment image leaves out, where it is not the package's own
@@ -35,11 +35,15 @@ def left_out(name: str) -> list[str]:
 @pytest.mark.parametrize("name", IMAGES)
 class TestDockerfile:
     def test_it_starts_from_one_version_of_a_base_image(self, name: str) -> None:
-        bases = arguments(name, "FROM")
-        images = [rest.partition("=")[2] for rest in arguments(name, "ARG") if rest.startswith("PYTHON_IMAGE=")]
+        assert arguments(name, "FROM") == ["${PYTHON_IMAGE}"]
+        assert arguments(name, "ARG") == ["PYTHON_IMAGE"]  # infra/images/names.py alone says which
+        assert ImageSettings().python_image.rpartition(":")[2] == "3.11-slim-bookworm"
 
-        assert bases == ["${PYTHON_IMAGE}"]
-        assert [image.rpartition(":")[2] for image in images] == ["3.11-slim-bookworm"]
+    def test_it_is_built_with_the_one_uv_whose_hash_is_known(self, name: str) -> None:
+        (install,) = (rest for rest in arguments(name, "RUN") if "pip install" in rest)
+
+        assert "--require-hashes -r uv.txt" in install
+        assert "infra/uv.txt" in " ".join(arguments(name, "COPY"))
 
     def test_it_ends_as_a_numbered_user_who_is_not_root(self, name: str) -> None:
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", arguments(name, "USER")[-1])
@@ -73,6 +77,20 @@ class TestDockerfile:
 
     def test_its_home_is_the_one_directory_that_can_be_written(self, name: str) -> None:
         assert "HOME=/tmp" in " ".join(arguments(name, "ENV")).split()
+
+
+def test_one_uv_is_named_with_the_hashes_of_its_builds() -> None:
+    text = (ROOT / "infra" / "uv.txt").read_text()
+
+    assert re.findall(r"^(\S+)==\d+\.\d+\.\d+ ", text, re.MULTILINE) == ["uv"]
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", text)) > 1
+
+
+def test_a_machine_without_uv_gets_the_same() -> None:
+    script = (ROOT / "infra" / "local" / "install-uv").read_text()
+
+    assert '--require-hashes --requirement "$pinned"' in script
+    assert "/uv.txt" in script
 
 
 def test_only_the_training_image_has_torch() -> None:

@@ -104,8 +104,22 @@ def test_building_takes_more_options_from_the_environment(
     commands.build("deployment", tag="7")
 
     [(words, _, _)] = calls(tmp_path, "build")
-    assert words[4:8] == ["--network", "host", "--volume", "/a b:/c"]
+    first = words.index("--network")
+    assert words[first : first + 4] == ["--network", "host", "--volume", "/a b:/c"]
     assert "--tag=registry.example.org/team/slipway-deployment:7" in words
+
+
+def test_building_names_the_base_image_and_notes_it_on_the_image(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"registry.example.org/python@sha256:{'0' * 64}"
+    monkeypatch.setenv("SLIPWAY_PYTHON_IMAGE", base)
+
+    commands.build("deployment", "triton", tag="7")
+
+    for words, _, _ in calls(tmp_path, "build"):
+        assert f"--build-arg=PYTHON_IMAGE={base}" in words
+        assert f"--label=org.opencontainers.image.base.name={base}" in words
 
 
 def test_an_archive_is_removed_once_it_is_loaded(

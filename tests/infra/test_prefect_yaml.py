@@ -14,9 +14,11 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.flows import Flow
 
 from blocks.errors import InvalidInput
+from flows.elsewhere import DEADLINE_S
 from infra.local.settings import ROOT, LocalStack
 from infra.setup.automations import apply_automations, automations
 from infra.setup.pools import POOLS, job_template
+from infra.setup.queues import URGENT
 from infra.setup.settings import AlertSettings, ClusterSettings
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -34,7 +36,7 @@ ALLOWED = {
     "pull",
 }
 ALLOWED_IN = {
-    "work_pool": {"name", "job_variables"},
+    "work_pool": {"name", "work_queue_name", "job_variables"},
     "concurrency_limit": {"limit", "collision_strategy", "grace_period_seconds"},
     "schedules": {"slug", "cron", "timezone", "active", "parameters"},
     "triggers": {"type", "enabled", "expect", "match", "parameters"},
@@ -101,6 +103,31 @@ def test_every_job_variable_is_one_of_the_pools(deployment: dict[str, Any]) -> N
 
 def test_only_training_has_a_gpu() -> None:
     assert [named(found) for found in DEPLOYMENTS if found["work_pool"]["name"] == "gpu"] == ["train-candidate/gpu"]
+
+
+def test_what_brings_serving_back_has_a_queue_of_its_own() -> None:
+    urgent = {named(found) for found in DEPLOYMENTS if found["work_pool"].get("work_queue_name") == URGENT}
+
+    flows = ("rollback-model", "reconcile-models", "poll-aliases")
+    assert urgent == {f"{flow}/{world}" for flow in flows for world in ("local", "kubernetes")}
+    assert {found["work_pool"].get("work_queue_name", URGENT) for found in DEPLOYMENTS} == {URGENT}
+
+
+def test_a_parent_may_work_longer_than_it_follows_its_child_and_that_longer_than_the_child_may_work() -> None:
+    parents = [found for found in DEPLOYMENTS if found.get("parameters", {}).get("training_deployment")]
+
+    variables = job_template("gpu", SETTINGS)["variables"]["properties"]
+    for parent in parents:
+        allowed_s = parent["work_pool"]["job_variables"]["active_deadline_seconds"]
+        assert allowed_s > DEADLINE_S >= variables["active_deadline_seconds"]["default"]
+    assert [named(parent) for parent in parents] == ["train-model/kubernetes"]
+
+
+def test_a_training_that_may_take_longer_than_its_parent_follows_it_is_refused() -> None:
+    settings = SETTINGS.model_copy(update={"pool_variables": {"gpu": {"active_deadline_seconds": 72 * 3600}}})
+
+    with pytest.raises(InvalidInput, match=r"pool 'gpu', active_deadline_seconds: 259200 > 172800"):
+        job_template("gpu", settings)
 
 
 def test_nightly_training_is_off_until_somebody_switches_it_on() -> None:

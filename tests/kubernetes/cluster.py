@@ -56,7 +56,6 @@ class Cluster:
             "access-key-id": "slipway",
             "secret-access-key": secrets.token_hex(16),
             "webhook-secret": secrets.token_hex(16),
-            "control-key": secrets.token_hex(16),
             "webhook-encryption-key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         }
         literals = [f"--from-literal={name}={value}" for name, value in keys.items()]
@@ -134,16 +133,16 @@ class Cluster:
     @contextmanager
     def fleet(self) -> Iterator[TritonFleet]:
         """Reach every replica by an address of its own."""
-        key = self.secret("control-key")
+        key = self.secret("control-key", "triton-control")
         with ExitStack() as stack:
             addresses = [
                 stack.enter_context(forwarded(self.namespace, pod.name, 8001)) for pod in self.replicas() if pod.ready
             ]
             yield TritonFleet.model_validate({"replicas": addresses, "control_key": key})
 
-    def secret(self, key: str) -> str:
-        """Return an entry of the Secret."""
-        entries: dict[str, str] = json.loads(self.kubectl("get", "secret", SECRET, "-o", "json"))["data"]
+    def secret(self, key: str, name: str = SECRET) -> str:
+        """Return an entry of the Secret that the tests made, or of another one."""
+        entries: dict[str, str] = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"]
         return base64.b64decode(entries[key]).decode()
 
     @property
@@ -187,6 +186,7 @@ class Cluster:
             address = self._forwards.enter_context(forwarded(self.namespace, pod.name, port))
             setattr(self, attribute, f"http://{address}")
         os.environ["PREFECT_API_URL"] = f"{self.prefect_url}/api"
+        os.environ["PREFECT_API_AUTH_STRING"] = self.secret("auth-string", "prefect-auth")
 
 
 def eventually(what: str, found: Callable[[], T], within_s: float, every_s: float = 1.0) -> T:

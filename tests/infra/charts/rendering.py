@@ -53,6 +53,10 @@ def one(objects: list[Object], kind: str, name: str | None = None) -> Object:
     return found[0]
 
 
+def secrets_of(objects: list[Object]) -> dict[str, Object]:
+    return {item["metadata"]["name"]: item for item in objects if item["kind"] == "Secret"}
+
+
 def pods(objects: list[Object]) -> list[Object]:
     """The specification of every pod, Deployments', Jobs' and tests' alike."""
     templates = [item["spec"]["template"]["spec"] for item in objects if "template" in item.get("spec", {})]

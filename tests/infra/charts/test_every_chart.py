@@ -1,5 +1,7 @@
 """Every chart: valid objects everywhere, no right, no key and no open door too many."""
 
+import base64
+
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from helm_python import lint
@@ -17,7 +19,9 @@ from tests.infra.charts.rendering import (
     every_version,
     pods,
     refusal,
+    render,
     rendered,
+    secrets_of,
     values_of,
 )
 
@@ -74,14 +78,24 @@ def test_runs_every_pod_as_a_user_and_without_a_token_but_the_workers(name: str,
 
 @every_combination
 def test_takes_every_key_from_a_secret_by_reference(name: str, files: tuple[str, ...]) -> None:
-    objects = rendered(name, *files)
-
-    assert not [item for item in objects if item["kind"] == "Secret"]
-    secret = {"KEY", "SECRET", "ALERTS"}
-    for container in containers(objects):
+    secret = {"KEY", "SECRET", "ALERTS", "AUTH"}
+    for container in containers(rendered(name, *files)):
         for variable, value in environment(container).items():
-            if secret & set(variable.split("_")) and not variable.startswith(("RCLONE", "PREFECT_INTEGRATIONS")):
+            if secret & set(variable.split("_")) and not variable.startswith("PREFECT_INTEGRATIONS"):
                 assert list(value) == ["secretKeyRef"], variable
+
+
+@every_combination
+def test_makes_no_secret_but_random_ones_that_stay(name: str, files: tuple[str, ...]) -> None:
+    values = values_of(name, files)
+    first, second = (secrets_of(render(name, values)) for _ in range(2))
+
+    assert first.keys() == second.keys()
+    for made, found in first.items():
+        (value,) = (base64.b64decode(text).decode() for text in found["data"].values())
+        assert len(value.rpartition(":")[2]) == 40
+        assert found["data"] != second[made]["data"]
+        assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
 @every_combination

@@ -1,6 +1,9 @@
 """The chart slipway: workers with the rights they use, the event service, and what registers everything."""
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.infra.charts.rendering import (
     containers,
@@ -9,6 +12,8 @@ from tests.infra.charts.rendering import (
     refusal,
     render,
     rendered,
+    secrets_of,
+    values_of,
 )
 
 
@@ -142,6 +147,59 @@ def test_keeps_prefects_key_out_of_the_flows_jobs() -> None:
     assert environment(worker)["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "cloud", "key": "api-key"}}
     assert environment(worker)["PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_KEY_SECRET_NAME"] == "cloud"
     assert environment(worker)["PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_KEY_SECRET_KEY"] == "api-key"
+
+
+def test_keeps_the_auth_string_of_a_prefect_server_out_of_the_flows_jobs() -> None:
+    for container in containers(rendered("slipway", "values-laptop.yaml")):
+        found = environment(container)
+        assert found["PREFECT_API_AUTH_STRING"] == {"secretKeyRef": {"name": "prefect-auth", "key": "auth-string"}}
+        if container["name"] == "worker":
+            prefix = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET"
+            assert (found[f"{prefix}_NAME"], found[f"{prefix}_KEY"]) == ("prefect-auth", "auth-string")
+
+
+@pytest.mark.parametrize(
+    ("triton", "secret"),
+    [
+        ({"namespace": "ours"}, "triton-control"),
+        ({"namespace": "triton"}, "slipway-triton-control"),
+        ({"namespace": "ours", "headlessService": "fast-triton-headless"}, "fast-triton-control"),
+        ({"namespace": "triton", "control": {"secret": {"name": "named", "key": "control-key"}}}, "named"),
+    ],
+    ids=["beside it", "copied", "of another release", "named"],
+)
+def test_registers_the_key_that_triton_asks_for(triton: dict[str, Any], secret: str) -> None:
+    (setup,) = (item for item in containers(render("slipway", {"triton": triton})) if item["name"] == "setup")
+
+    key = {"secretKeyRef": {"name": secret, "key": "control-key"}}
+    assert environment(setup)["SLIPWAY_TRITON_CONTROL_KEY"] == key
+
+
+def test_names_the_secret_that_the_chart_triton_makes_on_a_laptop() -> None:
+    made = secrets_of(rendered("triton", "values-laptop.yaml"))
+    values = values_of("slipway", ("values-laptop.yaml",), triton={"namespace": "ours"})
+    (setup,) = (item for item in containers(render("slipway", values)) if item["name"] == "setup")
+
+    reference = environment(setup)["SLIPWAY_TRITON_CONTROL_KEY"]["secretKeyRef"]
+    assert reference["key"] in made[reference["name"]]["data"]
+
+
+def test_names_the_secret_that_the_chart_servers_makes_on_a_laptop() -> None:
+    made = secrets_of(rendered("servers", "values-laptop.yaml"))
+
+    (secret,) = {
+        (found["secretKeyRef"]["name"], found["secretKeyRef"]["key"])
+        for item in containers(rendered("slipway", "values-laptop.yaml"))
+        for name, found in environment(item).items()
+        if name == "PREFECT_API_AUTH_STRING"
+    }
+    assert secret[1] in made[secret[0]]["data"]
+
+
+def test_asks_for_no_key_of_a_triton_that_is_open() -> None:
+    objects = render("slipway", {"triton": {"control": {"open": True}}})
+
+    assert not [item for item in containers(objects) if "SLIPWAY_TRITON_CONTROL_KEY" in environment(item)]
 
 
 def test_refuses_an_event_service_without_a_secret() -> None:

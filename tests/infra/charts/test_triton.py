@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.infra.charts.rendering import RESTRICTED, environment, one, refusal, render, rendered, server
+from tests.infra.charts.rendering import RESTRICTED, environment, one, refusal, render, rendered, secrets_of, server
 
 
 def test_starts_the_server_of_any_image_with_the_options_slipway_relies_on() -> None:
@@ -71,11 +71,32 @@ def test_asks_for_the_key_before_models_are_loaded_and_never_shows_it() -> None:
     assert environment(container)["TRITON_CONTROL_KEY"] == {"secretKeyRef": {"name": "keys", "key": "ours"}}
 
 
-def test_restricts_nothing_without_a_secret() -> None:
-    container = server()
+def test_makes_a_key_of_its_own_where_no_secret_is_named() -> None:
+    objects = rendered("triton")
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    assert {f"--http-restricted-api={RESTRICTED}", f"--grpc-restricted-protocol={RESTRICTED}"} <= set(container["args"])
+    assert environment(container)["TRITON_CONTROL_KEY"] == {
+        "secretKeyRef": {"name": "triton-control", "key": "control-key"}
+    }
+    assert secrets_of(objects)["triton-control"]["data"].keys() == {"control-key"}
+
+
+def test_makes_no_key_where_a_secret_is_named() -> None:
+    assert secrets_of(rendered("triton", "values-aws.yaml")) == {}
+
+
+def test_restricts_nothing_where_it_is_told_to_be_open() -> None:
+    objects = render("triton", {"control": {"open": True}})
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
 
     assert not [word for word in container["args"] if "restricted" in word]
     assert "TRITON_CONTROL_KEY" not in environment(container)
+    assert secrets_of(objects) == {}
+
+
+def test_refuses_a_key_for_a_control_that_is_open() -> None:
+    assert "secret" in refusal("triton", control={"open": True, "secret": {"name": "keys"}})
 
 
 def test_reads_s3_by_a_role_without_any_key() -> None:

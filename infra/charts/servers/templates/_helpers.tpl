@@ -64,6 +64,16 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
+{{- define "servers.prefectAuth" -}}
+{{- .Values.prefect.auth.secret.name | default "prefect-auth" -}}
+{{- end -}}
+
+{{/* Of an address, what a browser calls its origin: include "servers.origin" "http://localhost:4200/api" */}}
+{{- define "servers.origin" -}}
+{{- $url := urlParse . -}}
+{{- printf "%s://%s" $url.scheme $url.host -}}
+{{- end -}}
+
 {{/* An S3 key of the one Secret: include "servers.s3Keys" (list . "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY") */}}
 {{- define "servers.s3Keys" -}}
 {{- $secret := (index . 0).Values.secret -}}

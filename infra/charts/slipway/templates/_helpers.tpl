@@ -71,6 +71,7 @@ volumeMounts:
 - {name: DO_NOT_TRACK, value: "1"}
 - {name: PREFECT_API_URL, value: {{ .Values.prefect.apiUrl | quote }}}
 {{- include "slipway.secret" (list "PREFECT_API_KEY" .Values.prefect.apiKey.secret .Values.prefect.apiKey.secret.key) }}
+{{- include "slipway.secret" (list "PREFECT_API_AUTH_STRING" .Values.prefect.authString.secret .Values.prefect.authString.secret.key) }}
 {{- end -}}
 
 {{/* A variable from an existing Secret, where its name is given: include "slipway.secret" (list "NAME" secret key) */}}
@@ -79,6 +80,22 @@ volumeMounts:
 - name: {{ index . 0 }}
   valueFrom: {secretKeyRef: {name: {{ (index . 1).name }}, key: {{ index . 2 }}}}
 {{- end }}
+{{- end -}}
+
+{{/* The Secret that the chart `triton` generates, in its own namespace. */}}
+{{- define "slipway.generatedControl" -}}
+{{- printf "%s-control" (trimSuffix "-headless" .Values.triton.headlessService) -}}
+{{- end -}}
+
+{{/* The Secret with the key of Triton's model control, in this namespace: the named one, Triton's own, or its copy. */}}
+{{- define "slipway.controlSecret" -}}
+{{- if .Values.triton.control.secret.name -}}
+{{- .Values.triton.control.secret.name -}}
+{{- else if eq .Values.triton.namespace .Release.Namespace -}}
+{{- include "slipway.generatedControl" . -}}
+{{- else -}}
+{{- printf "%s-triton-control" (include "slipway.fullname" .) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "slipway.eventsUrl" -}}

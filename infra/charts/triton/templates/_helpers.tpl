@@ -33,6 +33,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "triton.controlSecret" -}}
+{{- .Values.control.secret.name | default (printf "%s-control" (include "triton.fullname" .)) -}}
+{{- end -}}
+
 {{- define "triton.restricted" -}}
 model-repository,shared-memory,logging,trace,model-config:
 {{- end -}}
