@@ -36,6 +36,7 @@ from tasks.deployment.prepare_artifacts import prepare_artifacts
 from tasks.deployment.receipt import Receipt, renewed, show_receipt
 from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import update_aliases
+from tasks.deployment.workspace import private_workspace
 from tasks.rollback.choose_target import choose_target
 from tasks.rollback.switch_replicas import is_resident, switch_replicas, with_latencies
 
@@ -73,7 +74,7 @@ def rollback_model(
     """
     start = time.perf_counter()
     blocks = load_blocks()
-    with one_release_at_a_time(model_name, blocks.repository):
+    with private_workspace(), one_release_at_a_time(model_name, blocks.repository):
         settle_what_another_run_left(model_name, blocks)
         plan = choose_target(
             model_name, to, reason, keep_archived, registry=blocks.registry, repository=blocks.repository
