@@ -160,6 +160,7 @@ def _check_tensor(tensor: TensorProto, directory: Path, subject: str) -> None:
             values = _external_chunks(tensor, _external(tensor, directory, subject), directory, subject)
         else:
             values = iter([onnx.numpy_helper.to_array(tensor)] if tensor.data_type in _FLOATS else [])
+        onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # a KeyError where there is no such type
         holds_nan = tensor.data_type in _FLOATS and any(bool(np.isnan(chunk).any()) for chunk in values)
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise UnusableModel(
