@@ -14,11 +14,11 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import InvalidInput, LoadFailed, ReplicaLost, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.replica_errors import meaning, reason, unreachable
+from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
-_GONE = "StatusCode.UNAVAILABLE"
-_UNREACHABLE = {_GONE, "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
 _DNS = "dns:///"
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
 _METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
@@ -57,6 +57,9 @@ class TritonFleet(Block):
         default=None,
         description="What Triton's model control asks for where it is restricted: --grpc-restricted-protocol="
         "model-repository:slipway-control=KEY.",
+    )
+    tls: TransportSecurity | None = Field(
+        default=None, description="How the replicas' gRPC is encrypted; left out: not at all."
     )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
@@ -99,7 +102,7 @@ class TritonFleet(Block):
                 client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
-                f"model '{model_name}' on Triton {address}: load refused ({_reason(error)}); the versions it served "
+                f"model '{model_name}' on Triton {address}: load refused ({reason(error)}); the versions it served "
                 "before are still served"
             ) from error
 
@@ -109,7 +112,7 @@ class TritonFleet(Block):
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
-            raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({_reason(error)})") from error
+            raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({reason(error)})") from error
 
     def is_ready(self, address: str, model_name: str, version: int) -> bool:
         """Tell whether one replica serves exactly this version."""
@@ -160,9 +163,9 @@ class TritonFleet(Block):
                         client_timeout=self.call_timeout_s,
                     )
                 except InferenceServerException as error:
-                    if _is_unreachable(error):
+                    if meaning(error) is not None:
                         raise
-                    raise VerificationFailed(f"Triton {address}: {subject} refused ({_reason(error)})") from error
+                    raise VerificationFailed(f"Triton {address}: {subject} refused ({reason(error)})") from error
                 elapsed_ms = (time.perf_counter() - start) * 1000
                 arrays = {name: result.as_numpy(name) for name in outputs}
                 yield Answer(int(result.get_response().model_version), arrays, elapsed_ms)
@@ -210,30 +213,23 @@ class TritonFleet(Block):
     def _talking(
         self, address: str, subject: str, timeout_s: float | None = None
     ) -> Iterator[triton.InferenceServerClient]:
-        client = triton.InferenceServerClient(address)
+        client = self._connected(address)
         try:
             yield client
         except InferenceServerException as error:
-            if not _is_unreachable(error):
+            if (found := unreachable(error, address, subject, timeout_s or self.call_timeout_s)) is None:
                 raise
-            text = f"Triton {address}: no answer to {subject}"
-            if error.status() == _GONE:
-                raise ReplicaLost(f"{text} ({_reason(error)}); start that replica and try again") from error
-            bound = f"within {timeout_s or self.call_timeout_s:g} s"
-            raise ServiceUnavailable(f"{text} {bound} ({_reason(error)}); check that replica and try again") from error
+            raise found from error
         finally:
             client.close()
+
+    def _connected(self, address: str) -> triton.InferenceServerClient:
+        if self.tls is None:
+            return triton.InferenceServerClient(address)
+        return triton.InferenceServerClient(address, creds=self.tls.credentials(), channel_args=self.tls.options())
 
 
 def _as_input(name: str, array: np.ndarray) -> triton.InferInput:
     tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     tensor.set_data_from_numpy(array)
     return tensor
-
-
-def _is_unreachable(error: InferenceServerException) -> bool:
-    return str(error.status()) in _UNREACHABLE and "model" not in str(error.message()).lower()
-
-
-def _reason(error: InferenceServerException) -> str:
-    return str(error.message()).strip().replace("\n", " ")[:400]
