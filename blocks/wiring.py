@@ -6,7 +6,9 @@ The documents are the same everywhere, a laptop's and a cluster's differ only in
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
+import httpx
 from prefect.blocks.core import Block
+from prefect.settings import PREFECT_API_URL
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from prefect_aws.s3 import S3Bucket
@@ -14,11 +16,13 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blocks.checkpoints import Checkpoints
+from blocks.errors import InvalidInput, ServiceUnavailable, bounded
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.transport_security import TransportSecurity
 
+_PREFECT_TIMEOUT_S = 10
 T = TypeVar("T", bound=Block)
 
 DOCUMENT = "slipway"
@@ -83,8 +87,30 @@ def load_blocks() -> Blocks:
 
 
 def load_block(block_type: type[T]) -> T:
-    """Return the registered document of one block type."""
-    return cast(T, block_type.load(DOCUMENT))
+    """Return the registered document of one block type; `InvalidInput` where Prefect has none."""
+    try:
+        return cast(T, block_type.load(DOCUMENT))
+    except ValueError as error:
+        raise InvalidInput(
+            f"block '{block_type.get_block_type_slug()}/{DOCUMENT}': not in Prefect at {PREFECT_API_URL.value()} "
+            f"({bounded(error)}); register the blocks: make up, or python -m infra.setup"
+        ) from error
+
+
+def require_prefect() -> None:
+    """Raise in one line, and at once, where there is no Prefect server to ask: it says where everything else is."""
+    address = PREFECT_API_URL.value()
+    if not address:
+        raise InvalidInput(
+            "Prefect: no address is set, so that no server can be asked where the registry, the store and the replicas "
+            "are; set PREFECT_API_URL, or start the local stack (make up) and run this in its folder"
+        )
+    try:
+        httpx.get(f"{address}/health", timeout=_PREFECT_TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise ServiceUnavailable(
+            f"Prefect at {address}: no answer ({bounded(error)}); start it (make up) or set PREFECT_API_URL"
+        ) from error
 
 
 def register_blocks(addresses: Addresses) -> None:
