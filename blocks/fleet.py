@@ -34,6 +34,16 @@ class Answer(NamedTuple):
     elapsed_ms: float
 
 
+class _Asked(NamedTuple):
+    """What the batches of one conversation have in common."""
+
+    address: str
+    model_name: str
+    outputs: list[str]
+    version: int | None
+    subject: str
+
+
 class TritonFleet(Block):
     """Every replica that serves the models, as a list of gRPC addresses or a DNS name that resolves to all of them.
 
@@ -149,26 +159,31 @@ class TritonFleet(Block):
     ) -> Iterator[Answer]:
         """Yield one replica's answer to each batch, asked one after the other over one connection."""
         subject = f"inference with model '{model_name}'" + (f" version {version}" if version is not None else "")
-        requested = [triton.InferRequestedOutput(name) for name in outputs]
+        asked = _Asked(address, model_name, outputs, version, subject)
         with self._talking(address, subject) as client:
             for batch in batches:
-                tensors = [_as_input(name, array) for name, array in batch.items()]
-                start = time.perf_counter()
-                try:
-                    result = client.infer(
-                        model_name,
-                        tensors,
-                        model_version=str(version) if version is not None else "",
-                        outputs=requested,
-                        client_timeout=self.call_timeout_s,
-                    )
-                except InferenceServerException as error:
-                    if meaning(error) is not None:
-                        raise
-                    raise VerificationFailed(f"Triton {address}: {subject} refused ({reason(error)})") from error
-                elapsed_ms = (time.perf_counter() - start) * 1000
-                arrays = {name: result.as_numpy(name) for name in outputs}
-                yield Answer(int(result.get_response().model_version), arrays, elapsed_ms)
+                yield self._answer(client, asked, batch)
+
+    def _answer(self, client: triton.InferenceServerClient, asked: _Asked, batch: Tensors) -> Answer:
+        """Return the answer to one batch; what it was sent as is let go again, however large it was."""
+        tensors = [_as_input(name, array) for name, array in batch.items()]
+        requested = [triton.InferRequestedOutput(name) for name in asked.outputs]
+        start = time.perf_counter()
+        try:
+            result = client.infer(
+                asked.model_name,
+                tensors,
+                model_version=str(asked.version) if asked.version is not None else "",
+                outputs=requested,
+                client_timeout=self.call_timeout_s,
+            )
+        except InferenceServerException as error:
+            if meaning(error) is not None:
+                raise
+            raise VerificationFailed(f"Triton {asked.address}: {asked.subject} refused ({reason(error)})") from error
+        elapsed_ms = (time.perf_counter() - start) * 1000
+        arrays = {name: result.as_numpy(name) for name in asked.outputs}
+        return Answer(int(result.get_response().model_version), arrays, elapsed_ms)
 
     def used_memory_bytes(self, address: str) -> float:
         """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
 from typing import overload
 
 import numpy as np
@@ -80,13 +79,18 @@ def checked_answers(
 
     Raises `VerificationFailed` where an answer's shape, data type or values cannot be those of the model.
     """
-    names = [spec.name for spec in signature.outputs]
-    asked, sent = tee(inputs)
-    answers = question.fleet.answers(question.address, question.name, sent, names, question.version)
-    for request, answer in zip(asked, answers, strict=True):
+    names, last = [spec.name for spec in signature.outputs], Tensors()
+
+    def sent() -> Iterator[Tensors]:
+        nonlocal last
+        for request in inputs:
+            last = request
+            yield request
+
+    for answer in question.fleet.answers(question.address, question.name, sent(), names, question.version):
         for spec in signature.outputs:
             _check(question.subject, spec, answer.outputs[spec.name], expected_shape)
-        yield request, answer
+        yield last, answer
 
 
 def _check(subject: str, spec: TensorSpec, output: np.ndarray, expected_shape: Shape | None) -> None:
