@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ import pytest
 
 from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry, RegisteredVersion
+from blocks.wiring import Blocks
+from flows.deployment import deploy_model
 from infra.local.settings import ROOT
 from tasks.deployment.fetch_model import FetchedModel, fetch_model, local_files
 from tasks.deployment.workspace import private_workspace, remove_leftovers, workspace
-from tests.models import linear_model, random_weights, save
+from tests.models import linear_model, random_weights, register_linear, save
 
 
 class RegistryOfOneModel(ModelRegistry):
@@ -128,3 +131,14 @@ def test_a_run_that_goes_on_in_another_process_downloads_again_and_looks_again(r
         assert local_files(fetched, registry).is_relative_to(directory) and workspace() == directory
     with private_workspace(), pytest.raises(IntegrityError, match=r"model.onnx has SHA-256 .*, registered was"):
         local_files(fetched, registry.model_copy(update={"seed": 2}))
+
+
+def test_a_release_a_dry_run_and_a_failed_release_leave_nothing(root: Path, blocks: Blocks) -> None:
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    register_linear(blocks.registry, name, seed=1)
+    states = [deploy_model(name, dry_run=dry_run, return_state=True) for dry_run in (True, False)]
+    register_linear(blocks.registry, name, seed=2, lie=1.0)
+    states.append(deploy_model(name, return_state=True))
+
+    assert [state.is_completed() for state in states] == [True, True, False]
+    assert list(root.iterdir()) == []
