@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
+from pydantic import PrivateAttr
 
-from blocks.errors import InvalidInput
+from blocks.errors import InvalidInput, VerificationFailed
 from blocks.fleet import Answer, Tensors, TritonFleet
 from tasks.deployment.model_files import ModelSignature, TensorSpec
 from tasks.deployment.proof import Question
@@ -76,6 +77,48 @@ def test_what_is_kept_for_measurements_is_bounded() -> None:
     assert sum(map(nbytes, synthetic_requests(signature(shape=("batch", 2 * MIB)), None, 20, 1, SUBJECT).held())) <= (
         HELD_BYTES
     )
+
+
+class FixedFleet(TritonFleet):
+    """A fleet that answers every request alike."""
+
+    _block_type_name = "Fixed fleet"
+    _block_type_slug = "fixed-fleet"
+
+    def answers(
+        self, address: str, model_name: str, batches: Iterable[Tensors], outputs: list[str], version: int | None
+    ) -> Iterator[Answer]:
+        for _ in batches:
+            yield Answer(version or 0, dict.fromkeys(outputs, self._output), 1.0)
+
+    _output: np.ndarray = PrivateAttr()
+
+
+@pytest.mark.parametrize(
+    ("shape", "output", "message"),
+    [
+        ((), np.float32(3).reshape(()), None),
+        (("boxes", 4), np.zeros((0, 4), np.float32), None),
+        (("batch", 3), np.ones((1, 3), np.float64), r"is float64 \[1, 3\], expected float32"),
+        (("batch", 3), np.ones((1, 4), np.float32), r"is float32 \[1, 4\]"),
+        (("batch", 3), np.array([[1, np.inf, 0]], np.float32), r"holds NaN or infinity"),
+    ],
+)
+def test_an_answer_of_any_shape_is_looked_at(
+    shape: tuple[int | str, ...], output: np.ndarray, message: str | None
+) -> None:
+    fleet = FixedFleet(replicas=["a:1"])
+    fleet._output = output
+    described = signature()
+    described = described.model_copy(update={"outputs": (TensorSpec(name="output", dtype="FP32", shape=shape),)})
+    requests = synthetic_requests(described, None, 2, 1, SUBJECT)
+    answers = checked_answers(Question(fleet, "a:1", "m", 1, True), described, requests, None)
+
+    if message is None:
+        assert len(list(answers)) == 2
+    else:
+        with pytest.raises(VerificationFailed, match=message):
+            list(answers)
 
 
 @pytest.mark.parametrize(
