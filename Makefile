@@ -12,6 +12,16 @@ RUN := uv run --no-sync
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 STACK := $(RUN) python -m infra.local
 
+# What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
+# reason such as "can't serve $5" or `this` as its own.
+GIVEN := MODEL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES
+$(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,\
+	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+# Lists are split as a shell splits words, quotes included, and nothing in them is run: $(call split,ARGS) … $(WORDS)
+split = words=(); given=$$(xargs -n1 printf '%s\n' <<< "$(foreach name,$(1),$${$(name):-})"); \
+	while IFS= read -r word; do [ -z "$$word" ] || words+=("$$word"); done <<< "$$given";
+WORDS := $${words[@]+"$${words[@]}"}
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,41 +46,41 @@ status: setup ## Show what each server does, and model by model what is served
 
 .PHONY: explain-live
 explain-live: setup ## Show what serves, since when, why, and what a rollback would do; MODEL=name
-	@$(RUN) python -m flows explain-live $(MODEL)
+	@$(RUN) python -m flows explain-live $${MODEL:+"$$MODEL"}
 
 .PHONY: rollback
 rollback: setup ## Go back to the previous version; MODEL=name TO=version:3 REASON="..."
-	@$(RUN) python -m flows rollback $(MODEL) $(if $(TO),--to '$(TO)') $(if $(REASON),--reason '$(REASON)')
+	@$(RUN) python -m flows rollback $${MODEL:+"$$MODEL"} $${TO:+--to="$$TO"} $${REASON:+--reason="$$REASON"}
 
 .PHONY: reconcile
 reconcile: setup ## Repair what drifted from what is committed, show what is left; ARGS=--dry-run
-	@$(RUN) python -m flows reconcile $(ARGS)
+	@$(call split,ARGS) $(RUN) python -m flows reconcile $(WORDS)
 
 .PHONY: logs
 logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
-	@$(STACK) logs $(SERVER)
+	@$(STACK) logs $${SERVER:+"$$SERVER"}
 
 .PHONY: test
 test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
-	@$(RUN) pytest $(SPREAD) $(ARGS)
+	@$(call split,ARGS) $(RUN) pytest $(SPREAD) $(WORDS)
 
 .PHONY: test-faults
 test-faults: setup ## Kill processes and freeze servers while releases run; slow
-	@$(RUN) pytest $(SPREAD) -m faults $(ARGS)
+	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there
 	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }
-	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $(if $(TAG),--tag '$(TAG)') --archives .local/images)
-	@$(RUN) pytest -m kubernetes tests/kubernetes $(ARGS)
+	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $${TAG:+--tag="$$TAG"} --archives .local/images)
+	@$(call split,ARGS) $(RUN) pytest -m kubernetes tests/kubernetes $(WORDS)
 
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
-	@$(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(ARGS)
+	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(WORDS)
 
 .PHONY: images
 images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory
-	@$(RUN) python -m infra.images build $(IMAGES) $(if $(TAG),--tag '$(TAG)') $(if $(ARCHIVES),--archives '$(ARCHIVES)')
+	@$(call split,IMAGES) $(RUN) python -m infra.images build $(WORDS) $${TAG:+--tag="$$TAG"} $${ARCHIVES:+--archives="$$ARCHIVES"}
 
 .PHONY: check-env
 check-env: setup ## Check what pushing images to ECR needs: AWS_REGION, AWS_ACCOUNT_ID, credentials
@@ -78,7 +88,7 @@ check-env: setup ## Check what pushing images to ECR needs: AWS_REGION, AWS_ACCO
 
 .PHONY: create-ecr
 create-ecr: setup ## Create the images' repositories in ECR, where they are missing
-	@$(RUN) python -m infra.images create-ecr $(IMAGES)
+	@$(call split,IMAGES) $(RUN) python -m infra.images create-ecr $(WORDS)
 
 .PHONY: login-ecr
 login-ecr: setup ## Log the container engine in to ECR for twelve hours, to pull by hand
@@ -86,19 +96,20 @@ login-ecr: setup ## Log the container engine in to ECR for twelve hours, to pull
 
 .PHONY: push
 push: setup ## Push the images that were built to ECR; IMAGES="deployment servers" TAG=name
-	@$(RUN) python -m infra.images push $(IMAGES) $(if $(TAG),--tag '$(TAG)')
+	@$(call split,IMAGES) $(RUN) python -m infra.images push $(WORDS) $${TAG:+--tag="$$TAG"}
 
 .PHONY: deploy-triton
 deploy-triton: setup ## Install Triton on a cluster; VALUES=infra/charts/triton/values-aws.yaml NAMESPACE=triton
-	@$(RUN) python -m infra.kubernetes deploy-triton $(VALUES) $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+	@$(call split,VALUES ARGS) $(RUN) python -m infra.kubernetes deploy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: destroy-triton
 destroy-triton: setup ## Remove it from the cluster; NAMESPACE=triton
-	@$(RUN) python -m infra.kubernetes destroy-triton $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+	@$(call split,ARGS) $(RUN) python -m infra.kubernetes destroy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: smoke-test
 smoke-test: setup ## Ask every replica for one prediction; MODEL=name NAMESPACE=triton or ADDRESSES="host:8001 ..."
-	@$(RUN) python -m infra.kubernetes smoke-test $(if $(MODEL),'$(MODEL)') $(ADDRESSES) $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(ARGS)
+	@$(call split,ADDRESSES ARGS) \
+		$(RUN) python -m infra.kubernetes smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: lint
 lint: setup ## Check style, format and types

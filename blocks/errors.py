@@ -22,9 +22,26 @@ SlipwayError
 └── VerificationFailed    a replica serves something other than the proven model
 """
 
+MESSAGE_CHARS = 4000
+REASON_CHARS = 800
+_LEFT_OUT = " […] "
+
+
+def bounded(text: object, chars: int = REASON_CHARS) -> str:
+    """Return a text on one line, its head and its tail where it is longer: ONNX Runtime and Triton put reasons last."""
+    return " ".join(_ends(str(text).strip(), chars).split())
+
+
+def _ends(text: str, chars: int) -> str:
+    half = (chars - len(_LEFT_OUT)) // 2
+    return text if len(text) <= chars else text[:half] + _LEFT_OUT + text[-half:]
+
 
 class SlipwayError(Exception):
-    """The base of every error slipway raises."""
+    """The base of every error slipway raises; Prefect's database keeps its message, so that is never a long one."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(_ends(a, MESSAGE_CHARS) if isinstance(a, str) else a for a in arguments))
 
 
 class InvalidInput(SlipwayError):

@@ -14,12 +14,12 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import InvalidInput, LoadFailed, ReplicaLost, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fence import Fenced
+from blocks.replica_errors import meaning, reason, unreachable
+from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
-_GONE = "StatusCode.UNAVAILABLE"
-_UNREACHABLE = {_GONE, "StatusCode.DEADLINE_EXCEEDED", "StatusCode.UNIMPLEMENTED"}
 _DNS = "dns:///"
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
 _METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
@@ -33,6 +33,16 @@ class Answer(NamedTuple):
     version: int
     outputs: Tensors
     elapsed_ms: float
+
+
+class _Asked(NamedTuple):
+    """What the batches of one conversation have in common."""
+
+    address: str
+    model_name: str
+    outputs: list[str]
+    version: int | None
+    subject: str
 
 
 class TritonFleet(Fenced, Block):
@@ -58,6 +68,9 @@ class TritonFleet(Fenced, Block):
         default=None,
         description="What Triton's model control asks for where it is restricted: --grpc-restricted-protocol="
         "model-repository:slipway-control=KEY.",
+    )
+    tls: TransportSecurity | None = Field(
+        default=None, description="How the replicas' gRPC is encrypted; left out: not at all."
     )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
@@ -101,7 +114,7 @@ class TritonFleet(Fenced, Block):
                 client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
-                f"model '{model_name}' on Triton {address}: load refused ({_reason(error)}); the versions it served "
+                f"model '{model_name}' on Triton {address}: load refused ({reason(error)}); the versions it served "
                 "before are still served"
             ) from error
 
@@ -112,7 +125,7 @@ class TritonFleet(Fenced, Block):
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
-            raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({_reason(error)})") from error
+            raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({reason(error)})") from error
 
     def is_ready(self, address: str, model_name: str, version: int) -> bool:
         """Tell whether one replica serves exactly this version."""
@@ -149,26 +162,31 @@ class TritonFleet(Fenced, Block):
     ) -> Iterator[Answer]:
         """Yield one replica's answer to each batch, asked one after the other over one connection."""
         subject = f"inference with model '{model_name}'" + (f" version {version}" if version is not None else "")
-        requested = [triton.InferRequestedOutput(name) for name in outputs]
+        asked = _Asked(address, model_name, outputs, version, subject)
         with self._talking(address, subject) as client:
             for batch in batches:
-                tensors = [_as_input(name, array) for name, array in batch.items()]
-                start = time.perf_counter()
-                try:
-                    result = client.infer(
-                        model_name,
-                        tensors,
-                        model_version=str(version) if version is not None else "",
-                        outputs=requested,
-                        client_timeout=self.call_timeout_s,
-                    )
-                except InferenceServerException as error:
-                    if _is_unreachable(error):
-                        raise
-                    raise VerificationFailed(f"Triton {address}: {subject} refused ({_reason(error)})") from error
-                elapsed_ms = (time.perf_counter() - start) * 1000
-                arrays = {name: result.as_numpy(name) for name in outputs}
-                yield Answer(int(result.get_response().model_version), arrays, elapsed_ms)
+                yield self._answer(client, asked, batch)
+
+    def _answer(self, client: triton.InferenceServerClient, asked: _Asked, batch: Tensors) -> Answer:
+        """Return the answer to one batch; what it was sent as is let go again, however large it was."""
+        tensors = [_as_input(name, array) for name, array in batch.items()]
+        requested = [triton.InferRequestedOutput(name) for name in asked.outputs]
+        start = time.perf_counter()
+        try:
+            result = client.infer(
+                asked.model_name,
+                tensors,
+                model_version=str(asked.version) if asked.version is not None else "",
+                outputs=requested,
+                client_timeout=self.call_timeout_s,
+            )
+        except InferenceServerException as error:
+            if meaning(error) is not None:
+                raise
+            raise VerificationFailed(f"Triton {asked.address}: {asked.subject} refused ({reason(error)})") from error
+        elapsed_ms = (time.perf_counter() - start) * 1000
+        arrays = {name: result.as_numpy(name) for name in asked.outputs}
+        return Answer(int(result.get_response().model_version), arrays, elapsed_ms)
 
     def used_memory_bytes(self, address: str) -> float:
         """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""
@@ -213,30 +231,23 @@ class TritonFleet(Fenced, Block):
     def _talking(
         self, address: str, subject: str, timeout_s: float | None = None
     ) -> Iterator[triton.InferenceServerClient]:
-        client = triton.InferenceServerClient(address)
+        client = self._connected(address)
         try:
             yield client
         except InferenceServerException as error:
-            if not _is_unreachable(error):
+            if (found := unreachable(error, address, subject, timeout_s or self.call_timeout_s)) is None:
                 raise
-            text = f"Triton {address}: no answer to {subject}"
-            if error.status() == _GONE:
-                raise ReplicaLost(f"{text} ({_reason(error)}); start that replica and try again") from error
-            bound = f"within {timeout_s or self.call_timeout_s:g} s"
-            raise ServiceUnavailable(f"{text} {bound} ({_reason(error)}); check that replica and try again") from error
+            raise found from error
         finally:
             client.close()
+
+    def _connected(self, address: str) -> triton.InferenceServerClient:
+        if self.tls is None:
+            return triton.InferenceServerClient(address)
+        return triton.InferenceServerClient(address, creds=self.tls.credentials(), channel_args=self.tls.options())
 
 
 def _as_input(name: str, array: np.ndarray) -> triton.InferInput:
     tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     tensor.set_data_from_numpy(array)
     return tensor
-
-
-def _is_unreachable(error: InferenceServerException) -> bool:
-    return str(error.status()) in _UNREACHABLE and "model" not in str(error.message()).lower()
-
-
-def _reason(error: InferenceServerException) -> str:
-    return str(error.message()).strip().replace("\n", " ")[:400]

@@ -1,5 +1,6 @@
 """The MLflow model registry: which version is which, where its files are, and who carries which alias."""
 
+import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,12 @@ from mlflow.tracking import MlflowClient
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.errors import NotRegistered, ServiceUnavailable
+from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError, bounded
 from blocks.fence import Fenced
+from blocks.registry_access import identify_at, meaning
 
 _PAGE = 200
 _DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
-_ABSENT = {"RESOURCE_DOES_NOT_EXIST"}
 
 
 class RegisteredVersion(BaseModel):
@@ -70,6 +71,7 @@ class ModelRegistry(Fenced, Block):
     tracking_uri: str = Field(description="Address of the MLflow server, say http://mlflow.ai-platform:80.")
     username: str | None = Field(default=None, description="User, where the server asks for basic authentication.")
     password: SecretStr | None = Field(default=None, description="Password of that user.")
+    token: SecretStr | None = Field(default=None, description="Bearer token, where the server asks for one instead.")
     request_timeout_s: int = Field(default=20, ge=1, description="Seconds one HTTP request may take.")
     max_retries: int = Field(
         default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx."
@@ -80,50 +82,73 @@ class ModelRegistry(Fenced, Block):
     )
 
     def connect(self) -> MlflowClient:
-        """Return a client, with MLflow's process-wide settings pointed at this server."""
+        """Return a client, with MLflow's own functions, which know only one server, pointed at this one as well."""
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        return self._client()
+
+    def _client(self) -> MlflowClient:
+        """Return a client of this server alone, whatever else the process speaks to meanwhile.
+
+        MLflow reads its limits from the environment with each request, those of the registry asked last then; whom a
+        request is made for is decided by its address.
+        """
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(self.request_timeout_s)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(self.max_retries)
         os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
         os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = str(self.presigned_downloads).lower()
         os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-        if self.username and self.password:
-            os.environ["MLFLOW_TRACKING_USERNAME"] = self.username
-            os.environ["MLFLOW_TRACKING_PASSWORD"] = self.password.get_secret_value()
-        mlflow.set_tracking_uri(self.tracking_uri)
-        mlflow.set_registry_uri(self.tracking_uri)
+        identify_at(self.tracking_uri, self._authorization())
         return MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def _authorization(self) -> str | None:
+        if self.token is not None:
+            return f"Bearer {self.token.get_secret_value()}"
+        if self.username and self.password:
+            pair = f"{self.username}:{self.password.get_secret_value()}".encode()
+            return f"Basic {base64.b64encode(pair).decode()}"
+        return None
 
     @contextmanager
     def reaching(self, subject: str) -> Iterator[None]:
         """Translate what MLflow raises while `subject` is asked for."""
         try:
             yield
-        except MlflowException as error:
-            if _is_absent(error):
-                raise NotRegistered(
-                    f"{subject}: not in the MLflow registry at {self.tracking_uri} ({_first_line(error)}); "
-                    "expected a registered model, alias and version: see its Models page"
-                ) from error
-            raise ServiceUnavailable(
-                f"MLflow at {self.tracking_uri}: no usable answer for {subject} after {self.max_retries} retries "
-                f"of {self.request_timeout_s} s ({_first_line(error)}); check the server and try again"
-            ) from error
-        except OSError as error:
-            raise ServiceUnavailable(
-                f"MLflow at {self.tracking_uri}: transfer of {subject} broke off ({_first_line(error)}); "
+        except (MlflowException, OSError) as error:
+            raise self._translated(error, subject) from error
+
+    def _translated(self, error: MlflowException | OSError, subject: str) -> SlipwayError:
+        address, found = self.tracking_uri, meaning(error)
+        if found is NotRegistered:
+            return NotRegistered(
+                f"{subject}: not in the MLflow registry at {address} ({bounded(error)}); expected a registered model, "
+                "alias and version: see its Models page"
+            )
+        if found is AccessRefused:
+            return AccessRefused(
+                f"MLflow at {address}: access refused to {subject} ({bounded(error)}); give the registry a user who "
+                "may (SLIPWAY_MLFLOW_USERNAME and SLIPWAY_MLFLOW_PASSWORD, or SLIPWAY_MLFLOW_TOKEN)"
+            )
+        if isinstance(error, OSError):
+            return ServiceUnavailable(
+                f"MLflow at {address}: transfer of {subject} broke off ({bounded(error) or type(error).__name__}); "
                 "check the server and its artifact store and try again"
-            ) from error
+            )
+        return ServiceUnavailable(
+            f"MLflow at {address}: no usable answer for {subject} after {self.max_retries} retries of "
+            f"{self.request_timeout_s} s ({bounded(error)}); check the server and try again"
+        )
 
     def version(self, model_name: str, version: int) -> RegisteredVersion:
         """Return version `version` of a model; `NotRegistered` where there is none."""
         with self.reaching(f"model '{model_name}' version {version}"):
-            return self._described(self.connect().get_model_version(model_name, str(version)))
+            return self._described(self._client().get_model_version(model_name, str(version)))
 
     def at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
         """Return the version an alias points to, None where the registry knows no such model or alias."""
         try:
             with self.reaching(f"model '{model_name}' alias '{alias}'"):
-                return self._described(self.connect().get_model_version_by_alias(model_name, alias))
+                return self._described(self._client().get_model_version_by_alias(model_name, alias))
         except NotRegistered:
             return None
 
@@ -133,7 +158,7 @@ class ModelRegistry(Fenced, Block):
         if kind == "version":
             return self.version(model_name, int(value))
         with self.reaching(f"model '{model_name}' alias '{value}'"):
-            return self._described(self.connect().get_model_version_by_alias(model_name, value))
+            return self._described(self._client().get_model_version_by_alias(model_name, value))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return every alias of a model with its version."""
@@ -142,16 +167,16 @@ class ModelRegistry(Fenced, Block):
     def model(self, model_name: str) -> RegisteredModel:
         """Return a model's aliases and tags; `NotRegistered` where there is no such model."""
         with self.reaching(f"model '{model_name}'"):
-            return _model(self.connect().get_registered_model(model_name))
+            return _model(self._client().get_registered_model(model_name))
 
     def models(self) -> Iterator[RegisteredModel]:
         """Yield every registered model, a page at a time."""
-        yield from map(_model, self._pages("all models", self.connect().search_registered_models))
+        yield from map(_model, self._pages("all models", self._client().search_registered_models))
 
     def versions(self, model_name: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield every version of a model with its tags, the newest first, a page at a time."""
         search = partial(
-            self.connect().search_model_versions,
+            self._client().search_model_versions,
             filter_string=f"name = '{model_name}'",
             order_by=["version_number DESC"],
         )
@@ -162,17 +187,17 @@ class ModelRegistry(Fenced, Block):
         """Point an alias at a version, wherever it pointed before."""
         self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
-            self.connect().set_registered_model_alias(model_name, alias, str(version))
+            self._client().set_registered_model_alias(model_name, alias, str(version))
 
     def remove_alias(self, model_name: str, alias: str) -> None:
         """Remove an alias; one that does not exist is no error."""
         self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
-            self.connect().delete_registered_model_alias(model_name, alias)
+            self._client().delete_registered_model_alias(model_name, alias)
 
     def tag_version(self, model_name: str, version: int, tags: dict[str, str]) -> None:
         """Set tags on a version."""
-        client = self.connect()
+        client = self._client()
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             for key, value in tags.items():
                 self.require_fence()
@@ -180,7 +205,7 @@ class ModelRegistry(Fenced, Block):
 
     def untag_version(self, model_name: str, version: int, tags: tuple[str, ...]) -> None:
         """Remove tags of a version; one that is not there is no error."""
-        client = self.connect()
+        client = self._client()
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             present = client.get_model_version(model_name, str(version)).tags
             for key in present.keys() & set(tags):
@@ -189,7 +214,7 @@ class ModelRegistry(Fenced, Block):
 
     def tag_model(self, model_name: str, tags: dict[str, str]) -> None:
         """Set tags on a registered model."""
-        client = self.connect()
+        client = self._client()
         with self.reaching(f"tags of model '{model_name}'"):
             for key, value in tags.items():
                 self.require_fence()
@@ -197,16 +222,23 @@ class ModelRegistry(Fenced, Block):
 
     def untag_model(self, model_name: str, tag: str) -> None:
         """Remove a tag of a registered model; one that is not there is no error."""
+        self.require_fence()
         with self.reaching(f"tags of model '{model_name}'"):
-            self.connect().delete_registered_model_tag(model_name, tag)
+            self._client().delete_registered_model_tag(model_name, tag)
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return it."""
-        self.connect()
+        self._client()
         os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(into)))
+            found = mlflow.artifacts.download_artifacts(
+                artifact_uri=version.uri,
+                dst_path=str(into),
+                tracking_uri=self.tracking_uri,
+                registry_uri=self.tracking_uri,
+            )
+            return Path(found)
 
     def _pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
         token: str | None = None
@@ -235,9 +267,9 @@ class ModelRegistry(Fenced, Block):
     def _run(self, run_id: str) -> Run | None:
         """Return a run, None where it is gone: `mlflow gc` removes runs, and versions outlive them."""
         try:
-            return self.connect().get_run(run_id)
+            return self._client().get_run(run_id)
         except MlflowException as error:
-            if _is_absent(error):
+            if meaning(error) is NotRegistered:
                 return None
             raise
 
@@ -254,15 +286,3 @@ def _chunk_bytes() -> int:
 def _model(found: Any) -> RegisteredModel:
     aliases = {alias: int(version) for alias, version in sorted(found.aliases.items())}
     return RegisteredModel(name=found.name, aliases=aliases, tags=dict(found.tags))
-
-
-def _is_absent(error: MlflowException) -> bool:
-    # A missing alias is answered with 400 INVALID_PARAMETER_VALUE, not with 404.
-    missing_alias = (
-        error.error_code == "INVALID_PARAMETER_VALUE" and "alias" in str(error) and "not found" in str(error)
-    )
-    return error.error_code in _ABSENT or missing_alias
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -11,9 +11,10 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from blocks.errors import SlipwayError
-from blocks.wiring import load_blocks
+from blocks.wiring import load_blocks, require_prefect
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
 from tasks.deployment.receipt import Receipt, listed
@@ -22,7 +23,8 @@ from tasks.reconciliation.explain import explain_live as explained
 from tasks.reconciliation.survey import Depth, Drift, ModelState, survey_models
 
 app = App(name="python -m flows", help=__doc__)
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+# What is shown is other people's text: names, reasons, aliases. None of it is markup.
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command
@@ -34,6 +36,7 @@ def status(*models: str) -> None:
     models
         Only these models.
     """
+    require_prefect()
     depth = Depth(ask_replicas=False, compare_files=False, keep_archived=sys.maxsize)
     states = survey_models.fn(models or None, depth, **load_blocks()._asdict())
     console.print(model_table(states) if states else "no model is served, staged or live")
@@ -50,9 +53,10 @@ def explain_live(model: str, *, json: bool = False) -> None:
     json
         Print it as JSON.
     """
+    require_prefect()
     explanation = explained(model, **load_blocks()._asdict())
     if json:
-        console.print(explanation.model_dump_json(indent=2), markup=False)
+        console.print(explanation.model_dump_json(indent=2), soft_wrap=True)
     else:
         _print(explanation)
 
@@ -70,6 +74,7 @@ def rollback(model: str, *, to: str = "alias:previous", reason: str = "") -> Non
     reason
         Why; kept with the version rolled back from.
     """
+    require_prefect()
     state: State[Any] = rollback_model(model, to, reason, return_state=True)
     outcome: Rollback = state.result()
     if outcome.receipt is None:
@@ -93,22 +98,22 @@ def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = F
     dry_run
         Change nothing.
     """
+    require_prefect()
     outcome = reconcile_models(list(models) or None, dry_run)
     console.print(f"models {outcome.models}, repaired {len(outcome.repaired)}, left {len(outcome.left)}")
     for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
         for drift in findings:
-            console.print(f"  {label}: {_line(drift)}", markup=False)
+            console.print(f"  {label}: {_line(drift)}")
     return 1 if outcome.left else 0
 
 
 def model_table(states: tuple[ModelState, ...]) -> Table:
-    """Return a table with one row a model."""
+    """Return a table with one row a model; what is too long for its column goes on below, the longest first."""
     addresses = sorted({address for state in states for address in state.served})
-    name = Column("model", no_wrap=True)
-    table = Table(name, "aliases", "policy", "repository", "archive", *addresses, "drift", box=None, pad_edge=False)
+    headers = ("model", "aliases", "policy", "repository", "archive", *addresses, "drift")
+    table = Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
     for state in states:
-        served = ["[red]silent[/]" if (v := state.served[a]) is None else _numbers(v) for a in addresses]
-        drift = ", ".join(sorted({finding.kind for finding in state.drift}))
+        served = [Text("silent", "red") if (v := state.served[a]) is None else _numbers(v) for a in addresses]
         table.add_row(
             state.name,
             listed(state.aliases),
@@ -116,14 +121,21 @@ def model_table(states: tuple[ModelState, ...]) -> Table:
             _numbers(state.repository),
             _numbers(state.archive),
             *served,
-            "foreign, not touched" if state.foreign else f"[red]{drift}[/]" if drift else "[green]none[/]",
+            _drift_cell(state),
         )
     return table
 
 
+def _drift_cell(state: ModelState) -> Text:
+    if state.foreign:
+        return Text("foreign, not touched")
+    drift = ", ".join(sorted({finding.kind for finding in state.drift}))
+    return Text(drift, "red") if drift else Text("none", "green")
+
+
 def _print(explanation: Explanation) -> None:
     state, receipt = explanation.state, explanation.receipt
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table(Column(), Column(overflow="fold"), box=None, pad_edge=False, show_header=False)
     table.add_row("model", state.name)
     table.add_row("aliases", listed(state.aliases))
     table.add_row("served", f"{_numbers(state.policy)}; unversioned requests: {max(state.policy, default='nothing')}")
@@ -176,7 +188,7 @@ def _keep_log_off_the_screen() -> None:
 def main() -> None:
     """Run a command; an error is one line and status 1, bad input 2."""
     _keep_log_off_the_screen()
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, style="red")
+    errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, style="red")
     try:
         code = app(sys.argv[1:], result_action="return_value")
     except SlipwayError as error:

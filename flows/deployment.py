@@ -25,7 +25,7 @@ from flows.forms import described
 from tasks.deployment.alias_update import mark_answered, outdated
 from tasks.deployment.commit_version import commit_version
 from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
-from tasks.deployment.fetch_model import FetchedModel, discard_local_files, fetch_model
+from tasks.deployment.fetch_model import FetchedModel, fetch_model
 from tasks.deployment.finish_release import finish_release
 from tasks.deployment.journal import open_entry, require_open
 from tasks.deployment.lock import model_lock
@@ -39,6 +39,7 @@ from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import AliasChange, update_aliases
 from tasks.deployment.upload_to_s3 import upload_to_s3
 from tasks.deployment.verify_deployment import VerifiedReplica, verify_deployment
+from tasks.deployment.workspace import private_workspace, remove_leftovers
 from tasks.events import Happened, tell
 
 DEFAULTS = load_defaults().deploy_model
@@ -87,6 +88,7 @@ class Options(BaseModel):
 
 def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
     """Undo, or finish, what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
+    remove_leftovers()
     model_name, blocks = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_blocks()
     begun = open_entry(blocks.repository, model_name)
     if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
@@ -139,7 +141,7 @@ def deploy_model(
         approval_timeout_s=approval_timeout_s if approval else None,
         leave_silent=silent_replicas == "leave",
     )
-    with model_lock(model_name, blocks.repository) as fence:
+    with private_workspace(), model_lock(model_name, blocks.repository) as fence:
         blocks = fence.around(blocks)
         registered = blocks.registry.resolve(model_name, source)
         reason = outdated(registered, alias_set_at) if alias_set_at else None
@@ -232,7 +234,6 @@ def _release(
         plan, fetched, candidate, loaded, verified, approval, left, registry=registry, repository=repository
     )
     show_receipt(receipt)
-    discard_local_files(fetched)
     return Release(plan=plan, aliases=aliases, loaded=loaded, verified=verified, receipt=receipt)
 
 

@@ -37,6 +37,7 @@ from tasks.deployment.prepare_artifacts import prepare_artifacts
 from tasks.deployment.receipt import Receipt, renewed, show_receipt
 from tasks.deployment.settle_release import settle_release
 from tasks.deployment.update_aliases import update_aliases
+from tasks.deployment.workspace import private_workspace
 from tasks.rollback.choose_target import choose_target
 from tasks.rollback.switch_replicas import is_resident, switch_replicas, with_latencies
 
@@ -74,7 +75,7 @@ def rollback_model(
     """
     start = time.perf_counter()
     blocks = load_blocks()
-    with model_lock(model_name, blocks.repository) as fence:
+    with private_workspace(), model_lock(model_name, blocks.repository) as fence:
         blocks = fence.around(blocks)
         settle_what_another_run_left(model_name, blocks)
         plan = choose_target(

@@ -13,22 +13,29 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Parameter
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
 from rich.console import Console
 
-from blocks.errors import SlipwayError
+from blocks.errors import InvalidInput, SlipwayError, bounded
 from blocks.fence import Fenced
-from blocks.wiring import load_block
+from blocks.wiring import load_block, require_prefect
 from tasks.deployment.lock import Fence, model_lock, release
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.session import hold_for_session, lock_of_session
 
+REFUSED = 3
+_EXIT_CODE = inspect.Parameter(
+    "exit_code",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Parameter(negative=(), help="End with status 3 where the verdict is a refusal.")],
+)
 STEPS = {
     "train": "tasks.training.train",
     "promote": "tasks.training.promote",
@@ -58,36 +65,49 @@ def step(name: str) -> Callable[..., Any]:
     return getattr(function, "fn", function)  # type: ignore[no-any-return]
 
 
-def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[..., str]:
+class Outcome(NamedTuple):
+    """What a step returned, as JSON, and the status to end with."""
+
+    json: str
+    status: int = 0
+
+
+def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[..., Outcome]:
     """Return a function of plain options that runs a step and returns its result as JSON.
 
-    An option is required where neither the step nor `defaults`, the flow's own, give a value.
+    An option is required where neither the step nor `defaults`, the flow's own, give a value. A step that judges has
+    the option --exit-code.
     """
     hints = get_type_hints(function, include_extras=True)
     blocks = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
     files = {name for name, kind in hints.items() if name != "return" and _from_file(kind) and name not in blocks}
     checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
 
-    def run(**options: Any) -> str:
-        loaded = {name: load_block(kind) for name, kind in blocks.items()}
-        given = {name: _read(value) if name in files else value for name, value in options.items()}
+    def run(**options: Any) -> Outcome:
+        tells = options.pop(_EXIT_CODE.name, False)
+        given = {name: _read(value, name) if name in files else value for name, value in options.items()}
         values = {name: value for name, value in defaults.items() if name in hints} | given
-        with _session(function.__name__, values, loaded):
-            result = checked(**values, **loaded)
-        return TypeAdapter(Any).dump_json(result, indent=2).decode()
+        with _result_alone_on_stdout():
+            if blocks:
+                require_prefect()
+            loaded = {name: load_block(kind) for name, kind in blocks.items()}
+            with _session(function.__name__, values, loaded):
+                result = checked(**values, **loaded)
+        refused = tells and not result.passed
+        return Outcome(TypeAdapter(Any).dump_json(result, indent=2).decode(), REFUSED if refused else 0)
 
     run.__doc__ = (inspect.getdoc(function) or "").split("\n\n", 1)[0]
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            parameter.replace(
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(name, parameter.default),
-                annotation=_option(hints[name], is_file=name in files),
-            )
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name not in blocks
-        ]
-    )
+    options = [
+        parameter.replace(
+            kind=inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(name, parameter.default),
+            annotation=_option(hints[name], is_file=name in files),
+        )
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in blocks
+    ]
+    judges = hasattr(hints.get("return"), "passed")
+    run.__signature__ = inspect.Signature([*options, *([_EXIT_CODE] if judges else [])])  # type: ignore[attr-defined]
     return run
 
 
@@ -124,11 +144,30 @@ def _fenced(loaded: dict[str, Any], fence: Fence) -> dict[str, Any]:
     return {name: block.behind(fence.require) if isinstance(block, Fenced) else block for name, block in loaded.items()}
 
 
+@contextmanager
+def _result_alone_on_stdout() -> Iterator[None]:
+    """Have all that a step and its libraries print go to stderr, so that stdout is the result's JSON and no more."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
 def flow_defaults(name: str) -> dict[str, Any]:
     """Return the defaults of the flow a step belongs to, from the flows' one file."""
     path = Path(os.environ.get("SLIPWAY_DEFAULTS", Path(__file__).parents[1] / "flows" / "defaults.toml"))
     section = {"training": "train-model", "deployment": "deploy-model"}[STEPS[name].split(".")[1]]
-    return dict(tomllib.loads(path.read_text()).get(section, {}))
+    try:
+        return dict(tomllib.loads(path.read_text()).get(section, {}))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"defaults of the flows at {path}: {bounded(error)}; correct SLIPWAY_DEFAULTS or that file"
+        ) from error
 
 
 def _option(hint: Any, is_file: bool) -> Any:
@@ -154,30 +193,39 @@ def _is_a(kind: Any, base: type) -> bool:
     return inspect.isclass(kind) and issubclass(kind, base)
 
 
-def _read(path: Path) -> Any:
-    return TypeAdapter(Any).validate_json(path.read_bytes())
+def _read(path: Path, name: str) -> Any:
+    try:
+        return TypeAdapter(Any).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        option = name.replace("_", "-")
+        raise InvalidInput(
+            f"--{option} {path}: no JSON file ({bounded(error, 300)}); expected what the step that returns it printed"
+        ) from error
 
 
 def main(arguments: list[str]) -> int:
-    """Run the step the first argument names; 0 where it succeeded, 1 where it failed, 2 for bad input."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    """Run the step the first argument names; 0 where it succeeded, 1 where it failed, 2 for bad input, 3 if refused."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     app = App(name="python -m tasks", help=__doc__, default_parameter=Parameter(json_list=True))
     wanted = [name for name in STEPS if name in arguments[:1]]
-    for position, name in enumerate(wanted or STEPS):
-        app.command(
-            command(step(name), flow_defaults(name)) if wanted else _unloaded(name), name=name, sort_key=position
-        )
     try:
-        print(app(arguments, result_action="return_value") or "")  # noqa: T201
+        for position, name in enumerate(wanted or STEPS):
+            made = command(step(name), flow_defaults(name)) if wanted else _unloaded(name)
+            app.command(made, name=name, sort_key=position)
+        outcome = app(arguments, result_action="return_value")
     except SlipwayError as error:
         console.print(f"{type(error).__name__}: {error}", style="red")
         return 1
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"])
-            console.print(f"--{where}: {problem['msg']}, observed {problem['input']!r}", style="red")
+            observed = bounded(repr(problem["input"]), 300)
+            console.print(f"--{where}: {problem['msg']}, observed {observed}", style="red")
         return 2
-    return 0
+    if not isinstance(outcome, Outcome):
+        return 0
+    print(outcome.json)  # noqa: T201
+    return outcome.status
 
 
 def _unloaded(name: str) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from infra.images.errors import ImageError
 from infra.images.names import Image, ImageSettings, select_images
 
 app = App(name="python -m infra.images", help="slipway's container images.")
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @app.command

@@ -12,7 +12,7 @@ from infra.kubernetes import releases
 from infra.kubernetes.smoke import Answered, smoke_test, smoke_test_release
 
 app = App(name="python -m infra.kubernetes", help="Triton on the cluster that KUBECONFIG names.")
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @app.command

@@ -11,7 +11,7 @@ from infra.kubernetes.errors import ClusterError
 from infra.kubernetes.kubectl import forwarded, pods
 from tasks.deployment.model_files import ModelSignature, TensorSpec
 from tasks.deployment.proof import Question
-from tasks.deployment.synthetic import checked_answers, synthetic_inputs
+from tasks.deployment.synthetic import checked_answers, synthetic_requests
 
 GRPC_PORT = 8001
 TIMEOUT_S = 10.0
@@ -51,8 +51,8 @@ def smoke_test(model_name: str, address: str, replica: str | None = None) -> Ans
     signature, version = _signature(model_name, address, replica)
     fleet = TritonFleet(replicas=[address], call_timeout_s=TIMEOUT_S)
     question = Question(fleet, address, model_name, version, signature.batched)
-    inputs = list(synthetic_inputs(signature, None, 1, SEED))
-    answer = checked_answers(question, signature, inputs, None)[0]
+    inputs = synthetic_requests(signature, None, 1, SEED, question.subject)
+    [(_, answer)] = checked_answers(question, signature, inputs, None)
     return Answered(replica=replica, model=model_name, version=answer.version, latency_ms=answer.elapsed_ms)
 
 

@@ -1,25 +1,25 @@
 """Step 1, fetch-model: resolve an alias once, stream the version's files to disk, check them."""
 
-import os
+import hashlib
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from prefect import task
 from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
-from blocks.errors import IntegrityError, UnusableModel
+from blocks.errors import IntegrityError
 from blocks.names import ModelName, Source
 from blocks.registry import ModelRegistry, RegisteredVersion
+from tasks.deployment.golden import GOLDEN_FILE, check_golden
+from tasks.deployment.model_description import name_model_file
 from tasks.deployment.model_files import MODEL_FILE, ModelSignature, external_files, read_signature
+from tasks.deployment.workspace import workspace
 
-GOLDEN_FILE = "golden.npz"
 CHECKSUM_TAG = "sha256/"
 
 
@@ -55,16 +55,18 @@ def fetch_model(model_name: ModelName, source: Source = "alias:deploy", *, regis
 
     Raises:
         NotRegistered: the registry knows no such model, alias or version.
-        UnusableModel: the files are corrupt, incomplete, hold NaN or point outside their directory.
+        UnusableModel: the files are corrupt, incomplete, hold NaN or point outside their directory, or the golden
+            samples are not such of this model.
         IntegrityError: a file is not the one that was registered, by the SHA-256 in the version's tags.
     """
     registered = registry.resolve(model_name, source)
     subject = f"model '{model_name}' version {registered.version}"
-    directory = _downloaded(registered, registry)
+    directory = _downloaded(registered, registry, subject)
     names = (MODEL_FILE, *external_files(directory, subject))
     with ThreadPoolExecutor(1) as beside:
         digests = beside.map(_digest, (directory / name for name in names))
         signature = read_signature(directory, subject)
+    check_golden(directory, signature, subject)
     fetched = FetchedModel(
         source=source,
         registered=registered,
@@ -77,21 +79,19 @@ def fetch_model(model_name: ModelName, source: Source = "alias:deploy", *, regis
 
 
 def local_files(fetched: FetchedModel, registry: ModelRegistry) -> Path:
-    """Return the directory with a fetched model's files, downloaded again where they are gone or damaged."""
-    directory = _directory(fetched.registered)
+    """Return the directory with a fetched model's files, downloaded again where they are gone or damaged.
+
+    A run that goes on in another process, and a step run from a shell, find none: they download them once more.
+    """
+    directory = _directory(fetched.registered, registry)
     wanted = (*fetched.files, *([fetched.golden] if fetched.golden else []))
     if all((directory / file.name).exists() and _digest(directory / file.name) == file for file in wanted):
         return directory
-    shutil.rmtree(directory, ignore_errors=True)
-    directory = _downloaded(fetched.registered, registry)
+    subject = f"model '{fetched.model_name}' version {fetched.registered.version}"
+    directory = _downloaded(fetched.registered, registry, subject)
     for file in wanted:
         _compare(_digest(directory / file.name), file, fetched.registered)
     return directory
-
-
-def discard_local_files(fetched: FetchedModel) -> None:
-    """Free the disk; whoever needs the files again downloads them again."""
-    shutil.rmtree(_directory(fetched.registered), ignore_errors=True)
 
 
 def _digest(path: Path) -> FileDigest:
@@ -105,37 +105,21 @@ def _digest_as_it_is(path: Path, state: tuple[int, ...]) -> FileDigest:  # noqa:
     return FileDigest.of(path)
 
 
-def _directory(registered: RegisteredVersion) -> Path:
-    root = Path(os.environ.get("SLIPWAY_WORKSPACE", Path(tempfile.gettempdir()) / "slipway"))
-    return root / registered.model_name / str(registered.version)
+def _directory(registered: RegisteredVersion, registry: ModelRegistry) -> Path:
+    of_registry = hashlib.sha256(registry.tracking_uri.encode()).hexdigest()[:12]
+    return workspace() / of_registry / registered.model_name / str(registered.version)
 
 
-def _downloaded(registered: RegisteredVersion, registry: ModelRegistry) -> Path:
-    """Download into a directory of our own and put it in place whole, so that runs side by side see all or nothing."""
-    final = _directory(registered)
+def _downloaded(registered: RegisteredVersion, registry: ModelRegistry, subject: str) -> Path:
+    """Download beside its place and put it there whole, so that whoever looks sees all or nothing."""
+    final = _directory(registered, registry)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".download-") as temporary:
         found = registry.download(registered, Path(temporary) / "model")
-        _name_model_file(found, f"model '{registered.model_name}' version {registered.version}")
+        name_model_file(found, subject)
         shutil.rmtree(final, ignore_errors=True)
         found.rename(final)
     return final
-
-
-def _name_model_file(directory: Path, subject: str) -> None:
-    """Give the model file Triton's name for it, as MLmodel says which file it is, never by looking for one."""
-    try:
-        described: dict[str, Any] = yaml.safe_load((directory / "MLmodel").read_text())
-        recorded = str(described["flavors"]["onnx"]["data"])
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise UnusableModel(
-            f"{subject}: its files are not those of an ONNX model ({sorted(p.name for p in directory.iterdir())}); "
-            "expected one logged with mlflow.onnx"
-        ) from error
-    if recorded != MODEL_FILE:
-        if Path(recorded).name != recorded:
-            raise UnusableModel(f"{subject}: model file at {recorded!r}, expected a file beside MLmodel")
-        (directory / recorded).rename(directory / MODEL_FILE)
 
 
 def _compare_with_registration(fetched: FetchedModel) -> None:

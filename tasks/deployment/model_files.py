@@ -3,7 +3,7 @@
 Nothing here runs the model, and weights in external data are read in chunks, never held in memory.
 """
 
-import posixpath
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import UnusableModel
+from blocks.errors import UnusableModel, bounded
 
 MODEL_FILE = "model.onnx"
 _CHUNK_BYTES = 1024**2
@@ -35,6 +35,7 @@ _TRITON_TYPES: dict[int, str] = {
     TensorProto.BFLOAT16: "BF16",
 }
 _FLOATS = {TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+_TAKEN = {MODEL_FILE, "metadata.json"}  # what else is in a version's directory
 
 
 class TensorSpec(BaseModel):
@@ -81,28 +82,32 @@ def read_signature(directory: Path, subject: str) -> ModelSignature:
         _check_tensor(tensor, directory, subject)
     try:
         onnx.checker.check_model(str(directory / MODEL_FILE))
-    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise UnusableModel(
-            f"{subject}: not a valid ONNX model ({str(error).strip()[:300]}); export it again"
-        ) from error
+    except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
+        raise UnusableModel(f"{subject}: not a valid ONNX model ({bounded(error)}); export it again") from error
     return _signature(model, subject)
 
 
 def external_files(directory: Path, subject: str) -> tuple[str, ...]:
     """Return the names of the external data files a model refers to, each inside its directory."""
     model = _parsed(directory / MODEL_FILE, subject)
-    found = {ExternalDataInfo(tensor).location for tensor in _tensors(model.graph) if uses_external_data(tensor)}
-    for location in found:
-        _check_location(location, directory, subject)
-    return tuple(sorted(found))
+    found = (_external(tensor, directory, subject) for tensor in _tensors(model.graph) if uses_external_data(tensor))
+    return tuple(sorted({_file_name(info.location) for info in found}))
+
+
+def is_plain_file(path: Path) -> bool:
+    """Tell whether a path, which may be any text, names a file that is no link."""
+    try:
+        return path.is_file() and not path.is_symlink()
+    except (OSError, ValueError):  # longer than names may be, or with a zero byte
+        return False
 
 
 def _parsed(path: Path, subject: str) -> onnx.ModelProto:
+    if not is_plain_file(path):
+        raise UnusableModel(f"{subject}: has no file {path.name}; expected an ONNX model logged by MLflow")
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError as error:
-        raise UnusableModel(f"{subject}: has no file {path.name}; expected an ONNX model logged by MLflow") from error
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, ValueError, OSError) as error:
         raise UnusableModel(
             f"{subject}: {path.name} of {path.stat().st_size} bytes is no ONNX protobuf, it is corrupt or truncated; "
             "register it again"
@@ -123,33 +128,57 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
                 yield from _tensors(subgraph)
 
 
-def _check_location(location: str, directory: Path, subject: str) -> None:
-    normal = posixpath.normpath(location.replace("\\", "/"))
-    path = directory / normal
-    if posixpath.isabs(normal) or "/" in normal or normal in {"", ".", ".."}:
+def _external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDataInfo:
+    """Return where a tensor's values are, which is a file beside the model."""
+    try:
+        info = ExternalDataInfo(tensor)
+    except ValueError as error:
         raise UnusableModel(
-            f"{subject}: external data at {location!r}, expected a file beside {MODEL_FILE}; "
-            "a model may not point outside its directory: export it again"
+            f"{subject}: weight '{bounded(tensor.name, 200)}' says {bounded(error)} of its external data, expected "
+            "numbers as offset and length; export it again"
+        ) from error
+    name = _file_name(info.location)
+    if name in {"", ".", ".."} or "/" in name or "\\" in name or not name.isprintable() or name in _TAKEN:
+        raise UnusableModel(
+            f"{subject}: external data at {bounded(repr(info.location), 200)}, expected a file of its own beside "
+            f"{MODEL_FILE}; a model may not point outside its directory: export it again"
         )
-    if path.is_symlink() or not path.is_file():
-        raise UnusableModel(f"{subject}: external data file {location!r} is missing; register the model with it")
+    if not is_plain_file(directory / name):
+        raise UnusableModel(
+            f"{subject}: external data file {bounded(repr(info.location), 200)} is missing; register the model with it"
+        )
+    return info
+
+
+def _file_name(location: str) -> str:
+    return location.removeprefix("./")
 
 
 def _check_tensor(tensor: TensorProto, directory: Path, subject: str) -> None:
-    if uses_external_data(tensor):
-        _check_location(ExternalDataInfo(tensor).location, directory, subject)
-        values = _external_chunks(tensor, directory, subject)
-    else:
-        values = iter([onnx.numpy_helper.to_array(tensor)] if tensor.data_type in _FLOATS else [])
-    if tensor.data_type in _FLOATS and any(bool(np.isnan(chunk).any()) for chunk in values):
+    try:
+        if uses_external_data(tensor):
+            values = _external_chunks(tensor, _external(tensor, directory, subject), directory, subject)
+        else:
+            values = iter([onnx.numpy_helper.to_array(tensor)] if tensor.data_type in _FLOATS else [])
+        onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # a KeyError where there is no such type
+        holds_nan = tensor.data_type in _FLOATS and any(bool(np.isnan(chunk).any()) for chunk in values)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise UnusableModel(
+            f"{subject}: weight '{bounded(tensor.name, 200)}' cannot be read ({bounded(error)}); export it again"
+        ) from error
+    if holds_nan:
         raise UnusableModel(f"{subject}: weight '{tensor.name}' holds NaN; the training went wrong, train it again")
 
 
-def _external_chunks(tensor: TensorProto, directory: Path, subject: str) -> Iterator[np.ndarray]:
-    info = ExternalDataInfo(tensor)
+def _external_chunks(
+    tensor: TensorProto, info: ExternalDataInfo, directory: Path, subject: str
+) -> Iterator[np.ndarray]:
     path = directory / info.location
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    offset, end = info.offset or 0, (info.offset or 0) + int(np.prod(tensor.dims, dtype=np.int64)) * dtype.itemsize
+    offset = info.offset or 0
+    end = offset + math.prod(tensor.dims) * dtype.itemsize
+    if not 0 <= offset <= end or min(tensor.dims, default=0) < 0:
+        raise ValueError(f"{dtype} {list(tensor.dims)} from byte {offset} on")
     if end > path.stat().st_size:
         raise UnusableModel(
             f"{subject}: {info.location} has {path.stat().st_size} bytes, weight '{tensor.name}' ends at byte {end}; "
@@ -162,9 +191,12 @@ def _external_chunks(tensor: TensorProto, directory: Path, subject: str) -> Iter
 
 def _signature(model: onnx.ModelProto, subject: str) -> ModelSignature:
     weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = tuple(_spec(value, subject) for value in model.graph.input if value.name not in weights)
+    if not inputs:
+        raise UnusableModel(f"{subject}: takes no input, so that there is nothing to ask it; expected one at least")
     opsets = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
     return ModelSignature(
-        inputs=tuple(_spec(value, subject) for value in model.graph.input if value.name not in weights),
+        inputs=inputs,
         outputs=tuple(_spec(value, subject) for value in model.graph.output),
         opset=max(opsets, default=0),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
@@ -179,6 +211,16 @@ def _spec(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
             f"{subject}: tensor '{value.name}' is of ONNX type {kind.elem_type}, which Triton does not serve; "
             f"expected one of {', '.join(_TRITON_TYPES.values())}"
         )
-    axes = enumerate(kind.shape.dim)
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"axis_{i}" for i, dim in axes)
+    shape = tuple(_axis(number, dim) for number, dim in enumerate(kind.shape.dim))
+    if 0 in shape:
+        raise UnusableModel(
+            f"{subject}: tensor '{value.name}' is {list(shape)}, an axis of size 0 holds nothing; export it again"
+        )
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
+
+
+def _axis(number: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
+    """Return the size of an axis, or its name where it is dynamic, as one of negative size is to ONNX Runtime too."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return dim.dim_param or f"axis_{number}"

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import runtime, task
 from prefect.cache_policies import INPUTS, RUN_ID, TASK_SOURCE, CacheKeyFnPolicy
@@ -15,7 +15,7 @@ from tasks.deployment.model_files import TensorSpec
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.serving_config import generated_config, updated_config
 
-Shape = tuple[int, ...]
+Shape = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class PreparedArtifacts(BaseModel):

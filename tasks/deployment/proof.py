@@ -1,60 +1,26 @@
 """Proof that a replica serves a model: its answers to samples whose outputs are known."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-from zipfile import BadZipFile
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import IntegrityError, VerificationFailed
-from blocks.fleet import Answer, Tensors, TritonFleet
+from blocks.errors import IntegrityError, UnusableModel, VerificationFailed
+from blocks.fleet import Answer, TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
-from tasks.deployment.fetch_model import GOLDEN_FILE, FetchedModel, local_files
+from tasks.deployment.fetch_model import FetchedModel, local_files
+from tasks.deployment.golden import GOLDEN_FILE
+from tasks.deployment.samples import Samples, packed, read_samples
 
 PROOF_FILE = "proof.npz"
-PROOF_BYTES = 2 * 1024**2
-_BATCH = 8
-_PROOF_SAMPLES = 8
 
 Tolerance = Annotated[
     float, Field(gt=0, le=1, description="Largest difference from PyTorch's outputs, relative to their scale.")
 ]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs with the outputs a model gives for them; the first axis of every tensor counts the samples."""
-
-    inputs: Tensors
-    outputs: Tensors
-    onnxruntime: Tensors = field(default_factory=dict)  # what ONNX Runtime gave in gate 2, where it was recorded
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(next(iter(self.inputs.values())))
-
-    def first(self, count: int) -> "Samples":
-        """Return the first samples."""
-        groups = (self.inputs, self.outputs, self.onnxruntime)
-        return Samples(*({name: array[:count] for name, array in tensors.items()} for tensors in groups))
-
-    def requests(self, batched: bool, size: int = _BATCH) -> Iterator[Tensors]:
-        """Yield the inputs as requests of `size` samples, of one each where the model takes no batches."""
-        for start in range(0, self.count, size if batched else 1):
-            end = start + size
-            yield {name: array[start:end] if batched else array[start] for name, array in self.inputs.items()}
-
-    def small(self) -> "Samples":
-        """Return as many of the first samples as are quickly read and asked for, at least one."""
-        tensors = (*self.inputs.values(), *self.outputs.values())
-        sample_bytes = sum(array.nbytes for array in tensors) / self.count
-        return self.first(max(1, min(_PROOF_SAMPLES, int(PROOF_BYTES / sample_bytes))))
 
 
 class Comparison(BaseModel):
@@ -91,113 +57,122 @@ class Question(NamedTuple):
         """Model, version and replica, for messages."""
         return f"model '{self.model_name}' version {self.version} on Triton {self.address}"
 
-    def answer(self, samples: Samples) -> Tensors:
-        """Return the outputs for all samples; `VerificationFailed` where another version answers."""
+    def answers(self, samples: Samples) -> Iterator[Answer]:
+        """Yield the answers to all samples in order; `VerificationFailed` where another version answers."""
         version = self.version if self.pinned else None
         requests = samples.requests(self.batched)
-        answers = list(self.fleet.answers(self.address, self.name, requests, list(samples.outputs), version))
-        observed = {answer.version for answer in answers}
-        if observed != {self.version}:
-            raise VerificationFailed(
-                f"{self.subject}: answered by versions {sorted(observed)}, expected {self.version}"
-            )
-        return {
-            name: np.concatenate([answer.outputs[name].reshape(-1, *expected.shape[1:]) for answer in answers])
-            for name, expected in samples.outputs.items()
-        }
+        for answer in self.fleet.answers(self.address, self.name, requests, list(samples.outputs), version):
+            if answer.version != self.version:
+                raise VerificationFailed(
+                    f"{self.subject}: answered by version {answer.version}, expected {self.version}"
+                )
+            yield answer
 
     def compare(self, samples: Samples, tolerance: float) -> Comparison:
         """Compare a replica's answers; `VerificationFailed` where one differs from the known outputs."""
-        answers = self.answer(samples)
-        agreements, differences = [], []
-        for name, expected in samples.outputs.items():
-            difference = largest_difference(answers[name], expected)
-            if not difference <= tolerance:
+        known = {name: Agreement(expected) for name, expected in samples.outputs.items()}
+        onnxruntime = {name: Agreement(expected) for name, expected in samples.onnxruntime.items()}
+        for answer in self.answers(samples):
+            for name, output in answer.outputs.items():
+                for agreements in (known, onnxruntime):
+                    if name in agreements:
+                        agreements[name].add(output, f"{self.subject}: output '{name}'")
+        for name, agreement in known.items():
+            if not agreement.difference <= tolerance:
                 raise VerificationFailed(
-                    f"{self.subject}: output '{name}' differs from the golden samples by {difference:.1e} of their "
-                    f"scale, {tolerance:.0e} is allowed; the replica does not serve the proven model"
+                    f"{self.subject}: output '{name}' differs from the golden samples by {agreement.difference:.1e} "
+                    f"of their scale, {tolerance:.0e} is allowed; the replica does not serve the proven model"
                 )
-            agreements.append(float(np.mean(_top1(answers[name]) == _top1(expected))))
-            differences.append(difference)
-        if min(agreements) < 1.0:
+        top1 = min(agreement.top1 for agreement in known.values())
+        if top1 < 1.0:
             raise VerificationFailed(
-                f"{self.subject}: {min(agreements):.1%} of the golden samples get the class PyTorch gave them, "
-                "expected all; the replica does not serve the proven model"
+                f"{self.subject}: {top1:.1%} of the golden samples get the class PyTorch gave them, expected all; the "
+                "replica does not serve the proven model"
             )
-        to_onnxruntime = [largest_difference(answers[name], array) for name, array in samples.onnxruntime.items()]
         return Comparison(
             samples=samples.count,
-            top1_agreement=min(agreements),
-            max_difference=max(differences),
-            max_difference_onnxruntime=max(to_onnxruntime, default=None),
+            top1_agreement=top1,
+            max_difference=max(agreement.difference for agreement in known.values()),
+            max_difference_onnxruntime=max((found.difference for found in onnxruntime.values()), default=None),
         )
 
 
-def as_samples(inputs: list[Tensors], answers: list[Answer], batched: bool) -> Samples:
-    """Return requests and their answers as samples: what proves a model that has no golden ones."""
-    joined = np.concatenate if batched else np.stack
-    return Samples(
-        {name: joined([batch[name] for batch in inputs]) for name in inputs[0]},
-        {name: joined([answer.outputs[name] for answer in answers]) for name in answers[0].outputs},
-    )
+class Agreement:
+    """How the answers for one output agree with the known ones, told as they come: none of them is kept."""
+
+    def __init__(self, expected: np.ndarray) -> None:
+        self._expected, self._compared = expected, 0
+        self._same_class, self._largest = 0, 0.0
+
+    @property
+    def difference(self) -> float:
+        """max|observed - expected| / max|expected|, NaN where either holds one; infinity for texts that differ."""
+        return self._largest / _scale(self._expected)
+
+    @property
+    def top1(self) -> float:
+        """Fraction of the samples whose largest value is where it is expected."""
+        return self._same_class / len(self._expected)
+
+    def add(self, observed: np.ndarray, subject: str) -> None:
+        """Compare the outputs for the next samples; `VerificationFailed` where they are not of the known shape."""
+        shape = self._expected.shape[1:]
+        if observed.size % (math.prod(shape) or 1):
+            raise VerificationFailed(f"{subject} is {list(observed.shape)}, expected {list(shape)} a sample")
+        found = observed.reshape(-1, *shape)
+        expected = self._expected[self._compared : self._compared + len(found)]
+        if len(expected) != len(found):
+            raise VerificationFailed(f"{subject} has more samples than were asked for, {len(self._expected)} in all")
+        self._compared += len(found)
+        self._largest = float(np.maximum(self._largest, _largest_difference(found, expected)))
+        self._same_class += int(np.sum(_top1(found) == _top1(expected)))
 
 
 def golden_samples(fetched: FetchedModel, registry: ModelRegistry) -> Samples | None:
     """Return the samples a model was registered with, None where there are none."""
-    return read_samples(local_files(fetched, registry) / GOLDEN_FILE) if fetched.golden else None
-
-
-def read_samples(content: Path | BytesIO) -> Samples:
-    """Read samples from an npz with the keys input/<tensor>, output/<tensor> and onnxruntime/<tensor>."""
-    with np.load(content, allow_pickle=False) as arrays:
-        groups = [
-            {key.removeprefix(f"{kind}/"): arrays[key] for key in arrays.files if key.startswith(f"{kind}/")}
-            for kind in ("input", "output", "onnxruntime")
-        ]
-    return Samples(*groups)
+    if fetched.golden is None:
+        return None
+    subject = f"model '{fetched.model_name}' version {fetched.registered.version}, {GOLDEN_FILE}"
+    return read_samples(local_files(fetched, registry) / GOLDEN_FILE, subject)
 
 
 def read_proof(repository: ModelRepository, model_name: str, version: int) -> Samples | None:
     """Return the samples that prove a released version, None where none were recorded.
 
-    Raises `IntegrityError` where they cannot be read.
+    Raises `IntegrityError` where what was recorded is no longer readable.
     """
     content = repository.read_record(model_name, version, PROOF_FILE)
+    if content is None:
+        return None
     try:
-        samples = read_samples(BytesIO(content)) if content is not None else None
-    except (ValueError, KeyError, EOFError, OSError, BadZipFile) as error:
-        raise _unreadable(model_name, version, str(error)) from error
-    if samples is not None and not (samples.inputs and samples.outputs):
-        raise _unreadable(model_name, version, "it holds no inputs, or no outputs")
-    return samples
-
-
-def _unreadable(model_name: str, version: int, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"model '{model_name}' version {version}: its record {PROOF_FILE} cannot be read ({why[:300]}); release it "
-        "again"
-    )
+        return read_samples(BytesIO(content), f"model '{model_name}' version {version}, recorded {PROOF_FILE}")
+    except UnusableModel as error:
+        raise IntegrityError(str(error)) from error
 
 
 def write_proof(repository: ModelRepository, model_name: str, version: int, samples: Samples) -> None:
     """Record the samples that prove a version."""
-    content = BytesIO()
-    groups = {"input": samples.inputs, "output": samples.outputs, "onnxruntime": samples.onnxruntime}
-    arrays: dict[str, Any] = {
-        f"{kind}/{name}": array for kind, group in groups.items() for name, array in group.items()
-    }
-    np.savez(content, **arrays)
-    repository.write_record(model_name, version, PROOF_FILE, content.getvalue())
+    repository.write_record(model_name, version, PROOF_FILE, packed(samples))
 
 
-def largest_difference(observed: np.ndarray, expected: np.ndarray) -> float:
-    """Return max|observed - expected| / max|expected|, NaN where either holds one."""
-    if observed.dtype.kind not in "biufc":
+def _scale(expected: np.ndarray) -> float:
+    if not _is_numeric(expected):
+        return 1.0
+    return float(np.max(np.abs(expected.astype(np.float64)), initial=0.0)) or 1.0
+
+
+def _largest_difference(observed: np.ndarray, expected: np.ndarray) -> float:
+    if not (_is_numeric(observed) and _is_numeric(expected)):
         return 0.0 if np.array_equal(observed, expected) else float("inf")
-    scale = float(np.max(np.abs(expected.astype(np.float64)), initial=0.0)) or 1.0
-    return float(np.max(np.abs(observed.astype(np.float64) - expected.astype(np.float64)), initial=0.0)) / scale
+    return float(np.max(np.abs(observed.astype(np.float64) - expected.astype(np.float64)), initial=0.0))
+
+
+def _is_numeric(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biufc"
 
 
 def _top1(outputs: np.ndarray) -> np.ndarray:
+    if outputs.size == 0:
+        return np.zeros(len(outputs), np.int64)
     top: np.ndarray = outputs.reshape(len(outputs), -1).argmax(1)
     return top

@@ -1,6 +1,7 @@
 """Between steps 4 and 5, prove-candidate: one replica serves the version under a name no client asks for."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from prefect import task
@@ -8,13 +9,15 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import LoadFailed, ServiceLevelMissed, ServiceUnavailable, SlipwayError
-from blocks.fleet import TritonFleet
+from blocks.fleet import Tensors, TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository, candidate_name, proven_model
 from tasks.deployment.fetch_model import FetchedModel
+from tasks.deployment.model_files import ModelSignature
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape
-from tasks.deployment.proof import Comparison, Question, Tolerance, as_samples, golden_samples, write_proof
+from tasks.deployment.proof import Comparison, Question, Tolerance, golden_samples, write_proof
+from tasks.deployment.samples import Samples, few_samples
 from tasks.deployment.service_level import (
     Latency,
     MeasuredServiceLevel,
@@ -26,7 +29,7 @@ from tasks.deployment.service_level import (
     watched,
 )
 from tasks.deployment.serving_config import candidate_config
-from tasks.deployment.synthetic import checked_answers, synthetic_inputs
+from tasks.deployment.synthetic import SyntheticRequests, checked_answers, synthetic_requests
 from tasks.events import tell_gate
 
 _REQUESTS = 20
@@ -71,8 +74,8 @@ def prove_candidate(
     name, signature = candidate_name(plan.model_name, plan.epoch), fetched.signature
     live = Question(fleet, fleet.check(leave_silent)[0], plan.model_name, plan.live_before or 0, signature.batched)
     candidate = live._replace(version=plan.version, asked_as=name)
-    inputs = list(synthetic_inputs(signature, expected_input_shape, _REQUESTS, seed=plan.version))
-    requests = Requests(inputs, [spec.name for spec in signature.outputs])
+    inputs = synthetic_requests(signature, expected_input_shape, _REQUESTS, plan.version, candidate.subject)
+    requests = Requests(inputs.held(), [spec.name for spec in signature.outputs])
 
     repository.place_candidate(
         plan.model_name, plan.version, name, candidate_config(artifacts.config, name, plan.version)
@@ -83,22 +86,35 @@ def prove_candidate(
         load_s, memory_mib = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mib))
     golden = golden_samples(fetched, registry)
     comparison = candidate.compare(golden, tolerance) if golden else None
-    answers = checked_answers(candidate, signature, inputs, expected_output_shape)
+    elapsed, answered = _asked(candidate, signature, inputs, expected_output_shape)
     found = measured(service_level, candidate, served, requests, memory_mib) if service_level else None
     if service_level and found:
         _check_gate_3(service_level, found, candidate.subject, plan.model_name)
-    proof = golden or as_samples(inputs, answers, signature.batched)
-    write_proof(repository, plan.model_name, plan.version, proof.small())
+    write_proof(repository, plan.model_name, plan.version, golden.small() if golden else answered)
     remove_candidate(name, repository, fleet)
     return ProvenCandidate(
         address=candidate.address,
         load_s=load_s,
         comparison=comparison,
-        latency=Latency.of([answer.elapsed_ms for answer in answers]),
+        latency=Latency.of(elapsed),
         live_before_load=Latency.of(quiet) if quiet else None,
         live_during_load=Latency.of(during) if during else None,
         service_level=found,
     )
+
+
+def _asked(
+    candidate: Question, signature: ModelSignature, inputs: SyntheticRequests, expected_shape: Shape | None
+) -> tuple[list[float], Samples]:
+    """Ask for every input; return the milliseconds each took, and the first with their answers as samples."""
+    elapsed: list[float] = []
+
+    def answered() -> Iterator[tuple[Tensors, Tensors]]:
+        for request, answer in checked_answers(candidate, signature, inputs, expected_shape):
+            elapsed.append(answer.elapsed_ms)
+            yield request, answer.outputs
+
+    return elapsed, few_samples(answered(), candidate.batched)
 
 
 def _check_gate_3(level: ServiceLevel, found: MeasuredServiceLevel, subject: str, model_name: str) -> None:

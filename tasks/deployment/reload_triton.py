@@ -11,7 +11,8 @@ from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.repository import ModelRepository
 from tasks.deployment.patience import WHILE_A_REPLICA_RESTARTS
-from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
+from tasks.deployment.proof import Question, Tolerance, read_proof
+from tasks.deployment.samples import Samples
 from tasks.deployment.serving_config import parsed_config
 
 

@@ -1,5 +1,7 @@
 """Step 7, verify-deployment: every replica answers as the proven model did, asked for exactly this version."""
 
+from typing import Annotated
+
 import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,7 +14,7 @@ from tasks.deployment.fetch_model import FetchedModel
 from tasks.deployment.patience import WHILE_A_REPLICA_RESTARTS
 from tasks.deployment.prepare_artifacts import Shape, check_shape
 from tasks.deployment.proof import Comparison, Question, Tolerance, golden_samples, read_proof
-from tasks.deployment.synthetic import checked_answers, synthetic_inputs
+from tasks.deployment.synthetic import checked_answers, synthetic_requests
 
 
 class VerifiedReplica(BaseModel):
@@ -35,7 +37,7 @@ def verify_deployment(
     expected_input_shape: Shape | None = None,
     expected_output_shape: Shape | None = None,
     tolerance: Tolerance = 1e-4,
-    requests: int = 20,
+    requests: Annotated[int, Field(ge=1, le=10_000)] = 20,
     leave_silent: bool = False,
     *,
     registry: ModelRegistry,
@@ -63,7 +65,8 @@ def verify_deployment(
     check_shape(expected_output_shape, fetched.signature.outputs, "output", fetched)
     golden = golden_samples(fetched, registry)
     recorded = read_proof(repository, fetched.model_name, version)
-    inputs = list(synthetic_inputs(fetched.signature, expected_input_shape, requests, seed=version))
+    subject = f"model '{fetched.model_name}' version {version}"
+    inputs = synthetic_requests(fetched.signature, expected_input_shape, requests, version, subject)
     replicas = []
     for address in fleet.check(leave_silent):
         question = Question(fleet, address, fetched.model_name, version, fetched.signature.batched)
@@ -71,7 +74,7 @@ def verify_deployment(
             question._replace(pinned=False).compare(recorded, tolerance)
         comparison = question.compare(golden, tolerance) if golden else None
         answers = checked_answers(question, fetched.signature, inputs, expected_output_shape)
-        p50, p95, p99 = np.percentile([answer.elapsed_ms for answer in answers], (50, 95, 99))
+        p50, p95, p99 = np.percentile([answer.elapsed_ms for _, answer in answers], (50, 95, 99))
         replicas.append(
             VerifiedReplica(
                 address=address,

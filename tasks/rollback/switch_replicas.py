@@ -13,9 +13,10 @@ from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.pointer import commit_plan
-from tasks.deployment.proof import Question, Samples, Tolerance, read_proof
+from tasks.deployment.proof import Question, Tolerance, read_proof
 from tasks.deployment.receipt import Receipt, ReplicaReceipt
 from tasks.deployment.reload_triton import load_afresh, load_committed
+from tasks.deployment.samples import Samples
 from tasks.deployment.service_level import Requests, elapsed_ms
 from tasks.deployment.serving_config import parsed_config, with_policy
 

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from torch import nn
 
+from blocks.errors import bounded
 from tasks.training.inference import Array, onnx_outputs, onnx_session, pytorch_outputs
 from tasks.training.parity import Parity, compare
 
@@ -55,7 +56,7 @@ def compare_models(model: nn.Module, onnx_file: Path, inputs: dict[str, Array], 
                 parities.append(compare(expected, found, inputs=name, batch_size=batch_size, tolerance=tolerance))
                 pytorch_time_s, onnx_time_s = pytorch_time_s + pytorch_s, onnx_time_s + onnx_s
     except Exception as error:  # noqa: BLE001 - onnx and ONNX Runtime raise a type of their own for each defect
-        problem = f"the ONNX model cannot be checked and run: {str(error).strip().splitlines()[0][:300]}"
+        problem = f"the ONNX model cannot be checked and run: {bounded(error)}"
         return Comparison(tuple(parities), problem, pytorch_time_s, onnx_time_s)
     return Comparison(tuple(parities), None, pytorch_time_s, onnx_time_s)
 

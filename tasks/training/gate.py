@@ -2,7 +2,7 @@
 
 import math
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 # Decimal figures such as 0.905 - 0.9 are not exact in binary: what is this close counts as reached.
 ROUNDING = 1e-9
@@ -22,7 +22,8 @@ class Criteria(BaseModel):
 class Verdict(BaseModel):
     """What gate 1 decided, and every figure it decided by; None where there is no usable figure."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # What is computed is written and, where a verdict is read again, computed again.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     model_name: str
     version: int
@@ -38,11 +39,13 @@ class Verdict(BaseModel):
     improves_enough: bool
     already_champion: bool = False
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool:
         """Whether both conditions hold."""
         return self.reaches_threshold and self.improves_enough
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def reason(self) -> str:
         """The verdict in one sentence, with both conditions' figures."""

@@ -3,12 +3,15 @@
 import sys
 import uuid
 from collections.abc import Callable
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 import flows.__main__ as prompt
 from blocks.wiring import Blocks
 from flows.deployment import deploy_model
+from tasks.reconciliation.survey import ModelState
 from tests.models import register_linear
 
 Ran = tuple[int, str, str]
@@ -64,6 +67,34 @@ def test_a_rollback_says_what_it_did(model_name: str, run: Callable[..., Ran]) -
     status, shown, _ = run("rollback", model_name, "--reason", "too many cats")
 
     assert status == 0 and f"{model_name}: version 1 is live again, proven on 2 replicas in" in shown
+
+
+def test_a_reason_that_looks_like_markup_is_shown_as_it_was_given(model_name: str, run: Callable[..., Ran]) -> None:
+    reason = "[/b] can't serve [red]cats[/red] :cat:"
+    run("rollback", model_name, "--reason", reason)
+
+    status, shown, errors = run("explain-live", model_name)
+
+    assert (status, errors) == (0, "") and reason in " ".join(shown.split())
+
+
+def test_a_long_name_leaves_the_other_columns_whole() -> None:
+    name, shown = "n" * 120, StringIO()
+    state = ModelState(
+        name=name,
+        aliases={"live": 12, "previous": 11},
+        policy=(11, 12),
+        repository=(10, 11, 12),
+        archive=(),
+        served={"[::1]:8001": (11, 12), "127.0.0.1:8011": None},
+        drift=(),
+    )
+
+    Console(file=shown, markup=False, width=120).print(prompt.model_table((state,)))
+
+    first = shown.getvalue().splitlines()[1]
+    assert all(value in first for value in ("live = 12", "11, 12", "10, 11, 12", "silent", "none"))
+    assert shown.getvalue().count("n" * 10) and "…" not in shown.getvalue() and "[::1]:8001" in shown.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,25 @@
 """Every step runs alone from a shell, with options made from its signature."""
 
 import json
+import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import App, Parameter
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.wiring import Blocks
-from tasks.__main__ import STEPS, main, step
+from infra.local.settings import ROOT
+from tasks.__main__ import REFUSED, STEPS, Outcome, command, main, step
 from tasks.deployment.journal import open_entry
+from tasks.training.gate import Criteria, Verdict, judge
 from tests.models import register_linear
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -82,3 +91,80 @@ def test_bad_input_is_one_message_and_a_status(
         observed = int(str(end.code))
 
     assert (observed, message in "".join(capsys.readouterr())) == (status, True)
+
+
+def promoted(accuracy: float) -> Verdict:
+    """Judge, and talk about it."""
+    print("View run at http://mlflow")  # noqa: T201
+    os.write(1, b"[=====>    ] 50 %\n")
+    criteria = Criteria(metric_name="accuracy", greater_is_better=True, metric_threshold=0.9, min_improvement=0.0)
+    return judge("m", 1, criteria, candidate_value=accuracy, champion_version=None, champion_value=None)
+
+
+def run_alone(function: Callable[..., Any], *arguments: str) -> Outcome:
+    app = App(default_parameter=Parameter(json_list=True))
+    app.command(command(function, {}), name="step")
+    outcome = app(["step", *arguments], result_action="return_value")
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def test_whatever_a_step_prints_stdout_is_left_to_its_result(capfd: pytest.CaptureFixture[str]) -> None:
+    run_alone(promoted, "--accuracy=0.95")
+
+    shown = capfd.readouterr()
+    assert shown.out == "" and "View run" in shown.err and "50 %" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "passed"),
+    [
+        (["--accuracy=0.95", "--exit-code"], 0, True),
+        (["--accuracy=0.5", "--exit-code"], REFUSED, False),
+        (["--accuracy=0.5"], 0, False),
+    ],
+)
+def test_a_refusal_is_told_from_a_pass_by_json_and_where_asked_for_by_status(
+    arguments: list[str], status: int, passed: bool
+) -> None:
+    outcome = run_alone(promoted, *arguments)
+
+    found = json.loads(outcome.json)
+    assert (outcome.status, found["passed"]) == (status, passed)
+    assert found["reason"].startswith("model 'm' version 1 ")
+    assert Verdict.model_validate_json(outcome.json).passed == passed
+
+
+def test_a_step_that_needs_a_server_says_in_one_line_that_prefect_does_not_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}/api"
+
+    with temporary_settings({PREFECT_API_URL: address}):
+        status = main(["fetch-model", "--model-name", "m"])
+
+    out, errors = capsys.readouterr()
+    assert (status, out, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith(f"ServiceUnavailable: Prefect at {address}: no answer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tasks", "fetch-model", "--model-name=m"], "InvalidInput: Prefect: no address is set"),
+        (["tasks", "prepare-artifacts", "--fetched=none", "--plan=none"], "InvalidInput: --fetched none: no JSON file"),
+        (["flows", "status"], "InvalidInput: Prefect: no address is set"),
+        (["flows", "rollback", "m"], "InvalidInput: Prefect: no address is set"),
+    ],
+)
+def test_a_step_called_outside_of_the_folder_ends_with_a_line_and_no_traceback(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SLIPWAY_"))}
+    environment = known | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)}
+
+    called = [sys.executable, "-m", *arguments]
+    ended = subprocess.run(called, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended.stderr
+    assert ended.stderr.startswith(message)

@@ -1,6 +1,7 @@
 """A model that is not safe and sound is refused, with what is wrong with it, before anything is changed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -135,3 +136,77 @@ def test_a_graph_that_is_not_valid_onnx_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnusableModel, match=r"not a valid ONNX model"):
         read_signature(saved(tmp_path, model), SUBJECT)
+
+
+def external(**entries: str) -> onnx.ModelProto:
+    """Return a model whose weights are external data, described by these entries."""
+    model = pointing_at(entries.pop("location", "model.onnx.data"))
+    for key, value in entries.items():
+        model.graph.initializer[0].external_data.add(key=key, value=value)
+    return model
+
+
+def changed(**fields: Any) -> onnx.ModelProto:
+    """Return a model whose weights' tensor has other fields."""
+    model = linear_model(random_weights(1))
+    weights = model.graph.initializer[0]
+    for name, value in fields.items():
+        if isinstance(value, list):
+            getattr(weights, name)[:] = value
+        else:
+            setattr(weights, name, value)
+    return model
+
+
+def without_inputs() -> onnx.ModelProto:
+    model = linear_model(random_weights(1))
+    del model.graph.input[:]
+    model.graph.node[0].input[0] = "weights"
+    return model
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        external(offset="many"),
+        external(offset="-8"),
+        external(length="ten"),
+        external(location="a" * 5000),
+        external(location="model.onnx"),
+        external(location="metadata.json"),
+        external(location="x\n.data"),
+        external(location="w\\..\\model.onnx.data"),
+        changed(raw_data=b"123"),
+        changed(data_type=999),
+        changed(dims=[-4, 3]),
+        changed(dims=[4_000_000_000, 4_000_000_000]),
+        changed(raw_data=b"123", name="n" * 100_000),
+        without_inputs(),
+        linear_model(random_weights(1), batch=0),
+    ],
+    ids=lambda model: f"{len(model.SerializeToString())} bytes",
+)
+def test_whatever_else_is_wrong_with_a_model_is_said_in_one_bounded_line(
+    tmp_path: Path, model: onnx.ModelProto
+) -> None:
+    (tmp_path / "model.onnx.data").write_bytes(bytes(48))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(UnusableModel, match=SUBJECT) as refused:
+        external_files(tmp_path, SUBJECT)
+        read_signature(tmp_path, SUBJECT)
+
+    assert len(str(refused.value)) <= 2000 and "\n" not in str(refused.value)
+
+
+def test_a_directory_in_place_of_the_model_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").mkdir()
+
+    with pytest.raises(UnusableModel, match=r"has no file model.onnx"):
+        read_signature(tmp_path, SUBJECT)
+
+
+def test_an_axis_of_negative_size_is_dynamic_as_it_is_to_onnx_runtime(tmp_path: Path) -> None:
+    signature = read_signature(saved(tmp_path, linear_model(random_weights(1), batch=-1)), SUBJECT)
+
+    assert signature.inputs[0].shape == ("axis_0", 4) and signature.batched
