@@ -10,6 +10,8 @@ import psutil
 import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
+from websockets import ConnectionClosed, InvalidStatus, Origin, Subprotocol
+from websockets.sync.client import connect
 
 from blocks.fleet import CONTROL_HEADER
 from infra.local import environment_file, environments, supervision
@@ -66,6 +68,7 @@ CHANGES = [
     Attack("POST", "/api/flow_runs/", {"name": "planted", "flow_id": "0"}),
     Attack("POST", "/api/2.0/mlflow/registered-models/create", {"name": "planted"}),
     Attack("POST", "/ajax-api/2.0/mlflow/registered-models/create", {"name": "planted"}),
+    Attack("POST", "/graphql", {"query": "{__typename}"}),
     Attack("POST", "/webhooks/mlflow", {"entity": "model_version_alias", "action": "created"}),
     Attack("POST", f"/{MODELS_BUCKET}/planted", {}),
     Attack("PUT", f"/{MODELS_BUCKET}/planted", {}),
@@ -124,6 +127,31 @@ def test_no_port_allows_a_foreign_page_to_ask_and_read(stack: LocalStack, attack
     assert set(granted) <= {stack.s3_volume_port}
     for found in (attack.sent(stack, port, {"Origin": EVIL}) for port in granted):
         assert found.status in (400, 401)
+
+
+STREAMS = [
+    "events/in",
+    "events/out",
+    "logs/out",
+    "task_runs/subscriptions/scheduled",
+    "work_pools/local/workers/connect",
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("subprotocols", [None, [Subprotocol("prefect")]], ids=["old", "new"])
+def test_a_web_socket_which_asks_no_origin_asks_for_the_password(
+    stack: LocalStack, stream: str, subprotocols: list[Subprotocol] | None
+) -> None:
+    address = f"{stack.prefect_api_url.replace('http', 'ws', 1)}/{stream}"
+
+    with (
+        pytest.raises((InvalidStatus, ConnectionClosed)),
+        connect(address, origin=Origin(EVIL), subprotocols=subprotocols, open_timeout=10, proxy=None) as socket,
+    ):
+        socket.send(json.dumps({"type": "auth", "token": "wrong"}))
+        while json.loads(socket.recv(timeout=10))["type"] != "auth_success":
+            continue
 
 
 @pytest.mark.parametrize("headers", [{}, {CONTROL_HEADER: "wrong"}], ids=["no key", "wrong key"])
