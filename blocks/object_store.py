@@ -24,7 +24,7 @@ from prefect_aws.s3 import S3Bucket
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
-from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable
+from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable, bounded
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -331,7 +331,7 @@ class ObjectStore:
             self._translate(error, subject)
 
     def _translate(self, error: Exception, subject: str) -> NoReturn:
-        said = str(error)[:300]
+        said = bounded(error)
         if _code(error) in _REFUSED:
             raise AccessRefused(
                 f"{self.address}: refused access to {subject} ({said}); check the credentials in the block and what "

@@ -12,8 +12,9 @@ from httpx import HTTPError
 from pydantic import ValidationError
 from rich.console import Console
 
-from infra.local import environment_file, status, supervision
+from infra.local import environment_file, status
 from infra.local import stack as local
+from infra.local.environments import setup_environment
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 
@@ -29,8 +30,10 @@ def up() -> LocalStack:
     console.print(f"starting the local stack, state in {stack.state}")
     local.up(stack, lambda line: console.print(f"  {line}"))
     if not environment_file.write(stack):
-        console.print(f"  .env is not ours and stays as it is; export PREFECT_API_URL={stack.prefect_api_url}")
+        variables = f"PREFECT_API_URL={stack.prefect_api_url} PREFECT_API_AUTH_STRING=$(cat {stack.auth_file})"
+        console.print(f"  .env is not ours and stays as it is; export {variables}")
     console.print(f"up in {time.monotonic() - start:.0f} s: Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
+    console.print(f"Prefect's pages ask for a password: it is the text in {status.from_here(stack.auth_file)}")
     return stack
 
 
@@ -47,7 +50,7 @@ def demo() -> int:
     """Start the servers, run the training deployment on them and show what is live."""
     stack = up()
     # Prefect reads its settings when it is imported: a process of its own has the stack's from the start.
-    variables = supervision.base_environment() | stack.environment()
+    variables = setup_environment(stack)
     return subprocess.run([sys.executable, "-m", "infra.local.demo"], env=variables, check=False).returncode
 
 

@@ -33,6 +33,7 @@ from flows.defaults import load_defaults
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 from infra.local.stack import running
+from infra.local.status import from_here
 from tasks.deployment.receipt import artifact_key
 
 DEPLOYMENT = "train-model/local"
@@ -155,6 +156,7 @@ def live_table(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) -> Ta
     for address, text in _replicas(client, served):
         table.add_row("Triton", f"{address}: {text}")
     table.add_row("pages", f"Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
+    table.add_row("", f"Prefect's password is the text in {from_here(stack.auth_file)}")
     return table
 
 

@@ -9,10 +9,14 @@ HEADER = "# Written by make up and removed by make down: points Prefect, run fro
 
 
 def write(stack: LocalStack, path: Path = PATH) -> bool:
-    """Write the file unless one that is not ours is there; return whether it was written."""
+    """Write the file, for its owner only, unless one that is not ours is there; return whether it was written."""
     if path.exists() and not _is_ours(path):
         return False
-    path.write_text(f"{HEADER}PREFECT_API_URL={stack.prefect_api_url}\n")
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(
+        f"{HEADER}PREFECT_API_URL={stack.prefect_api_url}\nPREFECT_API_AUTH_STRING={stack.prefect_auth_string}\n"
+    )
     return True
 
 

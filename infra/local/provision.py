@@ -10,10 +10,11 @@ from typing import NamedTuple
 import httpx
 from botocore.exceptions import ClientError
 
+from infra.local.environments import setup_environment
 from infra.local.errors import StackError
-from infra.local.readiness import s3_client
+from infra.local.readiness import prefect_client, s3_client
 from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, WORK_POOL, LocalStack
-from infra.local.supervision import base_environment, mark
+from infra.local.supervision import mark
 
 COMMAND_TIMEOUT_S = 180
 SOURCES = ("blocks", "flows", "tasks", "infra/setup")
@@ -43,11 +44,11 @@ def create_buckets(stack: LocalStack) -> None:
 
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments or renew its limit; its worker fills in the job template."""
-    pools = f"{stack.prefect_api_url}/work_pools/"
     limit = {"concurrency_limit": stack.worker_limit}
-    answer = httpx.post(pools, json={"name": WORK_POOL, "type": "process"} | limit, timeout=30, trust_env=False)
-    if answer.status_code == httpx.codes.CONFLICT:
-        answer = httpx.patch(f"{pools}{WORK_POOL}", json=limit, timeout=30, trust_env=False)
+    with prefect_client(stack) as client:
+        answer = client.post("/work_pools/", json={"name": WORK_POOL, "type": "process"} | limit)
+        if answer.status_code == httpx.codes.CONFLICT:
+            answer = client.patch(f"/work_pools/{WORK_POOL}", json=limit)
     if not answer.is_success:
         raise StackError(
             f"the work pool was not set up: {answer.status_code} {answer.text}; see {stack.log('prefect')}"
@@ -89,15 +90,15 @@ def _provided(stack: LocalStack) -> str:
 
 
 def _count(stack: LocalStack, kind: str) -> int:
-    url = f"{stack.prefect_api_url}/{kind}/count"
-    return int(httpx.post(url, json={}, timeout=30, trust_env=False).raise_for_status().json())
+    with prefect_client(stack) as client:
+        return int(client.post(f"/{kind}/count", json={}).raise_for_status().json())
 
 
 def _command(stack: LocalStack, what: str, log_name: str, module: list[str]) -> Command:
     with stack.log(log_name).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *module],
-            env=base_environment() | stack.environment() | mark(stack),
+            env=setup_environment(stack) | mark(stack),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,

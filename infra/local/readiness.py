@@ -51,6 +51,12 @@ def s3_client(stack: LocalStack) -> "S3Client":
     )
 
 
+def prefect_client(stack: LocalStack, timeout_s: float = 30) -> httpx.Client:
+    """Return a client of the stack's Prefect API that may do all; to be closed."""
+    user, _, password = stack.prefect_auth_string.partition(":")
+    return httpx.Client(base_url=stack.prefect_api_url, auth=(user, password), timeout=timeout_s, trust_env=False)
+
+
 def answers(stack: LocalStack, server: str) -> bool:
     """Return whether a server answers the request its users depend on."""
     try:
@@ -68,8 +74,8 @@ def _http(url: str) -> bool:
 
 
 def _worker(stack: LocalStack) -> bool:
-    url = f"{stack.prefect_api_url}/work_pools/{WORK_POOL}/workers/filter"
-    answer = httpx.post(url, json={}, timeout=PROBE_TIMEOUT_S, trust_env=False).raise_for_status()
+    with prefect_client(stack, PROBE_TIMEOUT_S) as client:
+        answer = client.post(f"/work_pools/{WORK_POOL}/workers/filter", json={}).raise_for_status()
     # A worker of this name that stopped a moment ago still counts as online: only a newer heartbeat tells.
     started = datetime.now(UTC).timestamp() - programs(stack)["worker"].uptime_s
     heartbeats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in answer.json()]

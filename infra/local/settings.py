@@ -4,7 +4,6 @@ import base64
 import hashlib
 import ipaddress
 import secrets
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -19,6 +18,7 @@ MLFLOW_BUCKET = "mlflow"
 RESULTS_BUCKET = "prefect-results"
 BUCKETS = (MODELS_BUCKET, MLFLOW_BUCKET, RESULTS_BUCKET)
 REPOSITORY_PREFIX = "repository"
+AUTH_FILE = "prefect-auth-string"
 WORK_POOL = "local"
 # what SeaweedFS listens on beside S3 itself; its parts speak to each other over these
 S3_PARTS = ("grpc", "master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc")
@@ -40,7 +40,7 @@ class LocalStack(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="forbid")
 
-    state: AbsolutePath = Field(ROOT / ".local", description="Directory of data, logs and the generated S3 key.")
+    state: AbsolutePath = Field(ROOT / ".local", description="Directory of data, logs and the generated secrets.")
     host: str = Field("127.0.0.1", description="Loopback address every server listens on.")
     prefect_port: Port = 4200
     mlflow_port: Port = 5000
@@ -69,7 +69,7 @@ class LocalStack(BaseSettings):
     @classmethod
     def _loopback_only(cls, host: str) -> str:
         if not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"host {host!r}: expected a loopback address, since no server here asks who is calling")
+            raise ValueError(f"host {host!r}: expected a loopback address: MLflow and Triton answer whoever calls")
         return host
 
     @property
@@ -164,6 +164,11 @@ class LocalStack(BaseSettings):
         return self.state / "logs" / f"{server}.log"
 
     @property
+    def auth_file(self) -> Path:
+        """The file with what Prefect's pages ask for."""
+        return self.state / AUTH_FILE
+
+    @property
     def memory_prefix(self) -> str:
         """The first part of the names of all shared memory of this stack, and of no other."""
         return f"slipway-{hashlib.sha256(bytes(self.state)).hexdigest()[:12]}-"
@@ -183,91 +188,74 @@ class LocalStack(BaseSettings):
         """What MLflow encrypts that secret with in its database; without a key of ours each start makes another."""
         return self._secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
+    @cached_property
+    def prefect_auth_string(self) -> str:
+        """What Prefect asks whoever calls it for, people who open its pages included."""
+        return self._secret(AUTH_FILE, f"slipway:{secrets.token_hex(20)}")
+
+    @cached_property
+    def triton_control_key(self) -> str:
+        """What Triton asks for before it loads, unloads or is told anything: who may do that can run code in it."""
+        return self._secret("triton-control-key", secrets.token_hex(20))
+
     def _secret(self, name: str, new: str) -> str:
         """Return what is kept under a name, the first time the new one; readable by its owner only."""
         path = self.state / name
         if not path.exists():
-            self.state.mkdir(parents=True, exist_ok=True)
+            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(new)
         return path.read_text()
 
     def environment(self) -> dict[str, str]:
-        """Return the variables every server and flow process of this stack runs with."""
-        return self._slipway() | self._prefect() | self._mlflow() | self._s3() | {"OMP_WAIT_POLICY": "PASSIVE"}
+        """Return the variables that point set-up, people's shells and flows run from one at this stack."""
+        return (
+            self.prefect_variables()
+            | self.event_variables()
+            | self.control_variables()
+            | self.s3_variables()
+            | {
+                "SLIPWAY_STATE": str(self.state),
+                "SLIPWAY_S3_ENDPOINT_URL": self.s3_url,
+                "SLIPWAY_S3_ACCESS_KEY_ID": self.s3_access_key_id,
+                "SLIPWAY_S3_SECRET_ACCESS_KEY": self.s3_secret_access_key,
+                "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
+                "SLIPWAY_RESULTS_BUCKET": RESULTS_BUCKET,
+                "SLIPWAY_TRITON_REPLICAS": ",".join(self.triton_addresses),
+                "SLIPWAY_TRITON_METRICS": ",".join(self.triton_metrics),
+                "MLFLOW_TRACKING_URI": self.mlflow_url,
+                "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
+                "OMP_WAIT_POLICY": "PASSIVE",
+            }
+        )
 
-    def _slipway(self) -> dict[str, str]:
-        return {
-            "SLIPWAY_STATE": str(self.state),
-            "SLIPWAY_MLFLOW_TRACKING_URI": self.mlflow_url,
-            "SLIPWAY_S3_ENDPOINT_URL": self.s3_url,
-            "SLIPWAY_S3_ACCESS_KEY_ID": self.s3_access_key_id,
-            "SLIPWAY_S3_SECRET_ACCESS_KEY": self.s3_secret_access_key,
-            "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
-            "SLIPWAY_RESULTS_BUCKET": RESULTS_BUCKET,
-            "SLIPWAY_TRITON_REPLICAS": ",".join(self.triton_addresses),
-            "SLIPWAY_TRITON_METRICS": ",".join(self.triton_metrics),
-            "SLIPWAY_EVENTS_URL": f"{self.events_url}/webhooks/mlflow",
-            "SLIPWAY_WEBHOOK_SECRET": self.webhook_secret,
-        }
-
-    def _prefect(self) -> dict[str, str]:
+    def prefect_variables(self) -> dict[str, str]:
+        """Return what a process needs to speak to Prefect."""
         return {
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            # in memory, the default, a restarted server can block a limit for good
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-            # two stacks must not write their pages into the one installed package
-            "PREFECT_UI_STATIC_DIRECTORY": str(self.state / "prefect" / "ui"),
+            "PREFECT_API_AUTH_STRING": self.prefect_auth_string,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "DO_NOT_TRACK": "1",
         }
 
-    def _mlflow(self) -> dict[str, str]:
+    def event_variables(self) -> dict[str, str]:
+        """Return what the event service needs beside Prefect's address."""
         return {
-            "MLFLOW_TRACKING_URI": self.mlflow_url,
-            "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_WEBHOOK_CACHE_TTL": "1",
-            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
-            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": self.webhook_encryption_key,
+            "SLIPWAY_MLFLOW_TRACKING_URI": self.mlflow_url,
+            "SLIPWAY_EVENTS_URL": f"{self.events_url}/webhooks/mlflow",
+            "SLIPWAY_WEBHOOK_SECRET": self.webhook_secret,
         }
 
-    def _s3(self) -> dict[str, str]:
+    def control_variables(self) -> dict[str, str]:
+        """Return the key of the replicas this stack starts; those started otherwise have their own, or none."""
+        return {"SLIPWAY_TRITON_CONTROL_KEY": self.triton_control_key} if self.starts_triton else {}
+
+    def s3_variables(self) -> dict[str, str]:
+        """Return what a program that brings its own S3 client needs."""
         return {
             "AWS_ACCESS_KEY_ID": self.s3_access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.s3_secret_access_key,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-
-    def _weed(self) -> dict[str, str]:
-        """Return what the S3 server alone runs with: keys of each start, which its parts ask each other for."""
-        kinds = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
-        return {
-            **{f"WEED_JWT_{kind}_KEY": secrets.token_hex(20) for kind in kinds},
-            "WEED_JWT_SIGNING_EXPIRES_AFTER_SECONDS": "60",  # ten, the default, is short on a machine that stands still
-            "GOMEMLIMIT": "400MiB",
-        }
-
-    def supervisor_environment(self, triton_python: str | None) -> dict[str, str]:
-        """Return what `supervisord.conf` expands, added to `environment()`."""
-        ports = {f"SLIPWAY_{name.upper()}": str(port) for name, port in self if name.endswith("_port")}
-        return (
-            self.environment()
-            | self._weed()
-            | ports
-            | {
-                "SLIPWAY_HOST": self.host,
-                "SLIPWAY_PYTHON": sys.executable,
-                "SLIPWAY_BIN": str(Path(sys.executable).parent),
-                "SLIPWAY_ROOT": str(ROOT),
-                "SLIPWAY_MEMORY_PREFIX": self.memory_prefix,
-                "SLIPWAY_TRITON_PYTHON": triton_python or "false",
-                "PYTHONUNBUFFERED": "1",
-            }
-        )

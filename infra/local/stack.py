@@ -63,7 +63,8 @@ def _settings_file(stack: LocalStack) -> Path:
 
 @contextmanager
 def _alone(stack: LocalStack) -> Iterator[None]:
-    stack.state.mkdir(parents=True, exist_ok=True)
+    stack.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stack.state.chmod(0o700)
     with (stack.state / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -31,12 +31,13 @@ def _table(stack: LocalStack, now: Mapping[str, Program], states: Mapping[str, s
         color = "green" if states[name] == "ready" else "red"
         uptime = str(timedelta(seconds=now[name].uptime_s))
         state = f"[{color}]{states[name]}[/]"
-        table.add_row(name, state, stack.address(name), str(now[name].pid or "-"), uptime, _from_here(stack.log(name)))
+        table.add_row(name, state, stack.address(name), str(now[name].pid or "-"), uptime, from_here(stack.log(name)))
     if not stack.starts_triton:
         for address in stack.triton_addresses:
             table.add_row("triton", "started otherwise", address, "-", "-", "-")
     return table
 
 
-def _from_here(path: Path) -> str:
+def from_here(path: Path) -> str:
+    """Return a path as short as it can be written where the command was given."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

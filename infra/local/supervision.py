@@ -15,11 +15,11 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.local import store
+from infra.local.environments import as_configuration, base_environment, program_environments, supervisor_environment
 from infra.local.errors import StackError
 from infra.local.settings import ROOT, LocalStack
 
 CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
-FOREIGN_PREFIXES = ("AWS_", "MLFLOW_", "PREFECT_", "SUPERVISOR_", "TRITON_", "WEED_")
 SOCKET_PATH_LIMIT = 104  # bytes an AF_UNIX address holds on every system supported
 STOP_DEADLINE_S = 30.0
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -48,17 +48,20 @@ def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
     for directory in ("logs", "triton", "prefect", "s3"):
         (stack.state / directory).mkdir(parents=True, exist_ok=True)
     store.write_identities(stack)
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIGURATION)]
-    variables = base_environment() | stack.supervisor_environment(triton_python) | mark(stack)
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_write_configuration(stack))]
+    variables = base_environment() | supervisor_environment(stack, triton_python) | mark(stack)
     answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603
     if answer.returncode != 0:
         raise StackError(f"supervisord did not start: {(answer.stderr or answer.stdout).strip()}")
     _await_socket(stack)
 
 
-def base_environment() -> dict[str, str]:
-    """Return this process's variables without those that would point a server or flow somewhere else."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
+def _write_configuration(stack: LocalStack) -> Path:
+    """Write supervisord's configuration with each program's environment, readable by its owner only."""
+    path = stack.state / "supervisord.conf"
+    path.touch(mode=0o600)
+    path.write_text(CONFIGURATION.read_text() + as_configuration(program_environments(stack)))
+    return path
 
 
 def _await_socket(stack: LocalStack, deadline_s: float = 10.0) -> None:

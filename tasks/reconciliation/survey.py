@@ -9,7 +9,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import IntegrityError, InvalidInput, NotRegistered, ServiceUnavailable, VerificationFailed
+from blocks.errors import (
+    AccessRefused,
+    IntegrityError,
+    InvalidInput,
+    NotRegistered,
+    ServiceUnavailable,
+    VerificationFailed,
+)
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel
@@ -145,7 +152,7 @@ def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]
     def index(address: str) -> dict[str, tuple[int, ...]] | None:
         try:
             return fleet.index(address)
-        except ServiceUnavailable:
+        except (ServiceUnavailable, AccessRefused):
             return None
 
     addresses = fleet.addresses()

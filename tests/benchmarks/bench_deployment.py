@@ -12,7 +12,6 @@ from uuid import UUID
 import numpy as np
 import pytest
 import torch
-import tritonclient.grpc as triton
 from prefect.client.orchestration import get_client
 from rich.console import Console
 from rich.table import Table
@@ -109,10 +108,10 @@ def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> di
     start = time.perf_counter()
     client.upload_file(str(path), "triton-models", f"repository/{name}/1/model.onnx")
     times["boto3 upload"] = time.perf_counter() - start
-    server, start = triton.InferenceServerClient(blocks.fleet.addresses()[0]), time.perf_counter()
-    server.load_model(name)
+    replica, start = blocks.fleet.addresses()[0], time.perf_counter()
+    blocks.fleet.load_model(replica, name)
     times["Triton load"] = time.perf_counter() - start
-    server.unload_model(name)
+    blocks.fleet.unload_model(replica, name)
     blocks.repository.store.delete_below(f"repository/{name}/")
     return times
 

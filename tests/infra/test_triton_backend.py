@@ -3,14 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 from onnx import GraphProto, TensorProto, helper
+from tritonclient.grpc import InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
+from blocks.fleet import CONTROL_HEADER
 from infra.local.readiness import s3_client
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
 from tests.replicas import Replica
@@ -47,7 +50,18 @@ def _serialized(graph: GraphProto) -> bytes:
 @pytest.fixture(scope="module")
 def client(stack: LocalStack) -> Iterator[triton_grpc.InferenceServerClient]:
     with triton_grpc.InferenceServerClient(stack.triton_addresses[0]) as client:
+        client.register_plugin(WithKey(stack.triton_control_key))
         yield client
+
+
+class WithKey(InferenceServerClientPlugin):  # type: ignore[misc]
+    """Sends the key of model control along."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: Any) -> None:
+        request.headers[CONTROL_HEADER] = self._key
 
 
 @pytest.fixture

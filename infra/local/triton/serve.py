@@ -26,6 +26,9 @@ SERVER = WHEEL / "pytriton" / "tritonserver"
 STUB = f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 PATIENCE_S = 5
+CONTROL_KEY = "SLIPWAY_TRITON_CONTROL_KEY"
+CONTROL = "slipway-control"  # the header that carries the key, over gRPC after triton-grpc-protocol-
+RESTRICTED = "model-repository,shared-memory,logging,trace,model-config"
 _EPOCH_US = 2_440_588 * 86_400 * 1_000_000  # 1970-01-01, as Boost counts time, from the first Julian day
 
 
@@ -85,7 +88,7 @@ def become_server(arguments: argparse.Namespace) -> None:
     directory: Path = arguments.directory.absolute()
     shutil.rmtree(directory, ignore_errors=True)
     become(
-        server_options(arguments),
+        [*server_options(arguments), *restrictions(os.environ.pop(CONTROL_KEY))],
         backends=assemble_backends(directory / "backends"),
         downloads=directory / "downloads",
         memory_prefix=arguments.memory_prefix,
@@ -153,6 +156,17 @@ def server_options(arguments: argparse.Namespace) -> list[str]:
         "--allow-gpu-metrics=false",
         *addresses,
         *ports,
+    ]
+
+
+def restrictions(key: str) -> list[str]:
+    """Return the options that ask for a key before what can run code in the server or read its memory.
+
+    A web page can send a load to loopback, and the files it brings along may be a backend in Python.
+    """
+    return [
+        f"--http-restricted-api={RESTRICTED}:{CONTROL}={key}",
+        f"--grpc-restricted-protocol={RESTRICTED}:{CONTROL}={key}",
     ]
 
 

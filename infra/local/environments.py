@@ -1,0 +1,114 @@
+"""What each server runs with: the variables it needs, and no other server's secrets."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local.settings import MODELS_BUCKET, ROOT, LocalStack
+
+# what a program needs of the machine and of the person it runs for
+PERSON = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "NO_COLOR")
+MACHINE = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+OWN_FILES = ("SLIPWAY_DATA", "SLIPWAY_DEFAULTS", "SLIPWAY_WORKSPACE")
+INHERITED = {*PERSON, *MACHINE, *PROXIES, *map(str.lower, PROXIES), *OWN_FILES}
+INHERITED_PREFIXES = ("LC_", "XDG_", "PYTHON", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH_")
+EVENT_SETTINGS = ("SLIPWAY_WEBHOOK_", "SLIPWAY_PREFECT_TIMEOUT_S")
+WEED_KEYS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
+
+
+def base_environment() -> dict[str, str]:
+    """Return what every process takes over from this one: where programs, home and proxies are, and no secrets."""
+    return {
+        name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
+
+
+def peoples(*prefixes: str) -> dict[str, str]:
+    """Return the variables of this process that start so: settings that people made themselves."""
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+
+
+def setup_environment(stack: LocalStack) -> dict[str, str]:
+    """Return what set-up and the demo run with: every address and secret of the stack, to put them into blocks."""
+    return base_environment() | peoples("SLIPWAY_") | stack.environment()
+
+
+def supervisor_environment(stack: LocalStack, triton_python: str | None) -> dict[str, str]:
+    """Return what `supervisord.conf` expands, which every server takes over from it: nothing that is secret."""
+    ports = {f"SLIPWAY_{name.upper()}": str(port) for name, port in stack if name.endswith("_port")}
+    return ports | {
+        "SLIPWAY_STATE": str(stack.state),
+        "SLIPWAY_HOST": stack.host,
+        "SLIPWAY_PYTHON": sys.executable,
+        "SLIPWAY_BIN": str(Path(sys.executable).parent),
+        "SLIPWAY_ROOT": str(ROOT),
+        "SLIPWAY_MEMORY_PREFIX": stack.memory_prefix,
+        "SLIPWAY_TRITON_PYTHON": triton_python or "false",
+        "SLIPWAY_S3_ENDPOINT_URL": stack.s3_url,
+        "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def program_environments(stack: LocalStack) -> dict[str, dict[str, str]]:
+    """Return what each supervised program has beside that, by name; each secret only where it is used."""
+    triton = stack.s3_variables() | stack.control_variables()
+    return {
+        "s3": _s3(stack),
+        "mlflow": _mlflow(stack),
+        "prefect": stack.prefect_variables() | _prefect(stack),
+        **dict.fromkeys(stack.triton_names, triton),
+        "worker": stack.prefect_variables() | {"MLFLOW_TRACKING_URI": stack.mlflow_url},
+        "events": peoples(*EVENT_SETTINGS) | stack.prefect_variables() | stack.event_variables(),
+    }
+
+
+def _s3(stack: LocalStack) -> dict[str, str]:
+    return {
+        # keys of each start, which the server's parts ask each other for
+        **{f"WEED_JWT_{kind}_KEY": secrets.token_hex(20) for kind in WEED_KEYS},
+        "WEED_JWT_SIGNING_EXPIRES_AFTER_SECONDS": "60",  # ten, the default, is short on a machine that stands still
+        "HOME": str(stack.s3_data),  # a security.toml in a person's own is not meant for this server
+        "GOMEMLIMIT": "400MiB",
+    }
+
+
+def _mlflow(stack: LocalStack) -> dict[str, str]:
+    return stack.s3_variables() | {
+        "MLFLOW_S3_ENDPOINT_URL": stack.s3_url,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": stack.webhook_encryption_key,
+    }
+
+
+def _prefect(stack: LocalStack) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": stack.prefect_auth_string,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect_url},http://localhost:{stack.prefect_port}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # in memory, the default, a restarted server can block a limit for good
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        # two stacks must not write their pages into the one installed package
+        "PREFECT_UI_STATIC_DIRECTORY": str(stack.state / "prefect" / "ui"),
+    }
+
+
+def as_configuration(environments: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the sections that give each program its environment, as supervisord reads them."""
+    return "".join(
+        f"\n[program:{program}]\nenvironment={','.join(f'{name}={_quoted(value)}' for name, value in given.items())}\n"
+        for program, given in environments.items()
+    )
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("%", "%%") + '"'
