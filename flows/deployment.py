@@ -22,6 +22,7 @@ from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.approval import ApprovalTimeout, ask_for_approval
 from flows.defaults import load_defaults
 from flows.forms import described
+from flows.turns import turn_of
 from tasks.deployment.alias_update import mark_answered, outdated
 from tasks.deployment.commit_version import commit_version
 from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
@@ -141,7 +142,7 @@ def deploy_model(
         approval_timeout_s=approval_timeout_s if approval else None,
         leave_silent=silent_replicas == "leave",
     )
-    with private_workspace(), model_lock(model_name, blocks.repository) as fence:
+    with private_workspace(), turn_of(model_name, blocks.repository) as fence:
         blocks = fence.around(blocks)
         registered = blocks.registry.resolve(model_name, source)
         reason = outdated(registered, alias_set_at) if alias_set_at else None

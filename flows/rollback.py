@@ -27,11 +27,11 @@ from flows.deployment import (
     settle_what_was_begun,
 )
 from flows.forms import described
+from flows.turns import turn_of
 from tasks.deployment.determine_version import KeepArchived
 from tasks.deployment.fetch_model import fetch_model
 from tasks.deployment.finish_release import complete
 from tasks.deployment.journal import mark_proven, open_journal
-from tasks.deployment.lock import model_lock
 from tasks.deployment.plan import ReleasePlan
 from tasks.deployment.prepare_artifacts import prepare_artifacts
 from tasks.deployment.receipt import Receipt, renewed, show_receipt
@@ -75,7 +75,7 @@ def rollback_model(
     """
     start = time.perf_counter()
     blocks = load_blocks()
-    with private_workspace(), model_lock(model_name, blocks.repository) as fence:
+    with private_workspace(), turn_of(model_name, blocks.repository) as fence:
         blocks = fence.around(blocks)
         settle_what_another_run_left(model_name, blocks)
         plan = choose_target(

@@ -110,7 +110,7 @@ def model_lock(
         wait_s: seconds to wait for another holder; `ReleaseInProgress` afterwards.
     """
     fence = acquire(model_name, repository, owner or this_owner(), wait_s=wait_s)
-    with _renewed(fence):
+    with kept(fence):
         yield fence
 
 
@@ -174,7 +174,7 @@ def _epoch_committed(repository: ModelRepository, model_name: str) -> int:
 
 
 @contextmanager
-def _renewed(fence: Fence) -> Iterator[None]:
+def kept(fence: Fence) -> Iterator[None]:
     """Renew a lock until the block ends, then let it go."""
     holding = _Holding()
     with holding.interruptible():

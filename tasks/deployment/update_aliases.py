@@ -106,6 +106,8 @@ def bring_aliases(
     """
     attempts, now = Attempts(), registry.aliases(model_name)
     for alias in (PREVIOUS, LIVE):
+        if now.get(alias) == wanted.get(alias):
+            continue
         others = {other: version for other, version in now.items() if other != alias}
         with attempts.trying():
             after = others | ({alias: wanted[alias]} if alias in wanted else {})
