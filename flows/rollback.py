@@ -15,7 +15,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.errors import ReleaseTakenOver
+from blocks.errors import NotRegistered, ReleaseTakenOver, ServiceUnavailable
 from blocks.names import ModelName, Source
 from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.deployment import (
@@ -28,6 +28,7 @@ from flows.deployment import (
 )
 from flows.forms import described
 from flows.turns import turn_of
+from tasks.deployment.attempts import warn
 from tasks.deployment.determine_version import KeepArchived
 from tasks.deployment.fetch_model import fetch_model
 from tasks.deployment.finish_release import complete
@@ -112,8 +113,9 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
             plan, DEFAULTS.tolerance, leave_silent, repository=repository, fleet=fleet
         )
         wait([moving, switching])
-        replicas, _ = switching.result(), moving.result()
+        replicas = switching.result()
         proven_s = time.perf_counter() - start
+        _leave_to_completion(moving)
     except ReleaseTakenOver:
         raise
     except Exception:
@@ -126,6 +128,14 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
     complete(proven.model_copy(update={"receipt": receipt}), registry, repository)
     show_receipt(receipt)
     return Rollback(plan=plan, proven_s=proven_s, receipt=receipt)
+
+
+def _leave_to_completion(moving: PrefectFuture[Any]) -> None:
+    """Resolve the moving of aliases: MLflow being down undoes no rollback, whoever completes it moves them."""
+    try:
+        moving.result()
+    except (ServiceUnavailable, NotRegistered) as error:
+        warn(f"the aliases are left to the rollback's completion: {error}")
 
 
 def _released_again(plan: ReleasePlan, options: Options, blocks: Blocks) -> Receipt | None:

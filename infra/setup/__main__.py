@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from blocks.errors import SlipwayError
-from blocks.wiring import Addresses, register_blocks
+from blocks.repository import ModelRepository
+from blocks.wiring import Addresses, load_block, register_blocks
 from infra.setup.automations import apply_automations
 from infra.setup.deployments import apply_deployments
 from infra.setup.pools import apply_local_queues, apply_pools
@@ -35,6 +36,8 @@ def setup(world: Literal["local", "kubernetes"], *, only: Literal["blocks", "dep
     """
     if only != "deployments":
         register_blocks(Addresses())
+        repository = load_block(ModelRepository)
+        repository.store.check_conditions(f"{repository.locks_prefix}/.")
     if only != "blocks":
         with get_client(sync_client=True) as client:
             if world == "kubernetes":

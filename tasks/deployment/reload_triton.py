@@ -43,6 +43,8 @@ def reload_triton(
     serves something else, `VerificationFailed` where its answers are not the proven ones: a load that is answered
     with success proves nothing.
     """
+    if not serves:
+        raise InvalidInput(f"model '{model_name}': no versions to serve, expected those of its plan, say --serves 3")
     version = max(serves)
     proof, config = read_proof(repository, model_name, version), repository.read_config(model_name)
     if proof is None or config is None:

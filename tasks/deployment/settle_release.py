@@ -6,7 +6,7 @@ The same code serves a failing flow, the hooks of a cancelled or crashed one, th
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.errors import LoadFailed, ServiceUnavailable, SlipwayError
+from blocks.errors import LoadFailed, ReleaseTakenOver, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
@@ -98,9 +98,11 @@ def _restore_replicas(model_name: str, repository: ModelRepository, fleet: Trito
     for address in answering:
         try:
             _restore(model_name, served, fleet, address)
+        except ReleaseTakenOver:
+            raise
         except ServiceUnavailable as error:
             silent[address] = error
-        except LoadFailed as error:
+        except SlipwayError as error:
             failed.append(error)
     for reason in silent.values():
         warn(f"model '{model_name}': left to reconcile-models on a replica that does not answer: {reason}")

@@ -5,10 +5,11 @@ from typing import NamedTuple
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered
+from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
 from blocks.names import ModelName, Source
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
+from tasks.deployment.attempts import warn
 from tasks.deployment.determine_version import KeepArchived
 from tasks.deployment.finish_release import (
     LAST_ROLLBACK_TAG,
@@ -58,8 +59,13 @@ def choose_target(
     if config is None or not served:
         registry.model(model_name)  # a name nobody knows is said to be one
         raise NoRollbackTarget(f"model '{model_name}': nothing is live, so there is nothing to go back from")
-    model, stored = _registered(registry, model_name), repository.versions(model_name)
-    released = _released(registry, repository, model_name, stored)
+    stored = repository.versions(model_name)
+    try:
+        model, tags = _registered(registry, model_name), dict(registry.versions(model_name))
+    except ServiceUnavailable as error:
+        warn(f"goes on without the registry, by what was recorded: {error}")
+        model, tags = _recorded(repository, model_name, max(served)), None
+    released = _released(tags, repository, model_name, stored)
     live = next((known for known in released if known.version == max(served)), None)
     if live is None:
         raise NoRollbackTarget(
@@ -97,23 +103,30 @@ def _registered(registry: ModelRegistry, model_name: str) -> RegisteredModel:
         return RegisteredModel(name=model_name)
 
 
+def _recorded(repository: ModelRepository, model_name: str, live: int) -> RegisteredModel:
+    """Return the model with the aliases it had when its live version was released."""
+    receipt = read_receipt(repository, model_name, live)
+    return RegisteredModel(name=model_name, aliases=receipt.aliases_after if receipt else {})
+
+
 def _released(
-    registry: ModelRegistry, repository: ModelRepository, model_name: str, stored: StoredVersions
+    registered: dict[int, dict[str, str]] | None, repository: ModelRepository, model_name: str, stored: StoredVersions
 ) -> list[Known]:
     """Return every version that was released once, the newest in Triton's repository first.
 
-    The registry's tags say it at one look; of what it has no more, the receipts of what is stored do.
+    The registry's tags say it at one look; of what it has no more, or does not answer (None), the receipts of what is
+    stored do.
     """
     found = {
         int(tags[TRITON_VERSION_TAG]): Known(number, int(tags[TRITON_VERSION_TAG]), _mark_in(tags))
-        for number, tags in registry.versions(model_name)
+        for number, tags in (registered or {}).items()
         if tags.get(TRITON_VERSION_TAG, "").isdecimal()
     }
     for version in {*stored.repository, *stored.archive} - found.keys():
         if (receipt := read_receipt(repository, model_name, version)) is not None:
             mark = read_mark(repository, model_name, version)
             reason = f"{mark.at.isoformat()} ({mark.reason})" if mark else None
-            found[version] = Known(receipt.registry_version, version, reason, is_registered=False)
+            found[version] = Known(receipt.registry_version, version, reason, is_registered=registered is None)
     return sorted(found.values(), key=lambda known: known.version, reverse=True)
 
 

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
 
-from blocks.errors import InvalidInput, NoRollbackTarget, VerificationFailed
+from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
 from flows import rollback
@@ -233,6 +233,48 @@ def test_a_rollback_that_a_replica_refuses_is_undone(
         key: before[key] for key in ("files", "aliases", "served", "tags")
     }
     assert assert_consistent(blocks, model_name) == 2
+
+
+def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(blocks: Blocks, model_name: str) -> None:
+    released(blocks, model_name, 2)
+    blocks.registry.connect().delete_model_version(model_name, "2")
+
+    outcome = rolled_back(model_name)
+
+    assert outcome.plan.version == 1
+    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
+    assert assert_consistent(blocks, model_name) == 1
+
+
+def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_predecessor(
+    blocks: Blocks, model_name: str
+) -> None:
+    released(blocks, model_name, 2)
+    blocks.registry.connect().delete_model_version(model_name, "2")
+
+    deploy_model(model_name, source="version:1")
+
+    assert assert_consistent(blocks, model_name) == 1
+    assert rolled_back(model_name).plan.version == 2, "the files are there, only the registry forgot them"
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(2,), (2,)]
+    assert "live" not in blocks.registry.aliases(model_name)
+
+
+def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_finished_later(
+    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(blocks, model_name, 2)
+    silent = blocks.registry.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "max_retries": 0})
+    monkeypatch.setattr(rollback, "load_blocks", lambda: blocks._replace(registry=silent))
+
+    with pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9"):
+        rollback_model(model_name, reason="at night")
+
+    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    monkeypatch.undo()
+    reconcile_models([model_name])
+    assert assert_consistent(blocks, model_name) == 1
+    assert dict(blocks.registry.versions(model_name))[2]["rolled_back"] == "at night"
 
 
 @pytest.mark.faults
