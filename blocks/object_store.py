@@ -36,6 +36,7 @@ T = TypeVar("T")
 _NO_SUCH_KEY = {"NoSuchKey", "404"}
 _CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _REFUSED = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+_DELETED_AT_ONCE = 200  # and at most four folders of each, a thousand in all
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
 _COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
@@ -239,9 +240,7 @@ class ObjectStore:
 
     def delete(self, key: str) -> None:
         """Delete one object; none there is no error."""
-        self._require_fence()
-        with self._reaching(key):
-            self.client.delete_object(Bucket=self.bucket, Key=key)
+        self._delete([key])
 
     def delete_below(self, prefix: str) -> None:
         """Delete every key below `prefix`, which ends with a slash."""
@@ -250,20 +249,33 @@ class ObjectStore:
         self.delete_all(list(self.keys(prefix)))
 
     def delete_all(self, keys: list[str]) -> None:
-        """Delete these keys, a thousand a request; `ServiceUnavailable` names the first that was not deleted."""
-        for start in range(0, len(keys), 1000):
-            self._require_fence()
-            batch = [{"Key": key} for key in keys[start : start + 1000]]
-            with self._reaching(batch[0]["Key"]):
-                answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
-            if errors := answer.get("Errors"):
-                first, code = errors[0], errors[0].get("Code", "")
-                error = AccessRefused if code in _REFUSED else ServiceUnavailable
-                raise error(
-                    f"{self.address}: {len(errors)} of {len(batch)} keys were not deleted, the first "
-                    f"{first.get('Key')} ({code} {first.get('Message', '')}); check the bucket's policy "
-                    "and retention, and try again"
-                )
+        """Delete these keys, some hundred a request; `ServiceUnavailable` names the first that was not deleted."""
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            self._delete(keys[start : start + _DELETED_AT_ONCE])
+
+    def _delete(self, keys: list[str]) -> None:
+        self._require_fence()
+        batch = [{"Key": key} for key in [*keys, *self._folders_of(keys)]]
+        with self._reaching(keys[0]):
+            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+        if errors := answer.get("Errors"):
+            first, code = errors[0], errors[0].get("Code", "")
+            error = AccessRefused if code in _REFUSED else ServiceUnavailable
+            raise error(
+                f"{self.address}: {len(errors)} of {len(keys)} keys were not deleted, the first {first.get('Key')} "
+                f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again"
+            )
+
+    def _folders_of(self, keys: list[str]) -> list[str]:
+        """Return the folders, the deepest first, that a store over a file system may be left with (SeaweedFS).
+
+        It lists them as if they had keys. Deleting one that still has some, or that is none (AWS), changes nothing.
+        """
+        if ".amazonaws.com" in self.client.meta.endpoint_url:
+            return []
+        parts = [key.split("/")[:-1] for key in keys]
+        folders = {"/".join(names[:depth]) + "/" for names in parts for depth in range(2, len(names) + 1)}
+        return sorted(folders, key=lambda folder: folder.count("/"), reverse=True)
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
@@ -308,8 +320,7 @@ class ObjectStore:
     def _likely_stated(self, digest: FileDigest) -> "Checksum":
         if digest.size_bytes <= PART_BYTES:
             return WHOLE_SHA256
-        on_aws = ".amazonaws.com" in self.client.meta.endpoint_url
-        return Checksum("sha256", in_parts=True) if on_aws else Checksum("md5", in_parts=False)
+        return Checksum("sha256", in_parts=True)
 
     def _received(self, key: str, take: "Callable[[StreamingBody], T]") -> T:
         return _RECEIVING(lambda: take(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]))

@@ -112,6 +112,7 @@ class ModelRepository(Fenced, Block):
         """Return which models there are, by where they have left anything."""
         names = self.store.prefixes(f"{self.repository_prefix}/")
         journals = self.store.keys(f"{self.journal_prefix}/")
+        staging = f"{self.staging_prefix}/"
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
             if (model := proven_model(name)) is not None:
@@ -120,7 +121,7 @@ class ModelRepository(Fenced, Block):
             served=frozenset(name for name in names if proven_model(name) is None),
             recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
             candidates=candidates,
-            staged=frozenset(self.store.prefixes(f"{self.staging_prefix}/")),
+            staged=frozenset(key[len(staging) :].split("/")[0] for key in self.store.keys(staging)),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
 

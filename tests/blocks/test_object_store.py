@@ -246,3 +246,15 @@ def test_a_store_that_is_down_is_an_error_that_names_its_address() -> None:
 def test_a_store_that_does_not_answer_is_given_up_after_bounded_time() -> None:
     with silent_server() as url, pytest.raises(ServiceUnavailable, match=f"at {url}: no usable answer for key"):
         ObjectStore(bucket_at(url, read_timeout_s=1)).read("key")
+
+
+def test_what_was_deleted_leaves_no_folder_and_takes_none_with_it(store: ObjectStore) -> None:
+    for key in ("folders/a/1/x", "folders/a/2/x", "folders/b/1/x", "folders/c"):
+        store.write(key, b"")
+
+    store.delete("folders/a/1/x")
+    store.delete_below("folders/b/")
+
+    assert (store.prefixes("folders/"), store.prefixes("folders/a/")) == (["a"], ["2"])
+    assert set(store.keys("folders/")) == {"folders/a/2/x", "folders/c"}
+    store.delete_below("folders/")
