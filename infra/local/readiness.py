@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Generous: on two cores, cold bytecode makes the first start of the Python servers take most of a minute.
 DEADLINES_S = {
-    "s3": 20.0,
+    "s3": 60.0,
     "mlflow": 180.0,
     "prefect": 180.0,
     "worker": 90.0,

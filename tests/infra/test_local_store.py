@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import readiness, store
+from infra.local import readiness, store, supervision
 from infra.local import stack as local
 from infra.local.errors import StackError
 from infra.local.settings import MODELS_BUCKET, LocalStack
@@ -63,3 +63,14 @@ def test_exactly_one_of_two_conditional_writes_is_taken(stack: LocalStack) -> No
 
     assert client.get_object(Bucket=MODELS_BUCKET, Key="conditions/key")["Body"].read() == b"second"
     client.delete_object(Bucket=MODELS_BUCKET, Key="conditions/key")
+
+
+def test_what_was_acknowledged_is_there_after_the_server_was_killed(stack: LocalStack) -> None:
+    client, content = readiness.s3_client(stack), bytes(9_000_000)
+    client.put_object(Bucket=MODELS_BUCKET, Key="killed/key", Body=content)
+
+    supervision.stop_program(stack, "s3")
+    local.up(stack, silent)
+
+    assert client.get_object(Bucket=MODELS_BUCKET, Key="killed/key")["Body"].read() == content
+    client.delete_object(Bucket=MODELS_BUCKET, Key="killed/key")
