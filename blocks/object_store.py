@@ -93,10 +93,19 @@ class ObjectStore:
         return f"S3 bucket '{self.bucket}' at {self.client.meta.endpoint_url}"
 
     def prefixes(self, prefix: str) -> list[str]:
-        """Return the names directly below `prefix` that have keys below them.
+        """Return the names directly below `prefix` that have keys below them, listed with a delimiter.
 
-        By the keys themselves: listed with a delimiter, SeaweedFS names a prefix for minutes after its last key went.
+        A store over a file system (SeaweedFS) names one for minutes after its last key went, where others than this
+        class deleted that: `names_of_keys` does not, and lists every key.
         """
+        with self._reaching(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            return [p["Prefix"][len(prefix) : -1] for page in pages for p in page.get("CommonPrefixes", [])]
+
+    def names_of_keys(self, prefix: str) -> list[str]:
+        """Return the names directly below `prefix` that have keys below them, by the keys themselves."""
         below = (key[len(prefix) :].split("/", 1) for key in self.keys(prefix))
         return list(dict.fromkeys(name for name, *rest in below if rest))
 

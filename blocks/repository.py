@@ -112,7 +112,6 @@ class ModelRepository(Fenced, Block):
         """Return which models there are, by where they have left anything."""
         names = self.store.prefixes(f"{self.repository_prefix}/")
         journals = self.store.keys(f"{self.journal_prefix}/")
-        staging = f"{self.staging_prefix}/"
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
             if (model := proven_model(name)) is not None:
@@ -121,7 +120,7 @@ class ModelRepository(Fenced, Block):
             served=frozenset(name for name in names if proven_model(name) is None),
             recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
             candidates=candidates,
-            staged=frozenset(key[len(staging) :].split("/")[0] for key in self.store.keys(staging)),
+            staged=frozenset(self.store.names_of_keys(f"{self.staging_prefix}/")),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
 
@@ -369,7 +368,7 @@ class ModelRepository(Fenced, Block):
         return one == two or (_size(one) == _size(two) and self.store.sha256(key) == self.store.sha256(other))
 
     def _numbers(self, prefix: str) -> tuple[int, ...]:
-        return tuple(sorted(int(name) for name in self.store.prefixes(prefix) if name.isdecimal()))
+        return tuple(sorted(int(name) for name in self.store.names_of_keys(prefix) if name.isdecimal()))
 
     def _version_key(self, model_name: str, version: int) -> str:
         return f"{self.repository_prefix}/{model_name}/{version}"

@@ -136,10 +136,10 @@ def test_a_name_without_keys_below_it_any_more_is_not_listed(store: ObjectStore)
     for key in ("emptied/a/1/x", "emptied/b/1/x"):
         store.write(key, b"x")
 
-    store.delete("emptied/a/")
+    store.delete_below("emptied/a/")
 
     assert store.prefixes("emptied/") == ["b"]
-    store.delete("emptied/")
+    store.delete_below("emptied/")
 
 
 def test_an_object_is_created_once_and_never_overwritten(store: ObjectStore) -> None:
