@@ -28,6 +28,14 @@ from tests.models import register_linear
 
 MODELS, VERSIONS = 200, 10
 LIMIT_S = 20.0
+DAMAGED = 20
+DAMAGES = (
+    "records/{}/{}/proof.npz",
+    "records/{}/{}/files.json",
+    "repository/{}/{}/metadata.json",
+    "repository/{}/config.pbtxt",
+    "journal/{}.json",
+)
 
 
 @pytest.mark.timeout(1800)
@@ -56,6 +64,31 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(blocks: Blocks) ->
     assert outcome.models >= MODELS and outcome.found == ()
     assert sum(name in shown.stdout for name in names) == MODELS
     assert max(reconcile_s, status_s) <= LIMIT_S
+    _look_after_the_others(blocks, names)
+
+
+def _look_after_the_others(blocks: Blocks, names: list[str]) -> None:
+    """Damage one model in ten; every other one is looked after, and nothing is changed of the damaged ones."""
+    damaged, store = names[:: MODELS // DAMAGED], blocks.repository.store
+    for number, name in enumerate(damaged):
+        store.write(DAMAGES[number % len(DAMAGES)].format(name, VERSIONS), b"\xffnot what it was")
+    lost = [name for name in names if name not in damaged][::20]
+    for name in lost:
+        blocks.fleet.unload_model(blocks.fleet.addresses()[0], name)
+    kept = {name: store.keys(f"repository/{name}/") | store.keys(f"archive/{name}/") for name in damaged}
+
+    outcome = reconcile_models(keep_archived=VERSIONS)
+
+    assert isinstance(outcome, Reconciliation)
+    assert sorted({drift.model_name for drift in outcome.left}) == damaged
+    assert sorted({drift.model_name for drift in outcome.repaired}) == lost
+    assert {n: store.keys(f"repository/{n}/") | store.keys(f"archive/{n}/") for n in damaged} == kept
+    served = [blocks.fleet.index(address) for address in blocks.fleet.addresses()]
+    assert all(index[name] == (VERSIONS,) for index in served for name in names)
+    Console(highlight=False).print(
+        f"{len(damaged)} of {MODELS} models damaged: {MODELS - len(damaged)} looked after, {len(lost)} repaired, "
+        f"{len(outcome.left)} findings"
+    )
 
 
 def _released(blocks: Blocks, name: str, template: RegisteredVersion) -> None:
@@ -90,6 +123,7 @@ def _stored(blocks: Blocks, fetched: FetchedModel, number: int) -> None:
     artifacts = prepare_artifacts.fn(fetched.model_copy(update={"registered": registered}), plan)
     prefix = "repository" if number == VERSIONS else "archive"
     write = blocks.repository.store.write
+    blocks.repository.claim(fetched.model_name, number, "bench")
     model = (local_files(fetched, blocks.registry) / "model.onnx").read_bytes()
     write(f"{prefix}/{fetched.model_name}/{number}/model.onnx", model)
     write(f"{prefix}/{fetched.model_name}/{number}/metadata.json", artifacts.metadata.encode())
