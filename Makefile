@@ -74,6 +74,10 @@ test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the c
 	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $${TAG:+--tag="$$TAG"} --archives .local/images)
 	@$(call split,ARGS) $(RUN) pytest -m kubernetes tests/kubernetes $(WORDS)
 
+.PHONY: soak
+soak: setup ## Release many models at once, killed and paused at random; ARGS="--rounds 50"
+	@$(call split,ARGS) $(RUN) pytest -q -s -m "" -p no:logging tests/soak/soak_*.py $(WORDS)
+
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
 	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(WORDS)

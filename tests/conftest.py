@@ -34,6 +34,7 @@ Measured = Callable[[str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "use the running stack of this state directory instead of starting one, and leave it running"
+    parser.addoption("--rounds", type=int, default=1, help="rounds of the soak test")
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 

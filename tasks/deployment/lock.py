@@ -115,7 +115,7 @@ def model_lock(
 
 
 def acquire(
-    model_name: str, repository: ModelRepository, owner: str, wait_s: float = WAIT_S, lease_s: float = LEASE_S
+    model_name: str, repository: ModelRepository, owner: str, wait_s: float = WAIT_S, lease_s: float | None = None
 ) -> Fence:
     """Take a model's lock and return its fence; nobody renews it. `ReleaseInProgress` after `wait_s` seconds."""
     deadline = time.monotonic() + wait_s
@@ -125,7 +125,11 @@ def acquire(
         if found is None or entry.is_free(found.age_s, owner):
             epoch = 1 + max(entry.epoch, _epoch_committed(repository, model_name) if entry.epoch == 0 else 0)
             taken = LockEntry(
-                epoch=epoch, owner=owner, taken_at=datetime.now(UTC), lease_s=lease_s, where=socket.gethostname()
+                epoch=epoch,
+                owner=owner,
+                taken_at=datetime.now(UTC),
+                lease_s=lease_s or LEASE_S,
+                where=socket.gethostname(),
             )
             if repository.write_lock(model_name, taken.model_dump_json(), found.etag if found else None) is not None:
                 return Fence(repository, model_name, owner, epoch)
@@ -137,12 +141,12 @@ def acquire(
         time.sleep(random.uniform(0.1, _POLL_S))  # noqa: S311, so that two who wait do not wake together
 
 
-def renew(fence: Fence, lease_s: float = LEASE_S) -> None:
+def renew(fence: Fence, lease_s: float | None = None) -> None:
     """Renew a lock; `ReleaseTakenOver` where it was lost."""
     found = fence.repository.read_lock(fence.model_name)
     entry = read_entry(found)
     if found is not None and (entry.owner, entry.epoch) == (fence.owner, fence.epoch):
-        again = entry.model_copy(update={"beat": entry.beat + 1, "lease_s": lease_s})
+        again = entry.model_copy(update={"beat": entry.beat + 1, "lease_s": lease_s or LEASE_S})
         if fence.repository.write_lock(fence.model_name, again.model_dump_json(), found.etag) is not None:
             return
     fence.require()
