@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Parameter
@@ -185,7 +186,9 @@ def _named(hint: Any) -> str:
 
 
 def _from_file(kind: Any) -> bool:
-    """Tell whether a value is what a step returns: a model, or a tuple of models."""
+    """Tell whether a value is what a step returns: a model, a tuple of models, or a plan that may be left out."""
+    if get_origin(kind) is UnionType:
+        return ReleasePlan in get_args(kind)
     return _is_a(kind, BaseModel) or (get_origin(kind) is tuple and _is_a(get_args(kind)[0], BaseModel))
 
 

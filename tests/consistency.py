@@ -42,7 +42,12 @@ def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
     return {
         "policy": served_versions(blocks.repository.read_config(model_name)),
         "versions": blocks.repository.versions(model_name).model_dump(),
-        "files": keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/"),
+        # of config.pbtxt the policy counts: who wrote it stands in a comment
+        "files": {
+            key: size
+            for key, size in (keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/")).items()
+            if not key.endswith("/config.pbtxt")
+        },
         "staging": keys(f"staging/{model_name}/"),
         "journal": open_entry(blocks.repository, model_name),
         "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},

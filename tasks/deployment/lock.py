@@ -181,14 +181,16 @@ def _epoch_committed(repository: ModelRepository, model_name: str) -> int:
 def kept(fence: Fence) -> Iterator[None]:
     """Renew a lock until the block ends, then let it go."""
     holding = _Holding()
-    with holding.interruptible():
-        threading.Thread(target=_keep, args=(fence, holding), daemon=True).start()
-        try:
-            yield
-        finally:
-            holding.end()
-    with suppress(ServiceUnavailable):  # it ends by itself, one lease from now
-        release(fence)
+    try:
+        with holding.interruptible():
+            threading.Thread(target=_keep, args=(fence, holding), daemon=True).start()
+            try:
+                yield
+            finally:
+                holding.end()
+    finally:
+        with suppress(ServiceUnavailable):  # it ends by itself, one lease from now
+            release(fence)
 
 
 def _keep(fence: Fence, holding: "_Holding") -> None:

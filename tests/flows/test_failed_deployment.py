@@ -70,7 +70,7 @@ def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(blocks: Blocks
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
-    assert observed(blocks, model_name)["served"] == [(1,), (1,)]
+    assert observed(blocks, model_name)["served"] == [(2,), (2,)], "a number that was taken once is not taken again"
 
 
 def test_a_model_that_computes_nan_is_undone(blocks: Blocks, model_name: str) -> None:

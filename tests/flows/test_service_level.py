@@ -5,7 +5,6 @@ import uuid
 import pytest
 
 from blocks.errors import InvalidInput, ServiceLevelMissed
-from blocks.fleet import TritonFleet
 from blocks.wiring import Blocks
 from flows import deployment
 from flows.deployment import Release, deploy_model
@@ -49,7 +48,7 @@ def test_a_candidate_that_misses_a_limit_is_undone(blocks: Blocks, model_name: s
 def test_a_memory_limit_needs_the_replicas_metrics(
     blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blind = blocks._replace(fleet=TritonFleet(replicas=blocks.fleet.replicas))
+    blind = blocks._replace(fleet=blocks.fleet.model_copy(update={"metrics": []}))
     monkeypatch.setattr(deployment, "load_blocks", lambda: blind)
 
     with pytest.raises(InvalidInput, match=r"names no metrics address.*SLIPWAY_TRITON_METRICS"):

@@ -19,7 +19,8 @@ def arguments(tmp_path: Path, target: str, **given: str) -> list[str]:
     stub.parent.mkdir(exist_ok=True)
     stub.write_text(_STUB)
     stub.chmod(0o755)
-    environment = os.environ | {"PATH": f"{stub.parent}:{os.environ['PATH']}", "SEEN": str(seen)}
+    # nothing of a make that runs these tests
+    environment = {"PATH": f"{stub.parent}:{os.environ['PATH']}", "HOME": os.environ["HOME"], "SEEN": str(seen)}
     assignments = [f"{name}={value}" for name, value in given.items()]
     subprocess.run(["make", "-C", str(ROOT), target, *assignments], env=environment, check=True)
     return seen.read_text().split("\0")[:-1]

@@ -221,4 +221,5 @@ def test_people_are_told_of_what_cannot_wait() -> None:
         "slipway-run-pending",
         "slipway-drift-found",
         "slipway-run-lost",
+        "slipway-update-refused",
     }

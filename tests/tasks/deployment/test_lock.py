@@ -69,6 +69,17 @@ def test_who_ended_leaves_the_way_free_and_each_holder_has_a_greater_epoch(
     assert epochs == [1, 2, 3]
 
 
+def test_who_fails_leaves_the_way_free_at_once(repository: ModelRepository, model_name: str) -> None:
+    def fail() -> None:
+        with model_lock(model_name, repository, owner="run a"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    acquire(model_name, repository, "run b", wait_s=0)
+
+
 def test_of_many_that_want_a_lock_at_once_one_gets_it(repository: ModelRepository, model_name: str) -> None:
     def taken(number: int) -> bool:
         try:
