@@ -105,7 +105,7 @@ class ReleaseInProgress(SlipwayError):
 
 
 class ReleaseTakenOver(SlipwayError):
-    """Raised when a release lost the model's slot and another run has settled it meanwhile."""
+    """Raised when a release lost the model's lock, or finds what it had begun settled by another."""
 
 
 class StepFailed(SlipwayError):

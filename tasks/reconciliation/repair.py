@@ -23,7 +23,7 @@ def repair_model(
     repository: ModelRepository,
     fleet: TritonFleet,
 ) -> None:
-    """Repair what of a model's drift is safe to repair; the model's slot has to be held.
+    """Repair what of a model's drift is safe to repair; the model's lock has to be held.
 
     Raises what a replica or a store answers that cannot be brought back; what was repaired before stays repaired.
     """

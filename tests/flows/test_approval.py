@@ -21,7 +21,7 @@ from tests.consistency import assert_consistent
 from tests.models import register_linear
 
 WAIT_S = 120
-LET_GO_S = 30  # shorter than the lease of a slot that nobody lets go
+LET_GO_S = 30  # no longer than the lease of a lock that nobody lets go
 
 
 @pytest.fixture
