@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from httpx import HTTPError
 
-from blocks.errors import ReleaseInProgress
+from blocks.errors import ReleaseInProgress, ServiceUnavailable
 from blocks.names import ModelName
 from blocks.repository import ModelRepository
 from flows.defaults import load_defaults
@@ -26,7 +26,12 @@ def turn_of(model_name: ModelName, repository: ModelRepository) -> Iterator[Fenc
     fence = _acquired(model_name, repository)
     try:
         with kept(fence):
-            yield fence
+            try:
+                yield fence
+            except Exception:
+                with suppress(ServiceUnavailable):
+                    fence.require()  # what else failed, failed since another has the lock by now: that is said instead
+                raise
     finally:
         with suppress(HTTPError):  # who waits looks again by itself
             wake(LOCK, model_name, default_name=_DEFAULT_MODEL)

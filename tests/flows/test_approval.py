@@ -62,7 +62,7 @@ def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(blocks: Block
     assert once(flow_run.id, "Completed", "Failed", "Crashed").state_name == "Completed"
 
     assert assert_consistent(blocks, model_name) == 2
-    receipt = read_receipt(blocks.repository, model_name, 2)
+    receipt = read_receipt(blocks.repository, model_name, 3)  # 2 was the candidate's that waited
     assert receipt is not None and receipt.approval == "Ada: figures are fine"
 
 
