@@ -228,15 +228,14 @@ class ModelRegistry(Fenced, Block):
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return it."""
-        self._client()
+        client = self._client()
         os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
+            # of models:/… MLflow asks the server that the process names, or a database of its own, whatever it is told
+            stored = client.get_model_version_download_uri(version.model_name, str(version.version))
             found = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.uri,
-                dst_path=str(into),
-                tracking_uri=self.tracking_uri,
-                registry_uri=self.tracking_uri,
+                artifact_uri=stored, dst_path=str(into), tracking_uri=self.tracking_uri
             )
             return Path(found)
 

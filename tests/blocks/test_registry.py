@@ -1,15 +1,28 @@
 """The registry: what is not there is told apart from a registry that cannot be asked."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry
 from blocks.wiring import Blocks
+from infra.local.settings import ROOT
 from tests.faults import failing_server, silent_server
 from tests.models import register_linear
 from tests.ports import free_port
+
+DOWNLOAD = """
+import sys
+from pathlib import Path
+from blocks.registry import ModelRegistry
+registry = ModelRegistry(tracking_uri=sys.argv[1])
+registry.download(registry.version(sys.argv[2], 1), Path(sys.argv[3]))
+"""
 
 
 def impatient(url: str) -> ModelRegistry:
@@ -24,6 +37,21 @@ def test_a_version_is_resolved_by_alias_and_by_number(blocks: Blocks) -> None:
 
     assert by_alias == by_number == registered
     assert by_alias.metrics["validation_max_diff"] == 0.0
+
+
+def test_files_are_downloaded_where_no_variable_names_the_server_and_nothing_can_be_written(
+    blocks: Blocks, tmp_path: Path
+) -> None:
+    register_linear(blocks.registry, "registry-download-onnx", seed=1)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    elsewhere, into = tmp_path / "elsewhere", tmp_path / "files"
+    elsewhere.mkdir()
+    arguments = [sys.executable, "-c", DOWNLOAD, blocks.registry.tracking_uri, "registry-download-onnx", str(into)]
+
+    subprocess.run(arguments, env=bare | {"PYTHONPATH": str(ROOT)}, cwd=elsewhere, check=True, timeout=120)
+
+    assert {path.name for path in into.iterdir()} == {"MLmodel", "golden.npz", "model.onnx"}
+    assert list(elsewhere.iterdir()) == [], "MLflow has made a database of its own"
 
 
 def test_a_version_whose_run_was_removed_for_good_is_still_found(blocks: Blocks) -> None:
