@@ -227,7 +227,7 @@ class ModelRegistry(Fenced, Block):
             self._client().delete_registered_model_tag(model_name, tag)
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
-        """Stream a version's files into a directory, which is created, and return it."""
+        """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""
         client = self._client()
         os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from blocks.registry import ModelRegistry
 registry = ModelRegistry(tracking_uri=sys.argv[1])
-registry.download(registry.version(sys.argv[2], 1), Path(sys.argv[3]))
+print(registry.download(registry.version(sys.argv[2], 1), Path(sys.argv[3])))
 """
 
 
@@ -48,9 +48,14 @@ def test_files_are_downloaded_where_no_variable_names_the_server_and_nothing_can
     elsewhere.mkdir()
     arguments = [sys.executable, "-c", DOWNLOAD, blocks.registry.tracking_uri, "registry-download-onnx", str(into)]
 
-    subprocess.run(arguments, env=bare | {"PYTHONPATH": str(ROOT)}, cwd=elsewhere, check=True, timeout=120)
+    downloading = subprocess.run(
+        arguments, env=bare | {"PYTHONPATH": str(ROOT)}, cwd=elsewhere, capture_output=True, text=True, timeout=120
+    )
 
-    assert {path.name for path in into.iterdir()} == {"MLmodel", "golden.npz", "model.onnx"}
+    assert downloading.returncode == 0, downloading.stderr
+    files = Path(downloading.stdout.strip())
+    assert files.is_relative_to(into)
+    assert {path.name for path in files.iterdir()} == {"MLmodel", "golden.npz", "model.onnx"}
     assert list(elsewhere.iterdir()) == [], "MLflow has made a database of its own"
 
 
