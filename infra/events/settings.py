@@ -3,15 +3,20 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from blocks.registry import ModelRegistry
+
 SHORTEST_SECRET = 16
 
 
 class EventSettings(BaseSettings):
     """Where the event service listens and whom it believes; Prefect's own settings say where Prefect is."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     mlflow_tracking_uri: str = Field(description="The MLflow server whose registry is listened to.")
+    mlflow_username: str | None = Field(None, description="User, where that server asks for basic authentication.")
+    mlflow_password: SecretStr | None = Field(None, description="Password of that user.")
+    mlflow_token: SecretStr | None = Field(None, description="Bearer token, where it asks for one instead.")
     events_url: str = Field(description="Where that server reaches this service, with the path /webhooks/mlflow.")
     events_host: str = Field("127.0.0.1", description="Address to listen on.")
     events_port: int = Field(8900, ge=1, le=65535)
@@ -34,6 +39,16 @@ class EventSettings(BaseSettings):
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
             raise ValueError(f"expected at least {SHORTEST_SECRET} characters: whoever guesses it can release models")
         return secret
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The registry that is listened to."""
+        return ModelRegistry(
+            tracking_uri=self.mlflow_tracking_uri,
+            username=self.mlflow_username,
+            password=self.mlflow_password,
+            token=self.mlflow_token,
+        )
 
     @property
     def secrets(self) -> tuple[bytes, ...]:

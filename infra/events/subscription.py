@@ -4,7 +4,6 @@ from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr, Webh
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from blocks.registry import ModelRegistry
 from infra.events.settings import EventSettings
 
 NAME = "slipway"
@@ -17,7 +16,7 @@ def subscribe(settings: EventSettings) -> Webhook:
     MLflow accepts the same webhook twice and then delivers twice, so what another replica of this service created at
     the same time is removed. Raises `ServiceUnavailable` where MLflow does not answer.
     """
-    registry = ModelRegistry(tracking_uri=settings.mlflow_tracking_uri)
+    registry = settings.registry
     client, secret = registry.connect(), settings.webhook_secret.get_secret_value()
     with registry.reaching(f"the webhook to {settings.events_url}"):
         ours = _ours(client, settings.events_url)
@@ -35,9 +34,8 @@ def what_is_amiss(settings: EventSettings) -> str | None:
 
     Raises `ServiceUnavailable` where it does not answer.
     """
-    registry = ModelRegistry(tracking_uri=settings.mlflow_tracking_uri)
-    with registry.reaching(f"the webhook to {settings.events_url}"):
-        return amiss(_ours(registry.connect(), settings.events_url))
+    with settings.registry.reaching(f"the webhook to {settings.events_url}"):
+        return amiss(_ours(settings.registry.connect(), settings.events_url))
 
 
 def amiss(ours: list[Webhook]) -> str | None:

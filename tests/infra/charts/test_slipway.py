@@ -204,3 +204,48 @@ def test_asks_for_no_key_of_a_triton_that_is_open() -> None:
 
 def test_refuses_an_event_service_without_a_secret() -> None:
     assert "webhook" in refusal("slipway", events={"webhook": {"secret": {"name": ""}}})
+
+
+@pytest.mark.parametrize(
+    ("secret", "variables"),
+    [
+        ({"name": "ours"}, {"SLIPWAY_MLFLOW_USERNAME": "username", "SLIPWAY_MLFLOW_PASSWORD": "password"}),
+        ({"name": "ours", "token": "jwt"}, {"SLIPWAY_MLFLOW_TOKEN": "jwt"}),
+        ({"name": ""}, {}),
+    ],
+    ids=["a user", "a token", "nobody"],
+)
+def test_says_who_asks_mlflow_to_set_up_and_to_the_event_service(
+    secret: dict[str, str], variables: dict[str, str]
+) -> None:
+    found = {item["name"]: environment(item) for item in containers(render("slipway", {"mlflow": {"secret": secret}}))}
+
+    for name in ("setup", "events"):
+        named = {variable: value for variable, value in found[name].items() if variable in variables}
+        assert named == {key: {"secretKeyRef": {"name": "ours", "key": value}} for key, value in variables.items()}
+        assert len([variable for variable in found[name] if variable.startswith("SLIPWAY_MLFLOW")]) == len(variables)
+
+
+def test_tells_set_up_how_to_speak_tls_to_the_replicas() -> None:
+    secret = {"name": "certificates", "clientCertificate": "tls.crt", "clientKey": "tls.key"}
+    objects = render("slipway", {"triton": {"tls": {"enabled": True, "serverName": "triton.ours", "secret": secret}}})
+
+    (setup,) = (environment(item) for item in containers(objects) if item["name"] == "setup")
+    settings = one(objects, "ConfigMap", "slipway")["data"]
+    assert (settings["SLIPWAY_TRITON_TLS"], settings["SLIPWAY_TRITON_TLS_SERVER_NAME"]) == ("true", "triton.ours")
+    keys = {name.removeprefix("SLIPWAY_TRITON_TLS_"): value for name, value in setup.items() if "_TLS_" in name}
+    assert keys == {
+        name: {"secretKeyRef": {"name": "certificates", "key": key}}
+        for name, key in (
+            ("ROOT_CERTIFICATES", "ca.crt"),
+            ("CLIENT_CERTIFICATE", "tls.crt"),
+            ("CLIENT_KEY", "tls.key"),
+        )
+    }
+
+
+def test_leaves_tls_as_it_is_in_the_fleets_block() -> None:
+    objects = rendered("slipway")
+
+    assert not [name for name in one(objects, "ConfigMap", "slipway")["data"] if "TLS" in name]
+    assert not [name for item in containers(objects) for name in environment(item) if "TLS" in name]

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr, WebhookStatus
+from pydantic import SecretStr
 
+from infra.events.settings import EventSettings
 from infra.events.subscription import amiss
 
 SET: WebhookEventStr = "model_version_alias.created"
@@ -28,3 +30,15 @@ def test_one_that_somebody_disabled_is_not(status: Any) -> None:
 
 def test_one_that_tells_less_is_named_with_what_it_does_not_tell() -> None:
     assert amiss([webhook(events=(SET,))]) == f"did not tell {REMOVED} and does again"
+
+
+def test_mlflow_is_asked_by_whom_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"TRACKING_URI": "http://mlflow", "USERNAME": "ann", "PASSWORD": "secret", "TOKEN": ""}
+    for name, value in given.items():
+        monkeypatch.setenv(f"SLIPWAY_MLFLOW_{name}", value)
+    settings = EventSettings(events_url="http://us", webhook_secret=SecretStr("s" * 20))
+
+    registry = settings.registry
+
+    assert (registry.tracking_uri, registry.username, registry.token) == ("http://mlflow", "ann", None)
+    assert registry.password and registry.password.get_secret_value() == "secret"

@@ -74,6 +74,17 @@ volumeMounts:
 {{- include "slipway.secret" (list "PREFECT_API_AUTH_STRING" .Values.prefect.authString.secret .Values.prefect.authString.secret.key) }}
 {{- end -}}
 
+{{/* Who we are for MLflow, where it asks. */}}
+{{- define "slipway.mlflow" -}}
+{{- with .Values.mlflow.secret }}
+{{- include "slipway.secret" (list "SLIPWAY_MLFLOW_TOKEN" . .token) }}
+{{- if not .token }}
+{{- include "slipway.secret" (list "SLIPWAY_MLFLOW_USERNAME" . .username) }}
+{{- include "slipway.secret" (list "SLIPWAY_MLFLOW_PASSWORD" . .password) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* A variable from an existing Secret, where its name is given: include "slipway.secret" (list "NAME" secret key) */}}
 {{- define "slipway.secret" -}}
 {{- if and (index . 1).name (index . 2) }}
