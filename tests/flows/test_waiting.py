@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
 from prefect import Flow, flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -119,9 +120,21 @@ def pool(client: SyncPrefectClient, notes: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))
     yield pool
-    worker.terminate()
-    worker.wait(60)
+    end(worker)
     client.delete_work_pool(pool)
+
+
+def end(worker: subprocess.Popen[bytes]) -> None:
+    """Stop a worker and what it runs; Prefect's sometimes hangs once its observer lost the event loop."""
+    worker.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        worker.wait(15)
+        return
+    processes = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    worker.wait(15)
 
 
 @pytest.fixture
