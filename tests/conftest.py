@@ -46,7 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     with_stack = [item for item in items if "stack" in getattr(item, "fixturenames", ())]
     for _, of_file in groupby(with_stack, key=lambda item: item.path):
-        next(of_file).add_marker(pytest.mark.timeout(900), append=False)
+        first = next(of_file)
+        own = first.get_closest_marker("timeout")
+        longest = max(900, *(own.args if own else ()), 0)
+        first.add_marker(pytest.mark.timeout(longest), append=False)
 
 
 @pytest.fixture
