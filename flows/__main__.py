@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from blocks.environment import load_blocks, require_prefect
 from blocks.errors import SlipwayError
-from blocks.wiring import load_blocks, require_prefect
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
-from tasks.deployment.receipt import Receipt, listed
-from tasks.reconciliation.explain import Explanation
-from tasks.reconciliation.explain import explain_live as explained
-from tasks.reconciliation.survey import Depth, Drift, ModelState, survey_models
+from slipway.releases.explanation import Explanation
+from slipway.releases.explanation import explain_live as explained
+from slipway.releases.receipt import Receipt, listed
+from slipway.releases.survey import Depth, Drift, ModelState, survey_models
 
 app = App(name="python -m flows", help=__doc__)
 # What is shown is other people's text: names, reasons, aliases. None of it is markup.

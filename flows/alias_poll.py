@@ -17,9 +17,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
 
-from blocks.wiring import load_blocks
-from tasks.deployment.alias_update import AliasUpdate
-from tasks.reconciliation.missed_updates import find_missed_updates
+from blocks.environment import load_blocks
+from slipway.releases.alias_update import AliasUpdate
+from slipway.releases.missed_updates import find_missed_updates
 
 _PAGE = 200
 

@@ -6,14 +6,14 @@ train, which goes on at its last finished epoch where the run's process or pod i
 from prefect import flow
 
 from blocks.checkpoints import Checkpoints
+from blocks.environment import RESULT_STORAGE, load_block
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from blocks.wiring import RESULT_STORAGE, load_block
-from flows.defaults import load_defaults
-from flows.forms import described
-from flows.waiting import wake_parent
-from tasks.training.parameters import BatchSize, Dataset, Epochs, InputShape, LearningRate, NumWorkers, Seed
-from tasks.training.train import TrainedModel, train
+from flows.running.defaults import load_defaults
+from flows.running.forms import described
+from flows.running.waiting import wake_parent
+from slipway.learning.parameters import BatchSize, Dataset, Epochs, InputShape, LearningRate, NumWorkers, Seed
+from slipway.learning.training import TrainedModel, train
 
 DEFAULTS = load_defaults().train_model
 

@@ -15,33 +15,33 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import RESULT_STORAGE, Blocks, load_blocks
 from blocks.errors import ReleaseTakenOver
+from blocks.events import Happened, tell
 from blocks.moments import Moment
 from blocks.names import ModelName, Source
-from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
-from flows.approval import ApprovalTimeout, ask_for_approval
-from flows.defaults import load_defaults
-from flows.forms import described
-from flows.turns import turn_of
-from tasks.deployment.alias_update import mark_answered, outdated
+from flows.running.approval import ApprovalTimeout, ask_for_approval
+from flows.running.defaults import load_defaults
+from flows.running.forms import described
+from flows.running.turns import turn_of
+from slipway.releases.alias_update import mark_answered, outdated
+from slipway.releases.aliases import AliasChange, update_aliases
+from slipway.releases.artifacts import PreparedArtifacts, Shape, prepare_artifacts
+from slipway.releases.candidate import prove_candidate
+from slipway.releases.completion import finish_release
+from slipway.releases.fetching import FetchedModel, fetch_model
+from slipway.releases.journal import open_entry, require_open
+from slipway.releases.lock import model_lock
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.planning import ForcedVersion, KeepArchived, determine_version
+from slipway.releases.receipt import Receipt, show_receipt
+from slipway.releases.replicas import LoadedReplica, reload_triton
+from slipway.releases.service_level import ServiceLevel
+from slipway.releases.settlement import settle_release
+from slipway.releases.verification import VerifiedReplica, verify_deployment
+from slipway.releases.workspace import private_workspace, remove_leftovers
 from tasks.deployment.commit_version import commit_version
-from tasks.deployment.determine_version import ForcedVersion, KeepArchived, determine_version
-from tasks.deployment.fetch_model import FetchedModel, fetch_model
-from tasks.deployment.finish_release import finish_release
-from tasks.deployment.journal import open_entry, require_open
-from tasks.deployment.lock import model_lock
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.prepare_artifacts import PreparedArtifacts, Shape, prepare_artifacts
-from tasks.deployment.prove_candidate import prove_candidate
-from tasks.deployment.receipt import Receipt, show_receipt
-from tasks.deployment.reload_triton import LoadedReplica, reload_triton
-from tasks.deployment.service_level import ServiceLevel
-from tasks.deployment.settle_release import settle_release
-from tasks.deployment.update_aliases import AliasChange, update_aliases
 from tasks.deployment.upload_to_s3 import upload_to_s3
-from tasks.deployment.verify_deployment import VerifiedReplica, verify_deployment
-from tasks.deployment.workspace import private_workspace, remove_leftovers
-from tasks.events import Happened, tell
 
 DEFAULTS = load_defaults().deploy_model
 

@@ -8,16 +8,16 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import Blocks, load_blocks
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
+from blocks.events import Happened, tell
 from blocks.names import ModelName
-from blocks.wiring import Blocks, load_blocks
-from flows.forms import described
-from tasks.deployment.determine_version import KeepArchived
-from tasks.deployment.lock import model_lock
-from tasks.events import Happened, tell
-from tasks.reconciliation.repair import repair_model, settle
+from flows.running.forms import described
+from slipway.releases.lock import model_lock
+from slipway.releases.planning import KeepArchived
+from slipway.releases.repair import repair_model, settle
+from slipway.releases.survey import Depth, Drift, Kind, ModelState, survey_models
 from tasks.reconciliation.report import report_drift
-from tasks.reconciliation.survey import Depth, Drift, Kind, ModelState, survey_models
 
 
 class Reconciliation(BaseModel):

@@ -15,9 +15,9 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import RESULT_STORAGE, Blocks, load_blocks
 from blocks.errors import NotRegistered, ReleaseTakenOver, ServiceUnavailable
 from blocks.names import ModelName, Source
-from blocks.wiring import RESULT_STORAGE, Blocks, load_blocks
 from flows.deployment import (
     DEFAULTS,
     Options,
@@ -26,21 +26,21 @@ from flows.deployment import (
     settle_what_another_run_left,
     settle_what_was_begun,
 )
-from flows.forms import described
-from flows.turns import turn_of
-from tasks.deployment.attempts import warn
-from tasks.deployment.determine_version import KeepArchived
-from tasks.deployment.fetch_model import fetch_model
-from tasks.deployment.finish_release import complete
-from tasks.deployment.journal import mark_proven, open_journal
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.prepare_artifacts import prepare_artifacts
-from tasks.deployment.receipt import Receipt, renewed, show_receipt
-from tasks.deployment.settle_release import settle_release
-from tasks.deployment.update_aliases import update_aliases
-from tasks.deployment.workspace import private_workspace
-from tasks.rollback.choose_target import choose_target
-from tasks.rollback.switch_replicas import is_resident, switch_replicas, with_latencies
+from flows.running.forms import described
+from flows.running.turns import turn_of
+from slipway.releases.aliases import update_aliases
+from slipway.releases.artifacts import prepare_artifacts
+from slipway.releases.attempts import warn
+from slipway.releases.completion import complete
+from slipway.releases.fetching import fetch_model
+from slipway.releases.journal import mark_proven, open_journal
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.planning import KeepArchived
+from slipway.releases.receipt import Receipt, renewed, show_receipt
+from slipway.releases.rollback_plan import choose_target
+from slipway.releases.settlement import settle_release
+from slipway.releases.switch import is_resident, switch_replicas, with_latencies
+from slipway.releases.workspace import private_workspace
 
 
 class Rollback(BaseModel):

@@ -12,18 +12,18 @@ from prefect.states import Cancelled, Completed
 from pydantic import BaseModel, ConfigDict
 
 from blocks.checkpoints import Checkpoints
+from blocks.environment import RESULT_STORAGE, load_block, load_blocks
 from blocks.errors import StepCancelled
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from blocks.wiring import RESULT_STORAGE, load_block, load_blocks
 from flows.candidate import train_candidate
-from flows.defaults import load_defaults
 from flows.deployment import deploy_model
-from flows.elsewhere import end_children, run_elsewhere
-from flows.forms import described
-from tasks.training.export_onnx import OnnxExport, export_onnx
-from tasks.training.gate import Verdict
-from tasks.training.parameters import (
+from flows.running.defaults import load_defaults
+from flows.running.elsewhere import end_children, run_elsewhere
+from flows.running.forms import described
+from slipway.learning.export import OnnxExport, export_onnx
+from slipway.learning.gate import Verdict
+from slipway.learning.parameters import (
     BatchSize,
     Dataset,
     Deploy,
@@ -40,9 +40,9 @@ from tasks.training.parameters import (
     ValidationSamples,
     ValidationTolerance,
 )
-from tasks.training.promote import promote
-from tasks.training.train import TrainedModel, train
-from tasks.training.validate_onnx import ValidatedOnnx, validate_onnx
+from slipway.learning.promotion import promote
+from slipway.learning.training import TrainedModel, train
+from slipway.learning.validation import ValidatedOnnx, validate_onnx
 
 DEFAULTS = load_defaults().train_model
 

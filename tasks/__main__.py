@@ -23,12 +23,12 @@ from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, validate_call
 from rich.console import Console
 
+from blocks.environment import load_block, require_prefect
 from blocks.errors import InvalidInput, SlipwayError, bounded
 from blocks.fence import Fenced
-from blocks.wiring import load_block, require_prefect
-from tasks.deployment.lock import Fence, model_lock, release
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.session import hold_for_session, lock_of_session
+from slipway.releases.lock import Fence, model_lock, release
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.session import hold_for_session, lock_of_session
 
 REFUSED = 3
 _EXIT_CODE = inspect.Parameter(
@@ -38,21 +38,21 @@ _EXIT_CODE = inspect.Parameter(
     annotation=Annotated[bool, Parameter(negative=(), help="End with status 3 where the verdict is a refusal.")],
 )
 STEPS = {
-    "train": "tasks.training.train",
-    "promote": "tasks.training.promote",
-    "export-onnx": "tasks.training.export_onnx",
-    "validate-onnx": "tasks.training.validate_onnx",
-    "fetch-model": "tasks.deployment.fetch_model",
-    "determine-version": "tasks.deployment.determine_version",
-    "prepare-artifacts": "tasks.deployment.prepare_artifacts",
+    "train": "slipway.learning.training",
+    "promote": "slipway.learning.promotion",
+    "export-onnx": "slipway.learning.export",
+    "validate-onnx": "slipway.learning.validation",
+    "fetch-model": "slipway.releases.fetching",
+    "determine-version": "slipway.releases.planning",
+    "prepare-artifacts": "slipway.releases.artifacts",
     "upload-to-s3": "tasks.deployment.upload_to_s3",
-    "prove-candidate": "tasks.deployment.prove_candidate",
+    "prove-candidate": "slipway.releases.candidate",
     "commit-version": "tasks.deployment.commit_version",
-    "reload-triton": "tasks.deployment.reload_triton",
-    "update-aliases": "tasks.deployment.update_aliases",
-    "verify-deployment": "tasks.deployment.verify_deployment",
-    "finish-release": "tasks.deployment.finish_release",
-    "settle-release": "tasks.deployment.settle_release",
+    "reload-triton": "slipway.releases.replicas",
+    "update-aliases": "slipway.releases.aliases",
+    "verify-deployment": "slipway.releases.verification",
+    "finish-release": "slipway.releases.completion",
+    "settle-release": "slipway.releases.settlement",
 }
 
 
@@ -162,7 +162,7 @@ def _result_alone_on_stdout() -> Iterator[None]:
 def flow_defaults(name: str) -> dict[str, Any]:
     """Return the defaults of the flow a step belongs to, from the flows' one file."""
     path = Path(os.environ.get("SLIPWAY_DEFAULTS", Path(__file__).parents[1] / "flows" / "defaults.toml"))
-    section = {"training": "train-model", "deployment": "deploy-model"}[STEPS[name].split(".")[1]]
+    section = "train-model" if ".learning." in STEPS[name] else "deploy-model"
     try:
         return dict(tomllib.loads(path.read_text()).get(section, {}))
     except (OSError, ValueError) as error:
@@ -231,12 +231,16 @@ def main(arguments: list[str]) -> int:
     return outcome.status
 
 
+def _flow(name: str) -> str:
+    return "training" if ".learning." in STEPS[name] else "deployment"
+
+
 def _unloaded(name: str) -> Callable[[], None]:
     """Stand in for a step in the list of commands, so that listing them does not import torch."""
 
     def listed() -> None: ...
 
-    listed.__doc__ = f"Step of the {STEPS[name].split('.')[1]} flow; its options: python -m tasks {name} --help"
+    listed.__doc__ = f"Step of the {_flow(name)} flow; its options: python -m tasks {name} --help"
     return listed
 
 

@@ -20,7 +20,7 @@ from infra.local import stack as local
 from infra.local.settings import LocalStack
 
 if TYPE_CHECKING:
-    from blocks.wiring import Blocks
+    from blocks.environment import Blocks
 
 # read before the stack's own replicas take its place in this process's environment
 TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
@@ -85,7 +85,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def _pause_what_acts_by_itself() -> None:
     """Keep schedules and automations from repairing, or releasing, what a test is about."""
-    from tests.automations import pause_automations, pause_schedules
+    from tests.apparatus.automations import pause_automations, pause_schedules
 
     pause_automations()
     pause_schedules()
@@ -147,6 +147,6 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def blocks(stack: LocalStack) -> "Blocks":
     """The registered blocks of the running stack."""
-    from blocks.wiring import load_blocks
+    from blocks.environment import load_blocks
 
     return load_blocks()

@@ -42,9 +42,10 @@ RUN --mount=type=cache,target=/root/.cache/uv --mount=type=tmpfs,target=/tmp \
 COPY prefect.yaml ./
 COPY flows flows
 COPY tasks tasks
+COPY slipway slipway
 COPY blocks blocks
 COPY infra infra
-RUN python -m compileall -q flows tasks blocks infra
+RUN python -m compileall -q flows tasks slipway blocks infra
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/slipway \
     PYTHONUNBUFFERED=1 \

@@ -23,13 +23,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from blocks.errors import SlipwayError
+from blocks.events import PREFIX
 from infra.events import metrics
 from infra.events.delivery import Headers, Refused, Remembered, check_age, check_signature, check_times_agree, parse
 from infra.events.quiet import HELD_BACK, PERIOD_S
 from infra.events.relay import pass_on
 from infra.events.settings import EventSettings
 from infra.events.subscription import subscribe, what_is_amiss
-from tasks.events import PREFIX
 
 TRY_AGAIN_S = 5.0
 BODY_TIMEOUT_S = 10.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prefect.events import Event
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from tasks.events import Happened
+from blocks.events import Happened
 
 REGISTRY = CollectorRegistry()
 DELIVERIES = Counter(

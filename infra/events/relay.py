@@ -7,7 +7,7 @@ from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient
 
 from infra.events.delivery import AliasDelivery, Refused
-from tasks.deployment.alias_update import AliasUpdate
+from slipway.releases.alias_update import AliasUpdate
 
 
 def event_id(delivery_id: UUID) -> UUID:

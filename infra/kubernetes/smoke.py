@@ -9,9 +9,9 @@ from tritonclient.utils import InferenceServerException
 from blocks.fleet import TritonFleet
 from infra.kubernetes.errors import ClusterError
 from infra.kubernetes.kubectl import forwarded, pods
-from tasks.deployment.model_files import ModelSignature, TensorSpec
-from tasks.deployment.proof import Question
-from tasks.deployment.synthetic import checked_answers, synthetic_requests
+from slipway.formats.onnx import ModelSignature, TensorSpec
+from slipway.releases.proof import Question
+from slipway.releases.synthetic import checked_answers, synthetic_requests
 
 GRPC_PORT = 8001
 TIMEOUT_S = 10.0

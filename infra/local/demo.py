@@ -27,14 +27,14 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort, TaskRunSor
 from rich.console import Console
 from rich.table import Table
 
+from blocks.environment import load_blocks
 from blocks.errors import SlipwayError
-from blocks.wiring import load_blocks
-from flows.defaults import load_defaults
+from flows.running.defaults import load_defaults
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 from infra.local.stack import running
 from infra.local.status import from_here
-from tasks.deployment.receipt import artifact_key
+from slipway.releases.receipt import artifact_key
 
 DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0

@@ -17,7 +17,7 @@ from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT
 from infra.local.supervision import mark
 
 COMMAND_TIMEOUT_S = 180
-SOURCES = ("blocks", "flows", "tasks", "infra/setup")
+SOURCES = ("blocks", "flows", "slipway", "tasks", "infra/setup")
 
 
 class Command(NamedTuple):

@@ -12,9 +12,9 @@ from prefect.client.orchestration import get_client
 from pydantic import ValidationError
 from rich.console import Console
 
+from blocks.environment import Addresses, load_block, register_blocks
 from blocks.errors import SlipwayError
 from blocks.repository import ModelRepository
-from blocks.wiring import Addresses, load_block, register_blocks
 from infra.setup.automations import apply_automations
 from infra.setup.deployments import apply_deployments
 from infra.setup.pools import apply_local_queues, apply_pools

@@ -9,7 +9,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.errors import InvalidInput
-from flows.elsewhere import DEADLINE_S
+from flows.running.elsewhere import DEADLINE_S
 from infra.setup.queues import apply_queues
 from infra.setup.settings import ClusterSettings
 

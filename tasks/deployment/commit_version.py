@@ -4,11 +4,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.repository import ModelRepository
-from tasks.deployment.journal import require_open
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.pointer import commit_plan
-from tasks.deployment.prepare_artifacts import PreparedArtifacts
-from tasks.deployment.version_files import record_files
+from slipway.releases.artifacts import PreparedArtifacts
+from slipway.releases.journal import require_open
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.pointer import commit_plan
+from slipway.releases.version_files import record_files
 
 
 @task(name="commit-version", task_run_name="commit-version", cache_policy=NO_CACHE)

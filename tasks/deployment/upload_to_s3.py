@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.checksums import FileDigest
 from blocks.registry import ModelRegistry
 from blocks.repository import METADATA_FILE, ModelRepository
-from tasks.deployment.fetch_model import FetchedModel, local_files
-from tasks.deployment.journal import open_journal
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.prepare_artifacts import PreparedArtifacts
+from slipway.releases.artifacts import PreparedArtifacts
+from slipway.releases.fetching import FetchedModel, local_files
+from slipway.releases.journal import open_journal
+from slipway.releases.plan import ReleasePlan
 
 
 class UploadedVersion(BaseModel):

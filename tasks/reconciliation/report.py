@@ -4,8 +4,8 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.events import Happened, tell
-from tasks.reconciliation.survey import Drift
+from blocks.events import Happened, tell
+from slipway.releases.survey import Drift
 
 ARTIFACT_KEY = "drift"
 

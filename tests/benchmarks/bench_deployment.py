@@ -16,16 +16,16 @@ from prefect.client.orchestration import get_client
 from rich.console import Console
 from rich.table import Table
 
+from blocks.environment import Blocks
 from blocks.registry import RegisteredVersion
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from flows.rollback import Rollback, rollback_model
 from infra.local.settings import MLFLOW_BUCKET, LocalStack
-from tasks.deployment.fetch_model import fetch_model, local_files
-from tasks.deployment.serving_config import generated_config
-from tasks.training.resnet import ResNet18
-from tests.models import register_directory
-from tests.runs import STEPS, steps_of
+from slipway.learning.resnet import ResNet18
+from slipway.releases.fetching import fetch_model, local_files
+from slipway.releases.serving_config import generated_config
+from tests.apparatus.models import register_directory
+from tests.apparatus.runs import STEPS, steps_of
 
 RUNS = 3
 LIMIT_S = 8.0

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from blocks.environment import Blocks
 from blocks.registry import RegisteredVersion
-from blocks.wiring import Blocks
 from infra.local.settings import MLFLOW_BUCKET
-from tests.large_models import (
+from tests.apparatus.large_models import (
     DATA_FILE,
     LARGE_BYTES,
     MEMORY_LIMIT_BYTES,
@@ -23,7 +23,7 @@ from tests.large_models import (
     release_apart,
     table_model,
 )
-from tests.runs import steps_of
+from tests.apparatus.runs import steps_of
 
 MODEL_NAMES = ("bench-45-mb-onnx", "bench-2-gb-onnx")
 SPEED_LIMIT = 0.7

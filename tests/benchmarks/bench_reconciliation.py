@@ -15,16 +15,16 @@ import pytest
 from prefect.client.orchestration import get_client
 from rich.console import Console
 
+from blocks.environment import Blocks
 from blocks.registry import RegisteredVersion
-from blocks.wiring import Blocks
 from flows.reconciliation import Reconciliation, reconcile_models
 from infra.local.settings import ROOT
-from tasks.deployment.fetch_model import FetchedModel, fetch_model, local_files
-from tasks.deployment.plan import ReleasePlan
-from tasks.deployment.prepare_artifacts import prepare_artifacts
-from tasks.deployment.proof import golden_samples, write_proof
-from tasks.deployment.version_files import record_files
-from tests.models import register_linear
+from slipway.releases.artifacts import prepare_artifacts
+from slipway.releases.fetching import FetchedModel, fetch_model, local_files
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.proof import golden_samples, write_proof
+from slipway.releases.version_files import record_files
+from tests.apparatus.models import register_linear
 
 MODELS, VERSIONS = 200, 10
 LIMIT_S = 20.0

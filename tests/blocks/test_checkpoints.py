@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from blocks.checkpoints import Checkpoints
+from blocks.environment import Blocks, load_block
 from blocks.errors import IntegrityError, ServiceUnavailable
 from blocks.object_store import ObjectStore
-from blocks.wiring import Blocks, load_block
 
 RUN = "0" * 32
 SECOND_DAYS = 1 / 86_400

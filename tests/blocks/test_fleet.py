@@ -4,11 +4,11 @@ import time
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
-from blocks.wiring import Blocks
-from tests.faults import silent_server
-from tests.ports import free_port
+from tests.apparatus.faults import silent_server
+from tests.apparatus.ports import free_port
 
 
 def test_addresses_are_as_listed_and_each_once() -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 from blocks.errors import AccessRefused
 from blocks.fleet import TritonFleet
 from blocks.transport_security import TransportSecurity
-from tests.secured_triton import KEY, NAME, Signed, said_by, signed, triton
+from tests.apparatus.secured_triton import KEY, NAME, Signed, said_by, signed, triton
 
 
 class Secured:

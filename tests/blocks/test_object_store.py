@@ -17,12 +17,12 @@ from prefect_aws.s3 import S3Bucket
 from pydantic import SecretStr
 
 from blocks.checksums import PART_BYTES, FileDigest
+from blocks.environment import Blocks
 from blocks.errors import IntegrityError, ServiceUnavailable
 from blocks.object_store import ObjectStore
-from blocks.wiring import Blocks
 from infra.local.settings import LocalStack
-from tests.faults import Fault, faulty_proxy, silent_server, through_s3_proxy
-from tests.ports import free_port
+from tests.apparatus.faults import Fault, faulty_proxy, silent_server, through_s3_proxy
+from tests.apparatus.ports import free_port
 
 
 @pytest.fixture(scope="module")

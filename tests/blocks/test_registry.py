@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry
-from blocks.wiring import Blocks
 from infra.local.settings import ROOT
-from tests.faults import failing_server, silent_server
-from tests.models import register_linear
-from tests.ports import free_port
+from tests.apparatus.faults import failing_server, silent_server
+from tests.apparatus.models import register_linear
+from tests.apparatus.ports import free_port
 
 DOWNLOAD = """
 import sys

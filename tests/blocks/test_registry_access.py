@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException, RestException
 from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError
 from blocks.registry import ModelRegistry
 from blocks.registry_access import meaning
-from tests.faults import failing_server
+from tests.apparatus.faults import failing_server
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from tritonclient.utils import InferenceServerException
 from blocks.errors import AccessRefused, ReplicaLost, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
 from blocks.replica_errors import meaning, reason, unreachable
-from tests.ports import free_port
+from tests.apparatus.ports import free_port
 
 NOBODY = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from moto.server import ThreadedMotoServer
 
+from blocks.environment import Blocks
 from blocks.errors import IntegrityError, VersionConflict
 from blocks.repository import ModelRepository
-from blocks.wiring import Blocks
 from tests.blocks.test_object_store import bucket_at
 
 

@@ -15,20 +15,20 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
+from blocks.environment import Blocks
+from blocks.events import Happened
 from blocks.registry import ModelRegistry
-from blocks.wiring import Blocks
 from flows.alias_poll import poll_aliases
 from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import programs, start_programs, stop_program
-from tasks.deployment.alias_update import refusal
-from tasks.events import Happened
-from tests.aliases import set_in_a_burst, versions_without_files
-from tests.automations import automations_resumed
-from tests.infra.events.deliveries import events_of
+from slipway.releases.alias_update import refusal
+from tests.apparatus.aliases import set_in_a_burst, versions_without_files
+from tests.apparatus.automations import automations_resumed
+from tests.apparatus.deliveries import events_of
+from tests.apparatus.models import register_directory, register_linear
 from tests.infra.events.test_service import await_answer
-from tests.models import register_directory, register_linear
 
 SOON = timedelta(seconds=5)
 
@@ -97,7 +97,7 @@ def test_setting_the_alias_again_releases_again(registry: ModelRegistry, model_n
 
 
 def test_a_run_that_is_executed_again_goes_on_with_its_own_update(registry: ModelRegistry, model_name: str) -> None:
-    from tasks.deployment.alias_update import mark_answered, outdated
+    from slipway.releases.alias_update import mark_answered, outdated
 
     version = register_linear(registry, model_name, 1)
     set_at = datetime.now(UTC)

@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
+from blocks.environment import Blocks
 from blocks.repository import proven_model
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
-from tasks.deployment.journal import open_entry
-from tasks.deployment.serving_config import served_versions
-from tests.models import register_linear
+from slipway.releases.journal import open_entry
+from slipway.releases.serving_config import served_versions
+from tests.apparatus.models import register_linear
 
 pytestmark = pytest.mark.faults
 

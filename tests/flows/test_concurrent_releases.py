@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 
-from blocks.wiring import Blocks
-from tests.consistency import assert_consistent
-from tests.killing import Meeting, StartedRelease
-from tests.models import register_linear
+from blocks.environment import Blocks
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.killing import Meeting, StartedRelease
+from tests.apparatus.models import register_linear
 
 pytestmark = pytest.mark.faults
 

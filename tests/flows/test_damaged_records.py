@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import ServiceUnavailable
 from blocks.fleet import TritonFleet
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from tasks.deployment.receipt import read_receipt
-from tasks.reconciliation.explain import explain_live
-from tasks.reconciliation.survey import Kind
-from tests.candidates import withdraw
-from tests.consistency import assert_consistent, observed
-from tests.models import register_linear
+from slipway.releases.explanation import explain_live
+from slipway.releases.receipt import read_receipt
+from slipway.releases.survey import Kind
+from tests.apparatus.candidates import withdraw
+from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.models import register_linear
 
 
 @pytest.fixture(scope="module")

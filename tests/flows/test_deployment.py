@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from prefect.client.schemas.objects import State
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
-from tasks.deployment.proof import Comparison, golden_samples
-from tasks.deployment.serving_config import with_policy
-from tasks.deployment.update_aliases import move_aliases
-from tests.consistency import observed
-from tests.locks import commit_by_hand
-from tests.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
-from tests.runs import steps_of
+from slipway.releases.aliases import move_aliases
+from slipway.releases.proof import Comparison, golden_samples
+from slipway.releases.serving_config import with_policy
+from tests.apparatus.consistency import observed
+from tests.apparatus.locks import commit_by_hand
+from tests.apparatus.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
+from tests.apparatus.runs import steps_of
 
 
 @pytest.fixture
@@ -216,8 +216,8 @@ def test_aliases_and_verification_run_side_by_side(
 ) -> None:
     register_linear(blocks.registry, model_name, seed=1)
     both = threading.Barrier(2, timeout=60)
-    monkeypatch.setattr("tasks.deployment.update_aliases.move_aliases", after(both.wait, move_aliases))
-    monkeypatch.setattr("tasks.deployment.verify_deployment.golden_samples", after(both.wait, golden_samples))
+    monkeypatch.setattr("slipway.releases.aliases.move_aliases", after(both.wait, move_aliases))
+    monkeypatch.setattr("slipway.releases.verification.golden_samples", after(both.wait, golden_samples))
 
     state = state_of(model_name)
 

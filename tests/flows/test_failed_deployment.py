@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from prefect.exceptions import ParameterTypeError
 
+from blocks.environment import Blocks
 from blocks.errors import (
     InvalidInput,
     LoadFailed,
@@ -19,11 +20,10 @@ from blocks.errors import (
     VersionConflict,
 )
 from blocks.fleet import TritonFleet
-from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
-from tests.consistency import observed
-from tests.models import FEATURES, linear_model, register, register_directory, register_linear
-from tests.ports import free_port
+from tests.apparatus.consistency import observed
+from tests.apparatus.models import FEATURES, linear_model, register, register_directory, register_linear
+from tests.apparatus.ports import free_port
 
 
 @pytest.fixture

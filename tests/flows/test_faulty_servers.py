@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayError, VerificationFailed
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
-from tasks.deployment.reload_triton import reload_triton
-from tests.candidates import Candidate, borrowed, withdraw
-from tests.consistency import assert_consistent
-from tests.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
-from tests.replicas import Replica, around_first_load
+from slipway.releases.replicas import reload_triton
+from tests.apparatus.candidates import Candidate, borrowed, withdraw
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
+from tests.apparatus.replicas import Replica, around_first_load
 
 pytestmark = pytest.mark.faults
 

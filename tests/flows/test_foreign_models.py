@@ -5,16 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import ForeignModel
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from tasks.deployment.journal import open_entry
-from tasks.deployment.model_files import ModelSignature, TensorSpec
-from tasks.deployment.serving_config import generated_config
-from tasks.reconciliation.survey import Kind, survey_models
-from tests.candidates import withdraw
-from tests.models import linear_model, random_weights, register_linear
+from slipway.formats.onnx import ModelSignature, TensorSpec
+from slipway.releases.journal import open_entry
+from slipway.releases.serving_config import generated_config
+from slipway.releases.survey import Kind, survey_models
+from tests.apparatus.candidates import withdraw
+from tests.apparatus.models import linear_model, random_weights, register_linear
 
 SIGNATURE = ModelSignature(
     inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 4)),),

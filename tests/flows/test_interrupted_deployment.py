@@ -11,16 +11,16 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Pending
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows import deployment
 from flows.deployment import deploy_model, settle_what_was_begun
 from infra.local.settings import ROOT
-from tasks.deployment.journal import open_entry
-from tasks.deployment.serving_config import served_versions
-from tasks.deployment.settle_release import settle_release
-from tests.consistency import assert_consistent
-from tests.models import register_linear
-from tests.runs import Step, steps_of
+from slipway.releases.journal import open_entry
+from slipway.releases.serving_config import served_versions
+from slipway.releases.settlement import settle_release
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.models import register_linear
+from tests.apparatus.runs import Step, steps_of
 
 # The step named in argv kills its own process, as a lost node would.
 DYING = """

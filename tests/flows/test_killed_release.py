@@ -7,13 +7,13 @@ from typing import Protocol
 
 import pytest
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from tests.candidates import Candidate, borrowed, withdraw
-from tests.consistency import assert_consistent
-from tests.killing import Death, cancel, release
-from tests.locks import end_lease
+from tests.apparatus.candidates import Candidate, borrowed, withdraw
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.killing import Death, cancel, release
+from tests.apparatus.locks import end_lease
 
 pytestmark = pytest.mark.faults
 

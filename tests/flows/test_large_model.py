@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from blocks.wiring import Blocks
-from tests.large_models import LARGE_BYTES, MEMORY_LIMIT_BYTES, SMALL_BYTES, release_apart, table_model
+from blocks.environment import Blocks
+from tests.apparatus.large_models import LARGE_BYTES, MEMORY_LIMIT_BYTES, SMALL_BYTES, release_apart, table_model
 
 
 @pytest.mark.faults

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from tests.candidates import Candidate, borrowed, withdraw
-from tests.consistency import assert_consistent, observed
+from tests.apparatus.candidates import Candidate, borrowed, withdraw
+from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.killing import Death, StartedRelease, release
+from tests.apparatus.locks import end_lease
 from tests.flows.test_killed_release import POINTS
-from tests.killing import Death, StartedRelease, release
-from tests.locks import end_lease
 
 pytestmark = pytest.mark.faults
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 import flows.__main__ as prompt
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import deploy_model
-from tasks.reconciliation.survey import ModelState
-from tests.models import register_linear
+from slipway.releases.survey import ModelState
+from tests.apparatus.models import register_linear
 
 Ran = tuple[int, str, str]
 

@@ -10,18 +10,18 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
+from blocks.environment import Blocks
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from blocks.repository import candidate_name
-from blocks.wiring import Blocks
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
-from tasks.deployment.lock import model_lock
-from tasks.deployment.serving_config import with_policy
-from tasks.reconciliation.survey import Kind
-from tests.consistency import assert_consistent
-from tests.locks import commit_by_hand
-from tests.models import register_linear
+from slipway.releases.lock import model_lock
+from slipway.releases.serving_config import with_policy
+from slipway.releases.survey import Kind
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.locks import commit_by_hand
+from tests.apparatus.models import register_linear
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
 
+from blocks.environment import Blocks
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
-from blocks.wiring import Blocks
 from flows import rollback
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
 from infra.local.settings import LocalStack
-from tasks.deployment.serving_config import served_versions
-from tests.consistency import assert_consistent, observed
-from tests.models import FEATURES, random_weights, register_linear
-from tests.replicas import Replica
+from slipway.releases.serving_config import served_versions
+from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.models import FEATURES, random_weights, register_linear
+from tests.apparatus.replicas import Replica
 
 
 @pytest.fixture

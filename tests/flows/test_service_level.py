@@ -4,13 +4,13 @@ import uuid
 
 import pytest
 
+from blocks.environment import Blocks
 from blocks.errors import InvalidInput, ServiceLevelMissed
-from blocks.wiring import Blocks
 from flows import deployment
 from flows.deployment import Release, deploy_model
-from tasks.deployment.service_level import ServiceLevel
-from tests.consistency import assert_consistent
-from tests.models import register_linear
+from slipway.releases.service_level import ServiceLevel
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.models import register_linear
 
 
 @pytest.fixture

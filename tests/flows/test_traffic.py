@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
+from blocks.environment import Blocks
 from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
-from blocks.wiring import Blocks
 from flows.deployment import Release, deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
-from tasks.deployment.service_level import ServiceLevel
-from tests.candidates import withdraw
+from slipway.releases.service_level import ServiceLevel
+from tests.apparatus.candidates import withdraw
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.models import FEATURES, linear_model, random_weights, register, register_linear
+from tests.apparatus.replicas import Replica, around_first_load
+from tests.apparatus.traffic import INPUT, Traffic, Window, constant_load
 from tests.conftest import Measured
-from tests.consistency import assert_consistent
-from tests.models import FEATURES, linear_model, random_weights, register, register_linear
-from tests.replicas import Replica, around_first_load
-from tests.traffic import INPUT, Traffic, Window, constant_load
 
 pytestmark = pytest.mark.faults
 

@@ -11,13 +11,13 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
+from blocks.environment import Blocks
 from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
-from blocks.wiring import Blocks
 from flows.training import Training, train_model
-from tests.runs import tasks_of
-from tests.tasks.training.candidates import registered_names, unused_name
-from tests.tasks.training.networks import SmallNetwork
+from tests.apparatus.networks import SmallNetwork
+from tests.apparatus.runs import tasks_of
+from tests.apparatus.trained_candidates import registered_names, unused_name
 
 QUICK: dict[str, Any] = {"dataset": "digits", "epochs": 2, "learning_rate": 0.02, "num_workers": 0, "deploy": False}
 
@@ -30,7 +30,7 @@ def registry(blocks: Blocks) -> ModelRegistry:
 @pytest.fixture(scope="module", autouse=True)
 def _small_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.training.train.ResNet18", SmallNetwork)
+        patch.setattr("slipway.learning.training.ResNet18", SmallNetwork)
         yield
 
 

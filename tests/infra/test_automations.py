@@ -20,10 +20,10 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.states import Cancelled, Completed, Crashed, Pending, Running
 from pydantic import SecretStr
 
+from blocks.events import Happened
 from infra.local.settings import LocalStack
 from infra.setup.automations import RECEIVER, apply_automations, automations
 from infra.setup.settings import AlertSettings
-from tasks.events import Happened
 
 SHORTEST = timedelta(seconds=10)  # that an automation can wait for what does not happen
 

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import deploy_model
 from infra.local import stack as local
 from infra.local.settings import ROOT, LocalStack
-from tests.automations import automations_resumed
-from tests.models import register_linear
+from tests.apparatus.automations import automations_resumed
+from tests.apparatus.models import register_linear
 
 
 def demo(stack: LocalStack) -> str:

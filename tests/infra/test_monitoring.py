@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import yaml
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.deployment import deploy_model
 from infra.events.metrics import names
 from infra.kubernetes.releases import CHARTS
 from infra.local.settings import ROOT, LocalStack
-from tests.models import FEATURES, register_linear
+from tests.apparatus.models import FEATURES, register_linear
 
 MONITORING = ROOT / "infra" / "monitoring"
 # Triton exposes these only where there is a GPU:

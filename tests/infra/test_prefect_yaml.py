@@ -14,7 +14,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.flows import Flow
 
 from blocks.errors import InvalidInput
-from flows.elsewhere import DEADLINE_S
+from flows.running.elsewhere import DEADLINE_S
 from infra.local.settings import ROOT, LocalStack
 from infra.setup.automations import apply_automations, automations
 from infra.setup.pools import POOLS, job_template

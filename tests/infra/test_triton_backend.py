@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 from blocks.fleet import CONTROL_HEADER
 from infra.local.readiness import s3_client
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
-from tests.replicas import Replica
+from tests.apparatus.replicas import Replica
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 EXPLICIT = """

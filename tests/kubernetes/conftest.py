@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.registry import ModelRegistry
-from tests.automations import pause_schedules
+from tests.apparatus.automations import pause_schedules
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.released import DIGITS, POD_S, release_of
 from tests.kubernetes.runs import completed, read_run, watched_pods

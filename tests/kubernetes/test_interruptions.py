@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 
 from blocks.registry import ModelRegistry
+from tests.apparatus.models import register_linear
 from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S, served_versions
 from tests.kubernetes.runs import children, completed, ended, runs_of, steps, watched_pods
-from tests.models import register_linear
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
 

@@ -5,7 +5,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 
-from tests.automations import pause_schedules
+from tests.apparatus.automations import pause_schedules
 from tests.kubernetes.cluster import Cluster, eventually
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]

@@ -8,13 +8,13 @@ import pytest
 
 from blocks.registry import ModelRegistry
 from infra.events.delivery import ID_HEADER
-from tests.aliases import set_in_a_burst, versions_without_files
-from tests.automations import automations_paused
-from tests.infra.events.deliveries import alias_body, counted, deliver, events_of, signed
+from tests.apparatus.aliases import set_in_a_burst, versions_without_files
+from tests.apparatus.automations import automations_paused
+from tests.apparatus.deliveries import alias_body, counted, deliver, events_of, signed
+from tests.apparatus.models import register_linear
 from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S
 from tests.kubernetes.runs import completed
-from tests.models import register_linear
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
 

@@ -22,15 +22,15 @@ import psutil
 import pytest
 from rich.console import Console
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from flows.reconciliation import reconcile_models
-from tasks.deployment import lock
-from tests import killing
-from tests.consistency import assert_consistent
+from slipway.releases import lock
+from tests.apparatus import killing
+from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.killing import Death, Ending, StartedRelease
+from tests.apparatus.locks import end_lease
 from tests.flows.test_concurrent_releases import new_model
 from tests.flows.test_killed_release import POINTS
-from tests.killing import Death, Ending, StartedRelease
-from tests.locks import end_lease
 
 MODELS, OF_ONE, OF_EACH = 4, 8, 4
 LEASE_S = 3.0

@@ -13,13 +13,13 @@ import pytest
 from cyclopts import App, Parameter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from infra.local.settings import ROOT
+from slipway.learning.gate import Criteria, Verdict, judge
+from slipway.releases.journal import open_entry
 from tasks.__main__ import REFUSED, STEPS, Outcome, command, main, step
-from tasks.deployment.journal import open_entry
-from tasks.training.gate import Criteria, Verdict, judge
-from tests.models import register_linear
-from tests.ports import free_port
+from tests.apparatus.models import register_linear
+from tests.apparatus.ports import free_port
 
 
 @pytest.fixture

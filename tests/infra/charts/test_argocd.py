@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from infra.kubernetes.releases import CHARTS
-from tests.infra.charts.rendering import render, secrets_of, values_of
+from tests.apparatus.charts import render, secrets_of, values_of
 
 
 @pytest.mark.parametrize("name", ["triton", "slipway"])

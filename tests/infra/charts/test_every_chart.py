@@ -7,7 +7,7 @@ import pytest
 from helm_python import lint
 
 from infra.kubernetes.releases import CHARTS
-from tests.infra.charts.rendering import (
+from tests.apparatus.charts import (
     CURRENT,
     CUSTOM,
     NAMES,

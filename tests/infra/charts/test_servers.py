@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.setup.pools import TEMPLATES
-from tests.infra.charts.rendering import containers, environment, one, pods, render, rendered
+from tests.apparatus.charts import containers, environment, one, pods, render, rendered
 
 
 def test_have_short_addresses() -> None:

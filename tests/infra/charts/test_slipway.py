@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.charts.rendering import (
+from tests.apparatus.charts import (
     containers,
     environment,
     one,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.infra.charts.rendering import RESTRICTED, environment, one, refusal, render, rendered, secrets_of, server
+from tests.apparatus.charts import RESTRICTED, environment, one, refusal, render, rendered, secrets_of, server
 
 
 def test_starts_the_server_of_any_image_with_the_options_slipway_relies_on() -> None:

@@ -20,7 +20,7 @@ from infra.events.delivery import (
     check_times_agree,
     parse,
 )
-from tests.infra.events.deliveries import alias_body, signed
+from tests.apparatus.deliveries import alias_body, signed
 
 SECRET = "s" * 20
 NUMBERS = ["nan", "NaN", "inf", "-inf", "1e400", "1e3", "-1", "1.5", "0x10", "1_000", "٣", "²", " 3 ", "", "9" * 5000]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from infra.events.__main__ import configuration
 from infra.events.patience import ImpatientProtocol
-from tests.ports import free_port
+from tests.apparatus.ports import free_port
 
 HALF_OPEN = 400
 BEGINNINGS = [b"", b"P", b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Le"]

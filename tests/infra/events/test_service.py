@@ -14,15 +14,15 @@ import httpx
 import pytest
 from mlflow.entities.webhook import Webhook
 
-from blocks.wiring import Blocks
+from blocks.environment import Blocks
 from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
 from infra.events.relay import event_id
 from infra.events.settings import EventSettings
 from infra.local.settings import ROOT, LocalStack
 from infra.local.supervision import start_programs, stop_program
-from tests.infra.events.deliveries import alias_body, counted, deliver, events_of, signed
-from tests.models import register_linear
-from tests.ports import free_port
+from tests.apparatus.deliveries import alias_body, counted, deliver, events_of, signed
+from tests.apparatus.models import register_linear
+from tests.apparatus.ports import free_port
 
 DELIVERIES = 100
 
@@ -275,7 +275,7 @@ def service(stack: LocalStack, **variables: str) -> Iterator[str]:
 
 def forget_webhook(url: str) -> None:
     """Take back what a service of a test registered."""
-    from blocks.wiring import load_blocks
+    from blocks.environment import load_blocks
 
     client = load_blocks().registry.connect()
     for webhook in client.list_webhooks(max_results=100):

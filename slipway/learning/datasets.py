@@ -1,0 +1,159 @@
+"""The images to learn from: scikit-learn's digits, Imagenette, or any folder of the same shape.
+
+Every dataset becomes uint8 arrays of one size, decoded once; a training step only indexes them.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch.nn import functional
+from torchvision.datasets import Imagenette
+
+from blocks.errors import InvalidInput, ServiceUnavailable
+from slipway.learning import image_folder
+
+DATA_DIRECTORY = "SLIPWAY_DATA"
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images of shape (n, 3, height, width), uint8, and their class numbers of shape (n,), int64."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """A dataset split once and for all: the validation images never depend on a run's seed."""
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    train: ImageSplit
+    validation: ImageSplit
+    input_size: tuple[int, int]
+    augmented: bool
+
+    @cached_property
+    def validation_digest(self) -> str:
+        """The fingerprint of the validation images, labels and classes: two models are comparable if it is equal."""
+        return _digest(self.validation, self.classes)
+
+    @cached_property
+    def training_digest(self) -> str:
+        """The fingerprint of the training images, labels and classes."""
+        return _digest(self.train, self.classes)
+
+
+def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> ImageDataset:
+    """Return a dataset at the size of `input_shape` ([1, 3, height, width]).
+
+    Raises `InvalidInput` for a folder that is not laid out as train/<class>/ and val/<class>/, and
+    `ServiceUnavailable` where Imagenette cannot be downloaded.
+    """
+    size = (input_shape[2], input_shape[3])
+    if dataset == "digits":
+        return _digits(size)
+    if dataset == "imagenette":
+        return _imagenette(size, num_workers)
+    return _folder(Path(dataset), size, num_workers)
+
+
+def _digits(size: tuple[int, int]) -> ImageDataset:
+    scans = load_digits()
+    pixels = torch.from_numpy(scans.images).float().unsqueeze(1) * (255 / 16)
+    enlarged = functional.interpolate(pixels, size, mode="bilinear").round().to(torch.uint8)
+    images = enlarged.expand(-1, 3, -1, -1).numpy().copy()
+    labels = scans.target.astype(np.int64)
+    # A fixed split: were it drawn from the run's seed, no two models would be judged on the same images.
+    training, validation = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
+    return ImageDataset(
+        name="digits",
+        source="https://archive.ics.uci.edu/dataset/80",
+        classes=tuple(str(name) for name in scans.target_names),
+        train=ImageSplit(images[training], labels[training]),
+        validation=ImageSplit(images[validation], labels[validation]),
+        input_size=size,
+        augmented=False,
+    )
+
+
+def _imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
+    root = _data_directory()
+    try:
+        downloaded = Imagenette(root, split="train", size="320px", download=True)
+    except (OSError, RuntimeError) as error:
+        raise ServiceUnavailable(
+            f"dataset imagenette: download into {root} failed ({error}); give the path of a copy with train/ and val/ "
+            "as the dataset instead"
+        ) from error
+    names = {wnid: names[0] for wnid, names in zip(downloaded.wnids, downloaded.classes, strict=True)}
+    found = _folder(root / "imagenette2-320", size, num_workers)
+    return ImageDataset(
+        name="imagenette",
+        source="https://github.com/fastai/imagenette",
+        classes=tuple(names[wnid] for wnid in found.classes),
+        train=found.train,
+        validation=found.validation,
+        input_size=size,
+        augmented=True,
+    )
+
+
+def _folder(root: Path, size: tuple[int, int], num_workers: int) -> ImageDataset:
+    classes = image_folder.class_names(root)
+    cache = _data_directory() / "decoded"
+    train, validation = (
+        ImageSplit(*image_folder.decoded(root / split, classes, _canvas(size), cache, num_workers))
+        for split in ("train", "val")
+    )
+    return ImageDataset(
+        name=root.name,
+        source=root.resolve().as_uri(),
+        classes=classes,
+        train=train,
+        validation=ImageSplit(_centre(validation.images, size), validation.labels),
+        input_size=size,
+        augmented=True,
+    )
+
+
+def _canvas(size: tuple[int, int]) -> tuple[int, int]:
+    # The customary 256 pixels for a crop of 224, at every size: room for random crops.
+    return round(size[0] * 8 / 7), round(size[1] * 8 / 7)
+
+
+def _centre(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
+    return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def _digest(split: ImageSplit, classes: tuple[str, ...]) -> str:
+    # 32 characters: MLflow takes dataset digests of 36 at most.
+    found = hashlib.sha256(repr((split.images.shape, classes)).encode())
+    found.update(split.labels.tobytes())
+    for start in range(0, len(split), 256):
+        found.update(np.ascontiguousarray(split.images[start : start + 256]).data)
+    return found.hexdigest()[:32]
+
+
+def _data_directory() -> Path:
+    named = os.environ.get(DATA_DIRECTORY)
+    directory = Path(named) if named else Path.home() / ".cache" / "slipway"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"data directory {directory}: cannot be created ({error}); set {DATA_DIRECTORY}") from error
+    return directory

@@ -1,0 +1,140 @@
+"""Step 3 of the training flow: express exactly the promoted version as ONNX."""
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import mlflow
+import onnx
+import torch
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry, RegisteredVersion
+from slipway.learning.parameters import Version
+from slipway.learning.reporting import say
+from slipway.learning.samples import INPUT, OUTPUT
+from slipway.learning.tracking import tracked_run
+from slipway.learning.weights import load_weights, tensor_signature
+from tasks.training.caching import PER_RUN
+
+ONNX_FILE = "model.onnx"
+EXTERNAL_DATA_FILE = "model.onnx.data"
+# A protobuf message, which a single ONNX file is, must stay below 2 GiB; the graph needs a little of that.
+SINGLE_FILE_LIMIT_BYTES = 2_000_000_000
+
+
+class OnnxExport(BaseModel):
+    """An ONNX model logged with its export run, not registered yet: gate 2 comes first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    version: int
+    run_id: str
+    model_id: str
+    size_bytes: int
+    external_data: bool
+    opset: int
+    input_shape: list[int]
+    export_duration_s: float
+
+
+@task(name="export-onnx", task_run_name="export-onnx", cache_policy=PER_RUN)
+def export_onnx(
+    model_name: ModelName,
+    version: Version,
+    *,
+    registry: ModelRegistry,
+    single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
+) -> OnnxExport:
+    """Export version `version` of `model_name` and log it to a run `export-<model>-v<N>`.
+
+    The ONNX model takes `input` (batch_size, 3, height, width) float32 and returns `output` (batch_size, classes);
+    weights of `single_file_limit_bytes` and more go to `model.onnx.data` beside it.
+    """
+    parent = registry.version(model_name, version)
+    model, input_shape = load_weights(parent, registry)
+    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+        path = Path(directory) / ONNX_FILE
+        started = time.monotonic()
+        external = _weight_bytes(model) >= single_file_limit_bytes
+        write_onnx(model, input_shape, path, external)
+        duration_s = time.monotonic() - started
+        size_bytes = sum(file.stat().st_size for file in path.parent.iterdir())
+        run_id, model_id, opset = _logged(path, parent, input_shape, external, duration_s, size_bytes, registry)
+    say(f"{model_name} version {version} exported in {duration_s:.1f} s: {size_bytes / 1e6:.1f} MB")
+    return OnnxExport(
+        model_name=model_name,
+        version=version,
+        run_id=run_id,
+        model_id=model_id,
+        size_bytes=size_bytes,
+        external_data=external,
+        opset=opset,
+        input_shape=input_shape,
+        export_duration_s=duration_s,
+    )
+
+
+def write_onnx(model: nn.Module, input_shape: list[int], path: Path, external_data: bool) -> None:
+    """Write a model that infers, with a dynamic batch axis, as ONNX."""
+    with warnings.catch_warnings():
+        # An exported program computes what it was exported to compute; its `training` flag means nothing.
+        warnings.filterwarnings("ignore", message="Exporting a model while it is in training mode")
+        torch.onnx.export(
+            model,
+            (torch.rand(2, *input_shape[1:]),),
+            path,
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch_size")},),
+            external_data=external_data,
+            verbose=False,
+        )
+
+
+def _logged(
+    path: Path,
+    parent: RegisteredVersion,
+    input_shape: list[int],
+    external: bool,
+    duration_s: float,
+    size_bytes: int,
+    registry: ModelRegistry,
+) -> tuple[str, str, int]:
+    # MLflow's external-data save empties the tensors of the model it is given: this one is used for nothing else.
+    model = onnx.load(str(path))
+    classes = int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
+    opset = next(int(used.version) for used in model.opset_import if not used.domain)
+    name = f"export-{parent.model_name}-v{parent.version}"
+    with tracked_run(registry, parent.model_name, name, _tags(parent)) as run:
+        run.log_params({"onnx.opset": opset, "onnx.external_data": external, "onnx.exporter": "torch.onnx (dynamo)"})
+        run.log_metrics({"export_duration_seconds": duration_s, "onnx_file_size_mb": size_bytes / 2**20})
+        with registry.reaching(f"ONNX model of run {run.run_id}"):
+            logged = mlflow.onnx.log_model(
+                model,
+                name="onnx",
+                signature=tensor_signature(input_shape, classes),
+                save_as_external_data=external,
+                location=EXTERNAL_DATA_FILE,
+                pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
+            )
+        return run.run_id, str(logged.model_id), opset
+
+
+def _tags(parent: RegisteredVersion) -> dict[str, str]:
+    return {
+        "parent_run_id": parent.run_id or "",
+        "parent_model_name": parent.model_name,
+        "parent_model_version": str(parent.version),
+        "parent_model_alias": ",".join(parent.aliases),
+    }
+
+
+def _weight_bytes(model: nn.Module) -> int:
+    return sum(values.numel() * values.element_size() for values in model.state_dict().values())

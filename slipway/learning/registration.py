@@ -1,0 +1,110 @@
+"""An export run's way into the registry: found, registered once, its golden samples beside its ONNX file."""
+
+from pathlib import Path
+
+import mlflow
+from pydantic import BaseModel, ConfigDict
+
+from blocks.checksums import FileDigest
+from blocks.errors import InvalidInput
+from blocks.registry import ModelRegistry, RegisteredVersion
+from slipway.learning.export import EXTERNAL_DATA_FILE, ONNX_FILE
+from slipway.learning.samples import GOLDEN_FILE
+
+# MLflow keeps no infinity, which is what a difference is where outputs cannot be compared.
+LARGEST_METRIC = 1e300
+
+
+class ExportRun(BaseModel):
+    """An export run as MLflow knows it: the ONNX model it logged and the version it was made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    run_id: str
+    model_id: str
+    parent_name: str
+    parent_version: int
+
+    @property
+    def onnx_name(self) -> str:
+        """The registered name of the exports of this model."""
+        return f"{self.parent_name}-onnx"
+
+    @property
+    def subject(self) -> str:
+        """What messages call it."""
+        return f"ONNX export of model '{self.parent_name}' version {self.parent_version}"
+
+
+def find_export(run_id: str, registry: ModelRegistry) -> ExportRun:
+    """Return an export run; `NotRegistered` for an unknown run, `InvalidInput` for one that is no export."""
+    client = registry.connect()
+    with registry.reaching(f"run {run_id}"):
+        run = client.get_run(run_id)
+    tags, models = run.data.tags, run.outputs.model_outputs if run.outputs else []
+    if not models or not {"parent_model_name", "parent_model_version"} <= tags.keys():
+        raise InvalidInput(
+            f"run {run_id} ('{run.info.run_name}') logged no ONNX export; expected the run of an export-onnx step"
+        )
+    return ExportRun(
+        run_id=run_id,
+        model_id=models[0].model_id,
+        parent_name=tags["parent_model_name"],
+        parent_version=int(tags["parent_model_version"]),
+    )
+
+
+def download_export(export: ExportRun, into: Path, registry: ModelRegistry) -> Path:
+    """Download the logged ONNX model's files into a directory, and return where they are."""
+    registry.connect()
+    with registry.reaching(f"ONNX model of run {export.run_id}"):
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{export.model_id}", dst_path=str(into)))
+
+
+def record_validation(
+    export: ExportRun, metrics: dict[str, float], report: str, report_file: str, registry: ModelRegistry
+) -> None:
+    """Add gate 2's figures and its report to the export run."""
+    client = registry.connect()
+    with registry.reaching(f"figures of run {export.run_id}"):
+        for name, value in metrics.items():
+            client.log_metric(export.run_id, name, min(value, LARGEST_METRIC))
+        client.log_text(export.run_id, report, report_file)
+
+
+def register_export(
+    export: ExportRun, parent: RegisteredVersion, max_diff: float, files: Path, registry: ModelRegistry
+) -> int:
+    """Register the ONNX model whose validated files, golden samples among them, are in a directory.
+
+    Returns the version, the old one if the export is registered already. The tags carry the SHA-256 of each file
+    that was validated, so that whoever deploys the version can tell that it is this one.
+    """
+    client = registry.connect()
+    with registry.reaching(f"versions of model '{export.onnx_name}'"):
+        known = client.search_model_versions(f"run_id='{export.run_id}'")
+    for version in known:
+        if version.name == export.onnx_name:
+            return int(version.version)
+    with registry.reaching(f"golden samples of run {export.run_id}"):
+        client.log_model_artifact(export.model_id, str(files / GOLDEN_FILE))
+    with registry.reaching(f"registration of model '{export.onnx_name}'"):
+        registered = mlflow.register_model(
+            f"models:/{export.model_id}", export.onnx_name, tags=_trace(parent, max_diff) | _checksums(files)
+        )
+    return int(registered.version)
+
+
+def _trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
+    return {
+        "parent_pytorch_model": parent.model_name,
+        "parent_pytorch_version": str(parent.version),
+        "parent_training_run_id": parent.run_id or "",
+        "validation_max_diff": f"{max_diff:.3e}",
+        "validation_passed": "true",
+    }
+
+
+def _checksums(files: Path) -> dict[str, str]:
+    present = [files / name for name in (ONNX_FILE, EXTERNAL_DATA_FILE, GOLDEN_FILE) if (files / name).exists()]
+    return {f"sha256/{file.name}": FileDigest.of(file).sha256 for file in present}

@@ -1,0 +1,172 @@
+"""A training that is killed goes on after its last finished epoch: what it is called, what it keeps and finds again."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from prefect import runtime
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+
+from blocks.checkpoints import Checkpoints
+from blocks.errors import IntegrityError, InvalidInput, ServiceUnavailable, SlipwayError
+from slipway.learning.datasets import ImageDataset
+from slipway.learning.fitting import EpochFigures, Fitting
+from slipway.learning.parameters import TrainingSettings
+from slipway.learning.reporting import say
+from slipway.learning.resnet import ARCHITECTURE
+from slipway.learning.tracking import TrackedRun
+
+FORMAT = 1  # of what a checkpoint holds: one of another format is never read
+
+
+def training_name(settings: TrainingSettings, images: ImageDataset) -> str | None:
+    """Return what all attempts at a training are called, `<flow run id>/<fingerprint>`; None outside of a flow run.
+
+    The fingerprint is of all that decides what is computed: with another setting or image it is another training.
+    """
+    if (flow_run_id := runtime.flow_run.id) is None:
+        return None
+    deciding = {
+        "format": FORMAT,
+        "architecture": ARCHITECTURE,
+        "settings": settings.model_dump(mode="json"),
+        "data": [images.training_digest, images.validation_digest],
+    }
+    return f"{flow_run_id}/{hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+class EpochKeeper:
+    """Keeps what finished epochs came to: first a checkpoint, written in the background, then the figures in MLflow.
+
+    In this order MLflow tells of no epoch that a killed training would have to train again. While a checkpoint is
+    being written, epochs that finish are passed over, so that short ones are not held up. One that cannot be written
+    is a warning and a tag, not the end of the training.
+    """
+
+    def __init__(self, run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> None:
+        self._run, self._training = run, training or ""
+        self._checkpoints = checkpoints if training else None
+        self._unrecorded: list[EpochFigures] = []
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: tuple[int, Future[None]] | None = None
+
+    def resumed(self, begin: Callable[[], Fitting]) -> Fitting:
+        """Return a training that goes on after its checkpoint, or as `begin` makes it where there is none to use.
+
+        A damaged checkpoint costs the epochs, not the training: it is passed over, with a warning. Raises
+        `ServiceUnavailable` where the store does not answer, since beginning anew would overwrite what it holds.
+        """
+        fitting = begin()
+        try:
+            self._restore(fitting)
+        except ServiceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - PyTorch raises a type of its own for each way a file is damaged
+            _warn(f"training {self._training} begins anew, its checkpoint cannot be used: {error}")
+            fitting = begin()
+        if self._run.is_continued:
+            resumptions = int(self._run.tags.get("resumptions", 0)) + 1
+            self._run.set_tags({"resumed_from_epoch": fitting.epoch, "resumptions": resumptions})
+        self._unrecorded.extend(fitting.history)
+        self._record(fitting.epoch)
+        return fitting
+
+    def keep(self, fitting: Fitting) -> None:
+        """Keep the epoch that just finished."""
+        self._unrecorded.append(fitting.history[-1])
+        if self._checkpoints is None:
+            self._record(fitting.epoch)
+            return
+        if fitting.steps_left == 0:
+            self._settle()
+        self.look()
+        if self._writing is None:
+            writing = self._background.submit(self._write, self._checkpoints, fitting.epoch, fitting.snapshot())
+            self._writing = fitting.epoch, writing
+
+    def look(self) -> None:
+        """Record what is kept meanwhile; it costs nothing as long as nothing is."""
+        if self._writing is not None and self._writing[1].done():
+            self._settle()
+
+    def finish(self) -> None:
+        """Wait for the last checkpoint, and record every epoch."""
+        self._settle()
+        self._record(None)
+
+    def discard(self) -> None:
+        """Delete the training's checkpoint, since it came to its end, and those of trainings that never will."""
+        self._settle()
+        if self._checkpoints is None:
+            return
+        try:
+            self._checkpoints.discard(self._training)
+            if abandoned := self._checkpoints.discard_abandoned():
+                say(f"deleted the checkpoints of {len(abandoned)} abandoned flow runs: {', '.join(abandoned)}")
+        except SlipwayError as error:
+            _warn(f"checkpoints were not deleted, a later training will: {error}")
+
+    def close(self) -> None:
+        """Begin nothing more; what is being written is written to its end."""
+        self._background.shutdown(wait=False)
+
+    def _restore(self, fitting: Fitting) -> None:
+        if self._checkpoints is None or (checkpoint := self._checkpoints.latest(self._training)) is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+            file = Path(directory) / "checkpoint.pt"
+            self._checkpoints.fetch(checkpoint, file)
+            snapshot = torch.load(file, map_location="cpu", weights_only=True)
+        if (found := snapshot["training"]) != self._training:
+            raise IntegrityError(f"key {checkpoint.key}: holds training {found}, expected {self._training}")
+        fitting.restore(snapshot)
+        say(f"goes on after epoch {fitting.epoch}, from checkpoint {checkpoint.key}")
+
+    def _write(self, checkpoints: Checkpoints, epoch: int, snapshot: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+            file = Path(directory) / "checkpoint.pt"
+            torch.save({"training": self._training, **snapshot}, file)
+            checkpoints.keep(self._training, epoch, self._run.run_id, file)
+
+    def _settle(self) -> None:
+        if self._writing is None:
+            return
+        (epoch, writing), self._writing = self._writing, None
+        if (error := writing.exception()) is not None:
+            _warn(f"no checkpoint after epoch {epoch}, training goes on: {error}")
+            self._run.set_tags({"checkpoint_failed": f"epoch {epoch}: {error}"[:500]})
+        self._record(epoch)
+
+    def _record(self, up_to_epoch: int | None) -> None:
+        while self._unrecorded and (up_to_epoch is None or self._unrecorded[0].epoch <= up_to_epoch):
+            self._run.log_epoch(self._unrecorded[0])
+            del self._unrecorded[0]
+
+
+@contextmanager
+def epochs_kept(run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> Iterator[EpochKeeper]:
+    """Yield what keeps a training's epochs; a training that failed by its own fault leaves no checkpoint."""
+    keeper = EpochKeeper(run, training, checkpoints)
+    try:
+        yield keeper
+    except Exception as error:
+        with suppress(ServiceUnavailable):  # what stopped the training is what counts
+            keeper.finish()
+            if isinstance(error, InvalidInput):
+                keeper.discard()
+        raise
+    finally:
+        keeper.close()
+
+
+def _warn(message: str) -> None:
+    logger = get_run_logger() if TaskRunContext.get() is not None else logging.getLogger("slipway")
+    logger.warning(message)

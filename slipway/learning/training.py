@@ -1,0 +1,221 @@
+"""Step 1 of the training flow: train a ResNet18 and register its best epoch."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter
+from prefect import task
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from blocks.checkpoints import Checkpoints
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+from slipway.learning import figures as pictures
+from slipway.learning.datasets import ImageDataset, load_dataset
+from slipway.learning.fitting import EpochFigures, Fitting, deterministic, evaluate
+from slipway.learning.parameters import (
+    BatchSize,
+    Dataset,
+    Epochs,
+    InputShape,
+    LearningRate,
+    NumWorkers,
+    Seed,
+    TrainingSettings,
+)
+from slipway.learning.progress import TrainingProgress
+from slipway.learning.reporting import say
+from slipway.learning.resnet import ARCHITECTURE, ResNet18
+from slipway.learning.resuming import EpochKeeper, epochs_kept, training_name
+from slipway.learning.samples import SAMPLES_FILE, write_samples
+from slipway.learning.tracking import EPOCH_TIME, TrackedRun, tracked_run
+from slipway.learning.weights import register_weights
+from tasks.training.caching import PER_RUN
+
+KEPT_SAMPLES = 32
+NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to
+
+
+class TrainedModel(BaseModel):
+    """A registered candidate: the weights of its best epoch and how well they do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    version: int
+    run_id: str
+    best_epoch: int
+    best_val_accuracy: float
+    best_val_loss: float
+    train_time_s: float
+
+
+@task(name="train", task_run_name="train", cache_policy=PER_RUN)
+def train(
+    model_name: ModelName,
+    dataset: Dataset,
+    epochs: Epochs,
+    learning_rate: LearningRate,
+    batch_size: BatchSize,
+    num_workers: NumWorkers,
+    input_shape: InputShape,
+    seed: Seed,
+    *,
+    registry: ModelRegistry,
+    checkpoints: Annotated[Checkpoints | None, NOT_FROM_A_SHELL] = None,
+) -> TrainedModel:
+    """Train a ResNet18 with random weights and register the best epoch's as a new version of `model_name`.
+
+    `input_shape` is [1, 3, height, width]. Uses a GPU where there is one. Called again in the same flow run, since
+    its process was killed, it goes on after the last epoch in `checkpoints`. Raises `InvalidInput` before anything
+    is recorded, and `UnusableModel` with nothing registered when the training diverges.
+    """
+    settings = TrainingSettings.checked(
+        model_name=model_name,
+        dataset=dataset,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        input_shape=input_shape,
+        seed=seed,
+    )
+    images = load_dataset(settings.dataset, settings.input_shape, settings.num_workers)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = training_name(settings, images)
+    with (
+        tracked_run(registry, model_name, f"train-{model_name}", _tags(settings), training) as run,
+        epochs_kept(run, training, checkpoints) as keeper,
+    ):
+        run.log_params(_params(settings, images, device))
+        run.log_dataset(images)
+        trained = _registered_before(run, settings) or _trained(settings, images, device, run, registry, keeper)
+        keeper.discard()
+        return trained
+
+
+def _registered_before(run: TrackedRun, settings: TrainingSettings) -> TrainedModel | None:
+    """Return what an earlier attempt registered before it was killed, None where none did."""
+    if (version := run.registered_version(settings.model_name)) is None:
+        return None
+    say(f"model '{settings.model_name}' version {version} was registered before, by the same training")
+    return TrainedModel(
+        model_name=settings.model_name,
+        version=version,
+        run_id=run.run_id,
+        best_epoch=int(run.params["best_epoch"]),
+        best_val_accuracy=run.metrics["best_val_accuracy"][settings.epochs],
+        best_val_loss=run.metrics["best_val_loss"][settings.epochs],
+        train_time_s=sum(run.metrics[EPOCH_TIME].values()),
+    )
+
+
+def _trained(
+    settings: TrainingSettings,
+    images: ImageDataset,
+    device: torch.device,
+    run: TrackedRun,
+    registry: ModelRegistry,
+    keeper: EpochKeeper,
+) -> TrainedModel:
+    with deterministic(settings.seed):
+        fitting = keeper.resumed(lambda: _begun(settings, images, device))
+        for _ in _epochs(fitting, settings, keeper.look):
+            keeper.keep(fitting)
+        keeper.finish()
+        best = fitting.history[-1]
+        run.log_params({"best_epoch": best.best_epoch})
+        _log_pictures(fitting.model, images, fitting.history, device, run)
+        version = register_weights(
+            fitting.model, settings.model_name, settings.input_shape, len(images.classes), registry
+        )
+    return TrainedModel(
+        model_name=settings.model_name,
+        version=version,
+        run_id=run.run_id,
+        best_epoch=best.best_epoch,
+        best_val_accuracy=best.best_val_accuracy,
+        best_val_loss=best.best_val_loss,
+        train_time_s=sum(figures.epoch_time_s for figures in fitting.history),
+    )
+
+
+def _begun(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> Fitting:
+    torch.manual_seed(settings.seed)
+    return Fitting(
+        ResNet18(len(images.classes)),
+        images,
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        device=device,
+    )
+
+
+def _epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
+    with TrainingProgress(f"epoch {fitting.epoch + 1} of {settings.epochs}", max(1, fitting.steps_left)) as progress:
+
+        def count() -> None:
+            progress.step()
+            on_step()
+
+        for figures in fitting.epochs(count):
+            text = f"epoch {figures.epoch} of {settings.epochs}: accuracy {figures.val_accuracy:.4f}"
+            progress.describe(text)
+            losses = f"training loss {figures.train_loss:.4f}, validation loss {figures.val_loss:.4f}"
+            say(f"{text}, {losses}, {figures.epoch_time_s:.1f} s")
+            yield figures
+
+
+def _log_pictures(
+    model: nn.Module, images: ImageDataset, history: list[EpochFigures], device: torch.device, run: TrackedRun
+) -> None:
+    validation, classes, title = images.validation, images.classes, f"{ARCHITECTURE} on {images.name}"
+    logits = evaluate(model, validation, len(classes), device).logits
+    run.log_figure(pictures.training_curves(history, title), "training_curves.png")
+    run.log_figure(
+        pictures.confusion_matrix(validation.labels, logits.argmax(axis=1), classes, title), "confusion_matrix.png"
+    )
+    run.log_figure(
+        pictures.sample_predictions(validation.images, validation.labels, logits, classes, title),
+        "sample_predictions.png",
+    )
+    # Spread over the split, which in a folder is sorted by class.
+    kept = torch.linspace(0, len(validation) - 1, min(KEPT_SAMPLES, len(validation))).long().numpy()
+    with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
+        write_samples(Path(directory) / SAMPLES_FILE, validation.images[kept], validation.labels[kept])
+        run.log_file(Path(directory) / SAMPLES_FILE)
+
+
+def _tags(settings: TrainingSettings) -> dict[str, str]:
+    return {
+        "approach": "from-scratch",
+        "pretrained": "false",
+        "architecture": ARCHITECTURE,
+        "dataset": settings.dataset,
+    }
+
+
+def _params(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> dict[str, object]:
+    return {
+        "data.dataset": settings.dataset,
+        "data.input_shape": ",".join(str(size) for size in settings.input_shape),
+        "data.classes": ",".join(images.classes)[:500],
+        "data.num_classes": len(images.classes),
+        "data.training_images": len(images.train),
+        "data.validation_images": len(images.validation),
+        "data.validation_digest": images.validation_digest,
+        "training.epochs": settings.epochs,
+        "training.learning_rate": settings.learning_rate,
+        "training.batch_size": settings.batch_size,
+        "training.num_workers": settings.num_workers,
+        "training.seed": settings.seed,
+        "training.mixed_precision": device.type == "cuda",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "pytorch_version": torch.__version__,
+        "cuda_version": torch.version.cuda if device.type == "cuda" else "none",
+    }

@@ -1,0 +1,150 @@
+"""Step 6, update-aliases: `live` moves to the released version, `previous` to the one before it."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import NotRegistered, ReleaseTakenOver
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from slipway.releases.attempts import Attempts
+from slipway.releases.metadata import registry_version as recorded_version
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.serving_config import served_versions
+
+LIVE, PREVIOUS = "live", "previous"
+_LOOKS = 5
+
+
+class AliasChange(BaseModel):
+    """The aliases of a model before and after."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: dict[str, int]
+    after: dict[str, int]
+    dry_run: bool = Field(default=False, description="Whether the change was only worked out.")
+
+
+@task(name="update-aliases", task_run_name="update-aliases", cache_policy=NO_CACHE)
+def update_aliases(
+    model_name: ModelName,
+    registry_version: int,
+    dry_run: bool = False,
+    after: dict[str, int] | None = None,
+    plan: ReleasePlan | None = None,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+) -> AliasChange:
+    """Point `live` at a version and `previous` at the one that was live, or as `after`, all aliases, or a plan says.
+
+    Running it again changes nothing: a version that is live already does not become its own rollback target. Where
+    the model's lock was lost meanwhile, the aliases are put to what the policy of now says.
+    """
+    before = registry.aliases(model_name)
+    after = plan.aliases_after if after is None and plan is not None else after
+    after = aliases_after_release(before, registry_version, before.get(LIVE)) if after is None else after
+    if not dry_run:
+        if after.get(LIVE) == registry_version:
+            registry.version(model_name, registry_version)
+        move_aliases(registry, repository, model_name, before, after)
+    return AliasChange(before=before, after=after, dry_run=dry_run)
+
+
+def aliases_after_release(before: dict[str, int], registry_version: int, follows: int | None) -> dict[str, int]:
+    """Return all aliases of a model as they are to be once a version is released.
+
+    Args:
+        before: all aliases.
+        registry_version: what is released.
+        follows: the version that served before, None where none did, or where the registry has it no more.
+    """
+    if before.get(LIVE) == registry_version:
+        return before
+    previous = follows if follows not in {None, registry_version} else before.get(PREVIOUS)
+    others = {alias: version for alias, version in before.items() if alias not in {LIVE, PREVIOUS}}
+    kept = {PREVIOUS: previous} if previous not in {None, registry_version} else {}
+    return others | kept | {LIVE: registry_version}
+
+
+def move_aliases(
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    model_name: str,
+    before: dict[str, int],
+    after: dict[str, int],
+) -> None:
+    """Bring `previous`, then `live`, from one state to another, and touch no other alias.
+
+    MLflow sets an alias whatever it was: so the lock is looked at again afterwards, and where it was lost, the policy
+    decides where the aliases belong.
+    """
+    moved = False
+    try:
+        for alias in (PREVIOUS, LIVE):
+            if alias in after and before.get(alias) != after[alias]:
+                registry.set_alias(model_name, alias, after[alias])
+                moved = True
+            elif alias in before and alias not in after:
+                registry.remove_alias(model_name, alias)
+                moved = True
+        registry.require_fence()
+    except ReleaseTakenOver:
+        if moved:
+            align_aliases(registry.behind(None), repository, model_name)
+        raise
+
+
+def bring_aliases(
+    registry: ModelRegistry, repository: ModelRepository, model_name: str, wanted: dict[str, int]
+) -> None:
+    """Put `live` and `previous`, each by itself, to where they belong, or remove them; other aliases stay.
+
+    A version that the registry has no more is reported and keeps the other alias from nothing.
+    """
+    attempts, now = Attempts(), registry.aliases(model_name)
+    for alias in (PREVIOUS, LIVE):
+        if now.get(alias) == wanted.get(alias):
+            continue
+        others = {other: version for other, version in now.items() if other != alias}
+        with attempts.trying():
+            after = others | ({alias: wanted[alias]} if alias in wanted else {})
+            move_aliases(registry, repository, model_name, now, after)
+    attempts.raise_first()
+
+
+def align_aliases(registry: ModelRegistry, repository: ModelRepository, model_name: str) -> None:
+    """Put `live` and `previous` to what the policy says now, looked at again until it stays the same."""
+    for _ in range(_LOOKS):
+        commit = repository.read_commit(model_name)
+        wanted = _aliases_of(served_versions(commit.config if commit else None), repository, model_name)
+        aliases = registry.aliases(model_name)
+        for alias in (PREVIOUS, LIVE):
+            if (version := wanted.get(alias)) == aliases.get(alias) or (alias == PREVIOUS and version is None):
+                continue
+            if version is None:
+                registry.remove_alias(model_name, alias)
+            elif _is_registered(registry, model_name, version):
+                registry.set_alias(model_name, alias, version)
+        now = repository.read_commit(model_name)
+        if (now.etag if now else None) == (commit.etag if commit else None):
+            return
+
+
+def _aliases_of(served: tuple[int, ...], repository: ModelRepository, model_name: str) -> dict[str, int]:
+    """Return the aliases of the served versions; `previous` only where another one is served beside the live one."""
+    released = [recorded_version(model_name, version, repository) for version in reversed(served)]
+    live = next(iter(released), None)
+    others = [version for version in released[1:] if version not in {None, live}]
+    found = {LIVE: live, PREVIOUS: next(iter(others), None)}
+    return {alias: version for alias, version in found.items() if version is not None}
+
+
+def _is_registered(registry: ModelRegistry, model_name: str, version: int) -> bool:
+    try:
+        registry.version(model_name, version)
+    except NotRegistered:
+        return False
+    return True

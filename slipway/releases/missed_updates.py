@@ -1,0 +1,82 @@
+"""What an alias asks for and nobody has answered: a webhook that was lost, MLflow or Prefect that was down."""
+
+from collections.abc import Iterator
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.errors import InvalidInput, NotRegistered, SlipwayError
+from blocks.events import Happened, tell
+from blocks.registry import ModelRegistry, RegisteredModel
+from slipway.releases.alias_update import (
+    DEPLOY,
+    REFUSED_TAG,
+    AliasUpdate,
+    moved_since,
+    name_refusal,
+    outdated,
+)
+from slipway.releases.aliases import LIVE
+
+RELEASED_BY_EVENT = "-onnx"  # the models the trigger in prefect.yaml matches
+LONGEST_REASON = 1000
+
+
+@task(name="find-missed-updates", task_run_name="find-missed-updates", cache_policy=NO_CACHE)
+def find_missed_updates(*, registry: ModelRegistry) -> tuple[AliasUpdate, ...]:
+    """Return an update for each version that carries `deploy`, is not live, and whose alias no run has answered.
+
+    Models come by the page; only those whose aliases differ are asked about. One whose name or tags cannot be used is
+    said once, as a tag on it, a warning and an event, and keeps no other from being looked at.
+    """
+    return tuple(_updates(registry))
+
+
+def _updates(registry: ModelRegistry) -> Iterator[AliasUpdate]:
+    for model in registry.models():
+        if not model.name.endswith(RELEASED_BY_EVENT):
+            continue
+        try:
+            update = _update(model, registry) if _differs(model) else None
+        except InvalidInput as error:
+            _refuse(model, str(error)[:LONGEST_REASON], registry)
+            continue
+        if REFUSED_TAG in model.tags:
+            registry.untag_model(model.name, REFUSED_TAG)
+        if update is not None:
+            yield update
+
+
+def _differs(model: RegisteredModel) -> bool:
+    return DEPLOY in model.aliases and model.aliases[DEPLOY] != model.aliases.get(LIVE)
+
+
+def _update(model: RegisteredModel, registry: ModelRegistry) -> AliasUpdate | None:
+    """Return the update unless it was answered, dated by the earliest moment at which the alias can have been set.
+
+    MLflow does not say when that was: after the version was made, and, where the last answer was to another version,
+    which carried the alias then, after that. Raises `InvalidInput` where name or tags cannot be used.
+    """
+    if reason := name_refusal(model.name):
+        raise InvalidInput(reason)
+    try:
+        version = registry.version(model.name, model.aliases[DEPLOY])
+    except NotRegistered:  # deleted since it was listed
+        return None
+    assert version.created_at is not None, "a version read from the registry says when it was created"
+    set_at = max(version.created_at, moved_since(model) or version.created_at)
+    if outdated(version, set_at):
+        return None
+    return AliasUpdate(model.name, DEPLOY, version.version, set_at)
+
+
+def _refuse(model: RegisteredModel, reason: str, registry: ModelRegistry) -> None:
+    """Say why a model's alias is not looked at, unless that was said before."""
+    if model.tags.get(REFUSED_TAG) == reason:
+        return
+    get_run_logger().warning("'%s' on a model is not looked at: %s", DEPLOY, reason)
+    tell(Happened.UPDATE_REFUSED, model.name, reason=reason)
+    try:
+        registry.tag_model(model.name, {REFUSED_TAG: reason})
+    except SlipwayError as error:  # then it is said again, and others are looked at
+        get_run_logger().warning("%s", error)

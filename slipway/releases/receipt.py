@@ -1,0 +1,196 @@
+"""The receipt of a release: what serves, since when, where it came from and how each replica proved it."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.artifacts import create_table_artifact
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from blocks.errors import IntegrityError
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from slipway.releases.candidate import ProvenCandidate
+from slipway.releases.fetching import FetchedModel
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.proof import Comparison
+from slipway.releases.replicas import LoadedReplica
+from slipway.releases.verification import VerifiedReplica
+
+RECEIPT_FILE = "receipt.json"
+RECEIPT_TAG = "receipt"
+
+
+class ReplicaReceipt(BaseModel):
+    """What one replica serves, and the proof of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    address: str
+    version: int
+    load_s: float
+    comparison: Comparison | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    latency_p99_ms: float | None = None
+    proven_s: float | None = Field(default=None, description="Seconds from the committed policy to the proof.")
+
+
+class Receipt(BaseModel):
+    """A release or rollback that was proven on every replica."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    model_name: str
+    kind: str
+    reason: str | None = None
+    registry_version: int
+    version: int
+    flow_run_id: str
+    training_run_id: str | None = None
+    live_since: datetime
+    sha256: dict[str, str] = Field(
+        default={}, description="Of each file: as registered, as fetched, and as stored before and after loading."
+    )
+    aliases_before: dict[str, int]
+    aliases_after: dict[str, int]
+    gates: dict[str, str] = Field(default={}, description="Each gate passed, with its figures.")
+    candidate: ProvenCandidate | None = None
+    approval: str | None = Field(default=None, description="Who said yes, and what they said.")
+    replicas: tuple[ReplicaReceipt, ...]
+    left_to_reconcile: tuple[str, ...] = Field(default=(), description="Replicas that did not answer.")
+
+
+def make_out(
+    plan: ReleasePlan,
+    fetched: FetchedModel,
+    candidate: ProvenCandidate,
+    loaded: tuple[LoadedReplica, ...],
+    verified: tuple[VerifiedReplica, ...],
+    **further: Any,
+) -> Receipt:
+    """Return the receipt of a release that is proven."""
+    load_s = {replica.address: replica.load_s for replica in loaded}
+    proof = {"comparison", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "address", "version"}
+    return Receipt(
+        **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
+        training_run_id=fetched.registered.tags.get("parent_training_run_id"),
+        sha256={file.name: file.sha256 for file in fetched.files},
+        gates=gates_passed(fetched, candidate),
+        candidate=candidate,
+        replicas=tuple(
+            ReplicaReceipt(load_s=load_s.get(replica.address, 0.0), **replica.model_dump(include=proof))
+            for replica in verified
+        ),
+        live_since=datetime.now(UTC),
+        **further,
+    )
+
+
+def renewed(
+    plan: ReleasePlan, replicas: tuple[ReplicaReceipt, ...], addresses: list[str], repository: ModelRepository
+) -> Receipt:
+    """Return the receipt of a rollback to a version that was still served: its first one, brought up to date."""
+    before = read_receipt(repository, plan.model_name, plan.version)
+    kept = before.model_dump(include={"training_run_id", "sha256", "gates", "candidate"}) if before else {}
+    proven = {replica.address for replica in replicas}
+    return Receipt(
+        **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
+        **kept,
+        replicas=replicas,
+        left_to_reconcile=tuple(address for address in addresses if address not in proven),
+        live_since=datetime.now(UTC),
+    )
+
+
+def record_receipt(receipt: Receipt, repository: ModelRepository) -> None:
+    """Store a receipt with the version's record; storing it again changes nothing."""
+    content = receipt.model_dump_json(indent=2)
+    repository.write_record(receipt.model_name, receipt.version, RECEIPT_FILE, content.encode())
+
+
+def tag_receipt(receipt: Receipt, registry: ModelRegistry) -> None:
+    """Write a receipt on the MLflow version; writing it again changes nothing."""
+    registry.tag_version(receipt.model_name, receipt.registry_version, {RECEIPT_TAG: receipt.model_dump_json()})
+
+
+def read_receipt(repository: ModelRepository, model_name: str, version: int) -> Receipt | None:
+    """Return the receipt of a version's last release, None where it was never released.
+
+    Receipts of every slipway are read, unknown fields passed over; `IntegrityError` where one cannot be.
+    """
+    content = repository.read_record(model_name, version, RECEIPT_FILE)
+    try:
+        return Receipt.model_validate_json(content) if content is not None else None
+    except ValidationError as error:
+        raise IntegrityError(
+            f"model '{model_name}' version {version}: its record {RECEIPT_FILE} cannot be read "
+            f"({error.error_count()} errors, the first: {error.errors()[0]['msg']}); delete it, or release it again"
+        ) from error
+
+
+def gates_passed(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict[str, str]:
+    """Return each gate a version passed, with its figures; one that left no trace is not named."""
+    tags, gates = fetched.registered.tags, {}
+    if parent := tags.get("parent_pytorch_model"):
+        gates["gate 1"] = f"{parent} version {tags.get('parent_pytorch_version', '?')} promoted"
+    if tags.get("validation_passed", "").lower() == "true":
+        gates["gate 2"] = f"ONNX against PyTorch, largest difference {tags.get('validation_max_diff', '?')}"
+    if candidate is not None and candidate.comparison is not None:
+        found = candidate.comparison
+        gates["candidate"] = f"{found.samples} golden samples on {candidate.address}, {found.max_difference:.1e}"
+    if candidate is not None and candidate.service_level is not None:
+        level = candidate.service_level
+        gates["gate 3"] = f"p99 {level.candidate.p99_ms:.1f} ms, {level.candidate_throughput_per_s:.0f} requests/s"
+    return gates
+
+
+def show_receipt(receipt: Receipt) -> None:
+    """Store a table artifact with one row a replica, under the key receipt-<model>."""
+    rows = [
+        {
+            "replica": replica.address,
+            "Triton version": replica.version,
+            "MLflow version": receipt.registry_version,
+            "golden samples": replica.comparison.samples if replica.comparison else 0,
+            "top-1 agreement": replica.comparison.top1_agreement if replica.comparison else None,
+            "largest difference": _rounded(replica.comparison.max_difference if replica.comparison else None),
+            "against ONNX Runtime": _rounded(
+                replica.comparison.max_difference_onnxruntime if replica.comparison else None
+            ),
+            "p50 ms": _rounded(replica.latency_p50_ms),
+            "p95 ms": _rounded(replica.latency_p95_ms),
+            "p99 ms": _rounded(replica.latency_p99_ms),
+            "load s": round(replica.load_s, 2),
+        }
+        for replica in receipt.replicas
+    ]
+    create_table_artifact(
+        key=artifact_key("receipt", receipt.model_name), table=rows, description=_description(receipt)
+    )
+
+
+def artifact_key(kind: str, model_name: str) -> str:
+    """Return an artifact key, which takes lower-case letters, digits and dashes only."""
+    return f"{kind}-" + re.sub(r"[^a-z0-9]+", "-", model_name.lower()).strip("-")
+
+
+def listed(aliases: dict[str, int]) -> str:
+    """Return aliases as words."""
+    return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
+
+
+def _description(receipt: Receipt) -> str:
+    checksums = ", ".join(f"`{name}` {sha256}" for name, sha256 in receipt.sha256.items())
+    gates = "; ".join(f"{gate}: {figures}" for gate, figures in receipt.gates.items())
+    left = f" Left to reconcile-models: {', '.join(receipt.left_to_reconcile)}." if receipt.left_to_reconcile else ""
+    because = f" ({receipt.kind}: {receipt.reason})" if receipt.reason else ""
+    return (
+        f"**{receipt.model_name}** version {receipt.registry_version} is live{because}. SHA-256, registry = repository "
+        f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
+        f"{listed(receipt.aliases_before)}; after: {listed(receipt.aliases_after)}.{left}"
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.3g}")

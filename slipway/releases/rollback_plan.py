@@ -1,0 +1,194 @@
+"""Which version a rollback goes back to, and whether it can."""
+
+from typing import NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
+from blocks.names import ModelName, Source
+from blocks.registry import ModelRegistry, RegisteredModel
+from blocks.repository import ModelRepository, StoredVersions
+from slipway.releases.aliases import LIVE, PREVIOUS
+from slipway.releases.attempts import warn
+from slipway.releases.completion import (
+    LAST_ROLLBACK_TAG,
+    ROLLED_BACK_AT_TAG,
+    ROLLED_BACK_TAG,
+    TRITON_VERSION_TAG,
+)
+from slipway.releases.lock import this_owner
+from slipway.releases.marks import read_mark
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.planning import KeepArchived
+from slipway.releases.receipt import read_receipt
+from slipway.releases.serving_config import served_versions
+
+
+class Known(NamedTuple):
+    """A version that was released once: its numbers in MLflow and in Triton, and why it was rolled back from."""
+
+    registry_version: int
+    version: int
+    marked: str | None
+    is_registered: bool = True
+
+
+@task(name="choose-target", task_run_name="choose-target", cache_policy=NO_CACHE)
+def choose_target(
+    model_name: ModelName,
+    to: Source = "alias:previous",
+    reason: str = "",
+    keep_archived: KeepArchived = 5,
+    epoch: int = 0,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+) -> ReleasePlan:
+    """Return the plan of a rollback; one that this flow run carried out already has nothing left to do.
+
+    The policy says what is live, tags and receipts what was released: a version that MLflow has no more can be left,
+    and gone back to. `previous` is to be the newest version older than the target that was released, not rolled back
+    from, and is still stored; nothing where there is none.
+
+    Raises `NoRollbackTarget` where there is no version to go back to, where it was rolled back from itself, or where
+    its files are gone.
+    """
+    config = repository.read_config(model_name)
+    served = served_versions(config)
+    if config is None or not served:
+        registry.model(model_name)  # a name nobody knows is said to be one
+        raise NoRollbackTarget(f"model '{model_name}': nothing is live, so there is nothing to go back from")
+    stored = repository.versions(model_name)
+    try:
+        model, tags = _registered(registry, model_name), dict(registry.versions(model_name))
+    except ServiceUnavailable as error:
+        warn(f"goes on without the registry, by what was recorded: {error}")
+        model, tags = _recorded(repository, model_name, max(served)), None
+    released = _released(tags, repository, model_name, stored)
+    live = next((known for known in released if known.version == max(served)), None)
+    if live is None:
+        raise NoRollbackTarget(
+            f"model '{model_name}': version {max(served)} is live, and nothing is recorded of its release; expected "
+            "one that slipway released"
+        )
+    owner = this_owner()
+    done = model.tags.get(LAST_ROLLBACK_TAG) == owner
+    target = live if done else _target(model, to, released, live)
+    if not done:
+        _check(model_name, target, live, stored)
+    return ReleasePlan(
+        model_name=model_name,
+        kind="rollback",
+        reason=reason or None,
+        registry_version=target.registry_version,
+        version=target.version,
+        creates_version=False,
+        already_live=target == live,
+        flow_run_id=owner,
+        epoch=epoch,
+        keep_archived=keep_archived,
+        config_before=config,
+        served_before=served,
+        aliases_before=model.aliases,
+        aliases_after=_aliases_after(model, target, released, stored),
+    )
+
+
+def _registered(registry: ModelRegistry, model_name: str) -> RegisteredModel:
+    """Return the model as the registry has it, without aliases and tags where it has it no more."""
+    try:
+        return registry.model(model_name)
+    except NotRegistered:
+        return RegisteredModel(name=model_name)
+
+
+def _recorded(repository: ModelRepository, model_name: str, live: int) -> RegisteredModel:
+    """Return the model with the aliases it had when its live version was released."""
+    receipt = read_receipt(repository, model_name, live)
+    return RegisteredModel(name=model_name, aliases=receipt.aliases_after if receipt else {})
+
+
+def _released(
+    registered: dict[int, dict[str, str]] | None, repository: ModelRepository, model_name: str, stored: StoredVersions
+) -> list[Known]:
+    """Return every version that was released once, the newest in Triton's repository first.
+
+    The registry's tags say it at one look; of what it has no more, or does not answer (None), the receipts of what is
+    stored do.
+    """
+    found = {
+        int(tags[TRITON_VERSION_TAG]): Known(number, int(tags[TRITON_VERSION_TAG]), _mark_in(tags))
+        for number, tags in (registered or {}).items()
+        if tags.get(TRITON_VERSION_TAG, "").isdecimal()
+    }
+    for version in {*stored.repository, *stored.archive} - found.keys():
+        if (receipt := read_receipt(repository, model_name, version)) is not None:
+            mark = read_mark(repository, model_name, version)
+            reason = f"{mark.at.isoformat()} ({mark.reason})" if mark else None
+            found[version] = Known(receipt.registry_version, version, reason, is_registered=registered is None)
+    return sorted(found.values(), key=lambda known: known.version, reverse=True)
+
+
+def _mark_in(tags: dict[str, str]) -> str | None:
+    if ROLLED_BACK_TAG not in tags:
+        return None
+    return f"{tags.get(ROLLED_BACK_AT_TAG, 'an unknown time')} ({tags[ROLLED_BACK_TAG]})"
+
+
+def _target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
+    kind, _, value = to.partition(":")
+    wanted = int(value) if kind == "version" else model.aliases.get(value)
+    if kind == "alias" and value == PREVIOUS and wanted in {None, live.registry_version}:
+        # MLflow forgot it, or it names what is live: the newest one before it that can be gone back to
+        older = [known for known in released if known.version < live.version and known.marked is None]
+        wanted = older[0].registry_version if older else None
+    if wanted is None:
+        others = [known.registry_version for known in released if known != live]
+        raise NoRollbackTarget(
+            f"model '{model.name}': has no alias '{value}', so there is nowhere to go back to; released before were "
+            f"{others or 'no other versions'}{': name one as version:N' if others else ''}"
+        )
+    found = next((known for known in released if known.registry_version == wanted), None)
+    if found is None:
+        raise NoRollbackTarget(
+            f"model '{model.name}' version {wanted}: was never released, expected one that was; release it with "
+            f"deploy-model and source version:{wanted}"
+        )
+    return found
+
+
+def _check(model_name: str, target: Known, live: Known, stored: StoredVersions) -> None:
+    subject = f"model '{model_name}' version {target.registry_version}"
+    if target.marked is not None:
+        raise NoRollbackTarget(
+            f"{subject}: was rolled back from at {target.marked}; name an older version, or release it anew with "
+            "deploy-model"
+        )
+    if target.version > live.version:
+        raise InvalidInput(
+            f"{subject}: is newer than the live version {live.registry_version}, expected an older one; release it "
+            f"with deploy-model and source version:{target.registry_version}"
+        )
+    if target.version not in (*stored.repository, *stored.archive):
+        raise NoRollbackTarget(
+            f"{subject}: its files are neither in the repository nor in the archive any more; release it again with "
+            f"deploy-model and source version:{target.registry_version}"
+        )
+
+
+def _aliases_after(
+    model: RegisteredModel, target: Known, released: list[Known], stored: StoredVersions
+) -> dict[str, int]:
+    """Return all aliases as they are to be; one of a version that the registry has no more is removed."""
+    if model.aliases.get(LIVE) == target.registry_version:
+        return model.aliases
+    usable = {*stored.repository, *stored.archive}
+    older = [
+        known.registry_version
+        for known in released
+        if known.version < target.version and known.version in usable and known.marked is None and known.is_registered
+    ]
+    others = {alias: version for alias, version in model.aliases.items() if alias not in {LIVE, PREVIOUS}}
+    live = {LIVE: target.registry_version} if target.is_registered else {}
+    return others | live | ({PREVIOUS: older[0]} if older else {})

@@ -1,0 +1,123 @@
+"""Settle a release that was begun: what is proven is finished, everything else is undone.
+
+The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
+"""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.errors import LoadFailed, ReleaseTakenOver, ServiceUnavailable, SlipwayError
+from blocks.events import Happened, tell
+from blocks.fleet import TritonFleet
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository, candidate_name
+from slipway.releases.aliases import bring_aliases
+from slipway.releases.attempts import Attempts, warn
+from slipway.releases.candidate import remove_candidate
+from slipway.releases.completion import complete
+from slipway.releases.journal import Journal, close_journal, open_entry
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.pointer import committed_versions, restore_pointer
+from slipway.releases.replicas import load_committed
+
+
+@task(name="settle-release", task_run_name="settle-release", cache_policy=NO_CACHE)
+def settle_release(
+    model_name: ModelName,
+    only_flow_run_id: str | None = None,
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> Journal | None:
+    """Finish or undo a model's open release and return its journal, None where there was nothing to settle.
+
+    Settling twice, or after a failure half way, does no harm: every step states what is to be, not what to change.
+    A replica that does not answer is left to the reconciler: started again, it comes up with what is committed. One
+    that answers and cannot be brought back raises, and the journal stays open for the next run.
+
+    Args:
+        model_name: the model.
+        only_flow_run_id: settle only a release this flow run began.
+        registry: where the aliases are.
+        repository: where the journal, the policy and the files are.
+        fleet: the replicas.
+    """
+    journal = open_entry(repository, model_name)
+    if journal is None or only_flow_run_id not in {None, journal.plan.flow_run_id}:
+        return None
+    if journal.receipt is not None:
+        complete(journal, registry, repository)
+    else:
+        _undo(journal.plan, registry, repository, fleet)
+        tell(Happened.RELEASE_UNDONE, model_name, kind=journal.plan.kind, version=journal.plan.registry_version)
+    return journal
+
+
+def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> None:
+    """Bring replicas, then files, then aliases back to what they were; every step is tried.
+
+    What is committed by now and is not this release's stands: replicas are brought to it, and nothing of it is moved.
+    """
+    attempts, restored = Attempts(), False
+    with attempts.trying():
+        for version in plan.served_before:
+            if version in repository.versions(plan.model_name).archive:
+                repository.unarchive(plan.model_name, version)
+        restored = restore_pointer(repository, plan)
+    with attempts.trying():
+        _restore_replicas(plan.model_name, repository, fleet)
+    with attempts.trying():
+        remove_candidate(candidate_name(plan.model_name, plan.epoch), repository, fleet)
+    with attempts.trying():
+        _remove_files(plan, repository)
+    with attempts.trying():
+        if restored:
+            bring_aliases(registry, repository, plan.model_name, plan.aliases_before)
+    attempts.raise_first()
+    close_journal(repository, plan)
+
+
+def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
+    """Remove what the release stored, unless the policy of now names it."""
+    committed = committed_versions(repository, plan.model_name)
+    if plan.version not in committed:
+        if plan.creates_version and repository.is_claimed_by(plan.model_name, plan.version, plan.flow_run_id):
+            repository.remove(plan.model_name, plan.version)
+        elif not plan.creates_version and plan.version not in plan.served_before:
+            repository.archive(plan.model_name, plan.version)
+    repository.clear_staging(plan.model_name)
+
+
+def _restore_replicas(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
+    """Make every replica serve what is committed; one that cannot does not keep the others from it."""
+    served = committed_versions(repository, model_name)
+    failed: list[SlipwayError] = []
+    answering, silent = fleet.reached()
+    for address in answering:
+        try:
+            _restore(model_name, served, fleet, address)
+        except ReleaseTakenOver:
+            raise
+        except ServiceUnavailable as error:
+            silent[address] = error
+        except SlipwayError as error:
+            failed.append(error)
+    for reason in silent.values():
+        warn(f"model '{model_name}': left to reconcile-models on a replica that does not answer: {reason}")
+    if failed:
+        raise failed[0]
+
+
+def _restore(model_name: str, served: tuple[int, ...], fleet: TritonFleet, address: str) -> None:
+    if not served:
+        if fleet.ready_versions(address, model_name):
+            fleet.unload_model(address, model_name)
+        return
+    try:
+        load_committed(fleet, address, model_name, served)
+    except LoadFailed:
+        # Refused, but Triton kept what it served: a full disk, say, does that.
+        if fleet.ready_versions(address, model_name) != served:
+            raise

@@ -1,0 +1,303 @@
+"""What is, beside what ought to be: aliases, policy, files and every replica of every model."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field
+
+from blocks.errors import (
+    AccessRefused,
+    IntegrityError,
+    InvalidInput,
+    NotRegistered,
+    ServiceUnavailable,
+    VerificationFailed,
+)
+from blocks.fleet import TritonFleet
+from blocks.names import ModelName
+from blocks.registry import ModelRegistry, RegisteredModel
+from blocks.repository import ModelRepository, RepositoryContents, proven_model
+from slipway.releases.alias_update import refusal
+from slipway.releases.aliases import LIVE, PREVIOUS
+from slipway.releases.completion import superfluous_archives
+from slipway.releases.journal import open_entry
+from slipway.releases.metadata import registry_version
+from slipway.releases.proof import Question, read_proof
+from slipway.releases.replicas import prove_replica
+from slipway.releases.serving_config import parsed_config, served_versions
+from slipway.releases.version_files import changed_files
+
+_AT_ONCE = 8
+Served = dict[str, dict[str, tuple[int, ...]]]
+
+
+class Kind(StrEnum):
+    """What can be other than it ought to be."""
+
+    UNFINISHED_RELEASE = "unfinished release"
+    REPLICA_BEHIND = "replica serves other versions"
+    REPLICA_WRONG = "replica answers wrongly"
+    REPLICA_SILENT = "replica does not answer"
+    REPLICA_SLOW = "replica is slow to answer"
+    CANDIDATE_LEFT = "candidate left behind"
+    STAGING_LEFT = "upload left in staging"
+    VERSION_IDLE = "version not served"
+    ARCHIVE_FULL = "archive beyond retention"
+    VERSION_MISSING = "served version has no files"
+    FILES_CHANGED = "files changed under a version"
+    VERSION_FOREIGN = "version that slipway never released"
+    ALIAS_ELSEWHERE = "alias points elsewhere"
+    MODEL_UNREGISTERED = "registered model is gone"
+    VERSION_UNREGISTERED = "served version is gone from the registry"
+    UPDATE_REFUSED = "alias asks for what is refused"
+    RECORD_UNREADABLE = "record unreadable"
+    CONFIG_UNREADABLE = "config.pbtxt unreadable"
+
+    @property
+    def is_safe_to_repair(self) -> bool:
+        """Whether putting it right can take nothing from anyone."""
+        return self in _SAFE
+
+
+_SAFE = {
+    Kind.UNFINISHED_RELEASE,
+    Kind.REPLICA_BEHIND,
+    Kind.REPLICA_WRONG,
+    Kind.CANDIDATE_LEFT,
+    Kind.STAGING_LEFT,
+    Kind.VERSION_IDLE,
+    Kind.ARCHIVE_FULL,
+}
+
+
+class Drift(BaseModel):
+    """One thing that is other than it ought to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    kind: Kind
+    observed: str
+    expected: str
+    address: str | None = Field(default=None, description="The replica, where it is one's alone.")
+
+
+class ModelState(BaseModel):
+    """One model as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    aliases: dict[str, int]
+    policy: tuple[int, ...] = Field(description="Triton versions committed, none where nothing is.")
+    repository: tuple[int, ...]
+    archive: tuple[int, ...]
+    served: dict[str, tuple[int, ...] | None] = Field(description="By replica; None where it does not answer.")
+    drift: tuple[Drift, ...]
+    foreign: bool = Field(default=False, description="Whether slipway has no record of it: it is shown, not touched.")
+
+
+class Depth(NamedTuple):
+    """How closely to look."""
+
+    ask_replicas: bool = True
+    compare_files: bool = True
+    keep_archived: int = 5
+
+
+@task(name="survey-models", task_run_name="survey-models", cache_policy=NO_CACHE)
+def survey_models(
+    model_names: tuple[ModelName, ...] | None = None,
+    depth: Depth = Depth(),  # noqa: B008, a value
+    *,
+    registry: ModelRegistry,
+    repository: ModelRepository,
+    fleet: TritonFleet,
+) -> tuple[ModelState, ...]:
+    """Return the state of the named models, of all where none are named; nothing is changed.
+
+    All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
+    Raises `NotRegistered` for a name that neither the registry nor the repository knows.
+    """
+    contents = repository.contents()
+    registered = list(_registered(registry, model_names, contents.all))
+    aliases = {model.name: model.aliases for model in registered}
+    refused = {model.name: reason for model in registered if (reason := refusal(model)) is not None}
+    live = {name for name, of_model in aliases.items() if LIVE in of_model}
+    wanted = sorted(contents.all | live | refused.keys()) if model_names is None else list(model_names)
+    surveyor = _Surveyor(registry, repository, fleet, aliases, refused, contents, _indexes(fleet), depth)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return tuple(pool.map(surveyor.state, wanted))
+
+
+def _registered(
+    registry: ModelRegistry, model_names: tuple[ModelName, ...] | None, stored: frozenset[str]
+) -> Iterator[RegisteredModel]:
+    if model_names is None:
+        yield from registry.models()
+        return
+    for name in model_names:
+        try:
+            yield registry.model(name)
+        except NotRegistered:
+            if name not in stored:
+                raise
+
+
+def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:
+    def index(address: str) -> dict[str, tuple[int, ...]] | None:
+        try:
+            return fleet.index(address)
+        except (ServiceUnavailable, AccessRefused):
+            return None
+
+    addresses = fleet.addresses()
+    with ThreadPoolExecutor(min(32, len(addresses))) as pool:
+        return dict(zip(addresses, pool.map(index, addresses), strict=True))
+
+
+class _Surveyor(NamedTuple):
+    """All that is known of all models, and how to find out the rest of one."""
+
+    registry: ModelRegistry
+    repository: ModelRepository
+    fleet: TritonFleet
+    aliases: dict[str, dict[str, int]]
+    refused: dict[str, str]
+    contents: RepositoryContents
+    indexes: dict[str, dict[str, tuple[int, ...]] | None]
+    depth: Depth
+
+    def state(self, name: str) -> ModelState:
+        """Return one model as it is; what of it cannot be read is a finding of its own."""
+        state = ModelState(
+            name=name,
+            aliases=self.aliases.get(name, {}),
+            policy=(),
+            repository=(),
+            archive=(),
+            served={a: None if index is None else index.get(name, ()) for a, index in self.indexes.items()},
+            drift=(),
+            foreign=self.contents.is_foreign(name),
+        )
+        stored = self.repository.versions(name)
+        state = state.model_copy(update={"repository": stored.repository, "archive": stored.archive})
+        if state.foreign:
+            return state
+        try:
+            config = self.repository.read_config(name)
+            policy = served_versions(config)
+        except (IntegrityError, InvalidInput) as error:
+            found = _drift(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
+            return state.model_copy(update={"drift": (found,)})
+        state = state.model_copy(update={"policy": policy})
+        if config is not None and not policy:
+            found = _drift(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
+            return state.model_copy(update={"drift": (found,)})
+        try:
+            return state.model_copy(update={"drift": tuple(self._drift(state, config))})
+        except (IntegrityError, InvalidInput) as error:
+            found = _drift(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
+            return state.model_copy(update={"drift": (found,)})
+
+    def _drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+        name = state.name
+        if (reason := self.refused.get(name)) is not None:
+            yield _drift(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
+        if name in self.contents.journals and open_entry(self.repository, name) is not None:
+            yield _drift(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
+        if name in self.contents.staged:
+            yield _drift(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
+        yield from self._candidates(name)
+        yield from self._files(state)
+        yield from self._aliases(state)
+        yield from self._replicas(state, config)
+
+    def _candidates(self, name: str) -> Iterator[Drift]:
+        held = {a: found for a, index in self.indexes.items() if (found := _candidates_in(index, name))}
+        if name in self.contents.candidates or held:
+            yield _drift(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
+
+    def _files(self, state: ModelState) -> Iterator[Drift]:
+        name = state.name
+        if missing := [version for version in state.policy if version not in state.repository]:
+            yield _drift(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
+        idle = [version for version in state.repository if version not in state.policy]
+        ours = self.repository.recorded_versions(name) if idle else ()
+        if foreign := [version for version in idle if version not in ours]:
+            yield _drift(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
+        if idle := [version for version in idle if version in ours]:
+            yield _drift(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
+        if len(state.archive) > (keep := self.depth.keep_archived):
+            superfluous = superfluous_archives(name, keep, self.registry, self.repository)
+            if superfluous:
+                yield _drift(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
+        if self.depth.compare_files:
+            for version in state.policy:
+                for change in changed_files(self.repository, name, version) if version in state.repository else []:
+                    yield _drift(name, Kind.FILES_CHANGED, change, "what was committed")
+
+    def _aliases(self, state: ModelState) -> Iterator[Drift]:
+        """Compare what the aliases name with what is served: the registry names things, the policy decides."""
+        name = state.name
+        if state.policy and name not in self.aliases:
+            yield _drift(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            return
+        served = [registry_version(name, version, self.repository) for version in reversed(state.policy)]
+        live, others = (served[0], [v for v in served[1:] if v != served[0]]) if served else (None, [])
+        if state.aliases.get(LIVE) != live:
+            yield self._misplaced(name, LIVE, state.aliases.get(LIVE), live)
+        if others and state.aliases.get(PREVIOUS) not in others:
+            yield self._misplaced(name, PREVIOUS, state.aliases.get(PREVIOUS), others[0])
+
+    def _misplaced(self, name: str, alias: str, observed: int | None, expected: int | None) -> Drift:
+        if expected is not None and not self._is_registered(name, expected):
+            seen = f"no version {expected}, which is served"
+            return _drift(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
+        seen = f"{alias} is {observed if observed is not None else 'not set'}"
+        return _drift(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
+
+    def _is_registered(self, name: str, version: int) -> bool:
+        try:
+            self.registry.version(name, version)
+        except NotRegistered:
+            return False
+        return True
+
+    def _replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+        for address, served in state.served.items():
+            if served is None:
+                yield _drift(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
+            elif served != state.policy:
+                yield _drift(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
+            elif self.depth.ask_replicas and config is not None:
+                yield from self._wrong(state, config, address)
+
+    def _wrong(self, state: ModelState, config: str, address: str) -> Iterator[Drift]:
+        """Ask a replica; only a wrong answer is one: a busy replica that answers late serves its clients still."""
+        version = max(state.policy)
+        proof = read_proof(self.repository, state.name, version)
+        if proof is None:
+            return
+        batched = parsed_config(config).max_batch_size > 0
+        try:
+            prove_replica(Question(self.fleet, address, state.name, version, batched), proof, _TOLERANCE)
+        except VerificationFailed as error:
+            yield _drift(state.name, Kind.REPLICA_WRONG, str(error), "the proven answers", address)
+        except ServiceUnavailable as error:
+            yield _drift(state.name, Kind.REPLICA_SLOW, str(error), "an answer in time", address)
+
+
+def _candidates_in(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:
+    return [name for name in index or {} if proven_model(name) == model_name]
+
+
+_TOLERANCE = 1e-3  # of answers recorded when the version was proven: wide, since the hardware may be another
+
+
+def _drift(name: str, kind: Kind, observed: str, expected: str, address: str | None = None) -> Drift:
+    return Drift(model_name=name, kind=kind, observed=observed, expected=expected, address=address)

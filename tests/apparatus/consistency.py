@@ -1,0 +1,106 @@
+"""Whether a model's registry, repository and replicas tell one and the same story."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from blocks.environment import Blocks
+from blocks.object_store import ObjectStore
+from blocks.repository import ModelRepository
+from slipway.releases.journal import open_entry
+from slipway.releases.serving_config import served_versions
+from tests.apparatus.models import FEATURES
+
+
+def assert_consistent(blocks: Blocks, model_name: str) -> int | None:
+    """Prove that alias, policy and every replica agree and nothing is left over; return the live registry version.
+
+    The model is one of `tests/apparatus/models.py`: a replica's answer is compared with what the live version's own
+    weights give. None is returned where nothing is released.
+    """
+    aliases = blocks.registry.aliases(model_name)
+    served = served_versions(blocks.repository.read_config(model_name))
+    _assert_nothing_left_over(blocks, model_name)
+    _assert_whole_versions(blocks.repository, model_name, served)
+    assert _served_by_replicas(blocks, model_name) == dict.fromkeys(blocks.fleet.addresses(), served)
+    if not served:
+        assert not {"live", "previous"} & set(aliases), f"nothing is served, aliases are {aliases}"
+        return None
+    registered = {version: _registry_version(blocks.repository, model_name, version) for version in served}
+    assert aliases.get("live") == registered[max(served)], f"aliases {aliases}, the policy serves {registered}"
+    _assert_previous(aliases, tuple(registered.values()))
+    _assert_own_answers(blocks, model_name, max(served))
+    return aliases["live"]
+
+
+def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
+    """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
+    keys = blocks.repository.store.keys
+    return {
+        "policy": served_versions(blocks.repository.read_config(model_name)),
+        "versions": blocks.repository.versions(model_name).model_dump(),
+        # of config.pbtxt the policy counts: who wrote it stands in a comment
+        "files": {
+            key: size
+            for key, size in (keys(f"repository/{model_name}/") | keys(f"archive/{model_name}/")).items()
+            if not key.endswith("/config.pbtxt")
+        },
+        "staging": keys(f"staging/{model_name}/"),
+        "journal": open_entry(blocks.repository, model_name),
+        "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},
+        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
+    }
+
+
+def _assert_nothing_left_over(blocks: Blocks, model_name: str) -> None:
+    repository = blocks.repository
+    assert open_entry(repository, model_name) is None, "the journal is open"
+    assert repository.store.keys(f"{repository.staging_prefix}/{model_name}/") == {}
+    names = [name for name in repository.store.prefixes(f"{repository.repository_prefix}/") if model_name in name]
+    assert set(names) <= {model_name}, f"left in the repository: {names}"
+
+
+def _served_by_replicas(blocks: Blocks, model_name: str) -> dict[str, tuple[int, ...]]:
+    return {address: blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()}
+
+
+def _assert_whole_versions(repository: ModelRepository, model_name: str, served: tuple[int, ...]) -> None:
+    stored = repository.versions(model_name)
+    assert stored.repository == served, f"versions {stored.repository} lie in the repository, {served} are served"
+    assert not set(stored.repository) & set(stored.archive), f"both served and archived: {stored}"
+    for prefix, versions in ((repository.repository_prefix, served), (repository.archive_prefix, stored.archive)):
+        for version in versions:
+            _assert_whole(repository.store, f"{prefix}/{model_name}/{version}/")
+
+
+def _assert_whole(store: ObjectStore, directory: str) -> None:
+    content = {key.removeprefix(directory): store.read(key) or b"" for key in store.keys(directory)}
+    assert "metadata.json" in content, f"{directory} holds only {sorted(content)}"
+    recorded = json.loads(content.pop("metadata.json"))["model"]["sha256"]
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in content.items()} == recorded, (
+        f"{directory} differs"
+    )
+
+
+def _registry_version(repository: ModelRepository, model_name: str, version: int) -> int:
+    metadata = json.loads(repository.read_metadata(model_name, version) or "")
+    return int(metadata["mlflow"]["version"])
+
+
+def _assert_previous(aliases: dict[str, int], registered: tuple[int, ...]) -> None:
+    assert aliases.get("previous") != aliases["live"], f"the live version is its own predecessor: {aliases}"
+    if len(registered) > 1:
+        assert aliases.get("previous") == registered[-2], f"aliases {aliases}, the policy serves {registered}"
+
+
+def _assert_own_answers(blocks: Blocks, model_name: str, version: int) -> None:
+    key = f"{blocks.repository.repository_prefix}/{model_name}/{version}/model.onnx"
+    model = onnx.load_from_string(blocks.repository.store.read(key) or b"")
+    weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "weights")
+    inputs = np.ones((2, FEATURES), np.float32)
+    for address in blocks.fleet.addresses():
+        answer = blocks.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)
+        np.testing.assert_allclose(answer["output"], inputs @ weights, rtol=1e-4, atol=1e-5)

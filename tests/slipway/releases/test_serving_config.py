@@ -1,0 +1,68 @@
+"""config.pbtxt: explicit when it is new, left alone but for the policy when it is not."""
+
+import pytest
+
+from blocks.errors import InvalidInput
+from slipway.formats.onnx import ModelSignature, TensorSpec
+from slipway.releases.serving_config import generated_config, parsed_config, served_versions, updated_config
+
+BATCHED = ModelSignature(
+    inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 3, 32, 32)),),
+    outputs=(TensorSpec(name="output", dtype="FP32", shape=("batch_size", 10)),),
+    opset=20,
+)
+FIXED = ModelSignature(
+    inputs=(TensorSpec(name="input", dtype="INT64", shape=(1, "length")),),
+    outputs=(TensorSpec(name="output", dtype="BYTES", shape=(1, 2)),),
+    opset=20,
+)
+
+
+def test_a_batched_model_gets_explicit_tensors_without_the_batch_axis_and_dynamic_batching() -> None:
+    config = parsed_config(generated_config("m", BATCHED, (1, 2)))
+
+    assert (config.name, config.backend, config.max_batch_size) == ("m", "onnxruntime", 32)
+    assert [(t.name, list(t.dims)) for t in (*config.input, *config.output)] == [
+        ("input", [3, 32, 32]),
+        ("output", [10]),
+    ]
+    assert config.HasField("dynamic_batching")
+    assert list(config.version_policy.specific.versions) == [1, 2]
+
+
+def test_a_model_with_a_fixed_batch_is_not_batched() -> None:
+    config = parsed_config(generated_config("m", FIXED, (1,)))
+
+    assert config.max_batch_size == 0
+    assert not config.HasField("dynamic_batching")
+    assert [list(t.dims) for t in (*config.input, *config.output)] == [[1, -1], [1, 2]]
+
+
+def test_what_an_engineer_tuned_is_kept() -> None:
+    tuned = (
+        generated_config("m", BATCHED, (1,)).replace("count: 1", "count: 4")
+        + 'parameters { key: "k" value { string_value: "v" } }'
+    )
+
+    updated = parsed_config(updated_config(tuned, "m", BATCHED, (1, 2)))
+
+    assert updated.instance_group[0].count == 4
+    assert updated.parameters["k"].string_value == "v"
+    assert list(updated.version_policy.specific.versions) == [1, 2]
+
+
+def test_a_version_that_takes_something_else_than_the_served_one_is_refused() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"inputs are input TYPE_INT64 \[1, -1\], those being served are input TYPE_FP32"
+    ):
+        updated_config(generated_config("m", BATCHED, (1,)), "m", FIXED, (1, 2))
+
+
+def test_a_file_that_is_no_configuration_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="not a Triton model configuration"):
+        served_versions("{ no config")
+
+
+def test_nothing_is_served_before_the_first_release() -> None:
+    assert served_versions(None) == ()
+    assert served_versions('name: "m"') == ()
