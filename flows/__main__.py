@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from blocks.environment import load_blocks, require_prefect
+from blocks.environment import load_environment, require_prefect
 from blocks.errors import SlipwayError
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
@@ -38,7 +38,7 @@ def status(*models: str) -> None:
     """
     require_prefect()
     depth = Depth(ask_replicas=False, compare_files=False, keep_archived=sys.maxsize)
-    states = survey_models.fn(models or None, depth, **load_blocks()._asdict())
+    states = survey_models.fn(models or None, depth, **load_environment()._asdict())
     console.print(model_table(states) if states else "no model is served, staged or live")
 
 
@@ -54,7 +54,7 @@ def explain_live(model: str, *, json: bool = False) -> None:
         Print it as JSON.
     """
     require_prefect()
-    explanation = explained(model, **load_blocks()._asdict())
+    explanation = explained(model, **load_environment()._asdict())
     if json:
         console.print(explanation.model_dump_json(indent=2), soft_wrap=True)
     else:

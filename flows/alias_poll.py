@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
 
-from blocks.environment import load_blocks
+from blocks.environment import load_environment
 from slipway.releases.alias_update import AliasUpdate
 from slipway.releases.missed_updates import find_missed_updates
 
@@ -30,7 +30,7 @@ def poll_aliases() -> tuple[AliasUpdate, ...]:
 
     A version a run of deploy-model is waiting to release is left to it; a release that failed is left to people.
     """
-    missed = find_missed_updates(registry=load_blocks().registry)
+    missed = find_missed_updates(registry=load_environment().registry)
     with get_client(sync_client=True) as client:
         awaited = _awaited(client) if missed else set()
         told = tuple(update for update in missed if (update.model_name, f"version:{update.version}") not in awaited)

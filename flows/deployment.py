@@ -15,7 +15,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.environment import RESULT_STORAGE, Blocks, load_blocks
+from blocks.environment import RESULT_STORAGE, Environment, load_environment
 from blocks.errors import ReleaseTakenOver
 from blocks.events import Happened, tell
 from blocks.moments import Moment
@@ -90,11 +90,13 @@ class Options(BaseModel):
 def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
     """Undo, or finish, what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
     remove_leftovers()
-    model_name, blocks = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_blocks()
-    begun = open_entry(blocks.repository, model_name)
+    model_name, environment = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_environment()
+    begun = open_entry(environment.repository, model_name)
     if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
-        with model_lock(model_name, blocks.repository, owner=str(flow_run.id)) as fence:
-            settle_release.fn(model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(blocks)._asdict())
+        with model_lock(model_name, environment.repository, owner=str(flow_run.id)) as fence:
+            settle_release.fn(
+                model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(environment)._asdict()
+            )
 
 
 def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
@@ -134,7 +136,7 @@ def deploy_model(
 
     Whatever goes wrong, the aliases and the served version are afterwards what they were before.
     """
-    blocks = load_blocks()
+    environment = load_environment()
     options = Options(
         input_shape=expected_input_shape,
         output_shape=expected_output_shape,
@@ -142,20 +144,22 @@ def deploy_model(
         approval_timeout_s=approval_timeout_s if approval else None,
         leave_silent=silent_replicas == "leave",
     )
-    with private_workspace(), turn_of(model_name, blocks.repository) as fence:
-        blocks = fence.around(blocks)
-        registered = blocks.registry.resolve(model_name, source)
+    with private_workspace(), turn_of(model_name, environment.repository) as fence:
+        environment = fence.around(environment)
+        registered = environment.registry.resolve(model_name, source)
         reason = outdated(registered, alias_set_at) if alias_set_at else None
         if not (dry_run or reason):
-            mark_answered(registered, alias_set_at, blocks.registry)  # before anything can fail: nobody tries it again
-            settle_what_another_run_left(model_name, blocks)
+            mark_answered(
+                registered, alias_set_at, environment.registry
+            )  # before anything can fail: nobody tries it again
+            settle_what_another_run_left(model_name, environment)
             # a rollback that was only to be finished has now been recorded
-            reason = outdated(blocks.registry.resolve(model_name, source), alias_set_at) if alias_set_at else None
+            reason = outdated(environment.registry.resolve(model_name, source), alias_set_at) if alias_set_at else None
         if reason:
             return Completed(name="Superseded", message=reason)
-        fetched = fetch_model(model_name, source, registry=blocks.registry)
+        fetched = fetch_model(model_name, source, registry=environment.registry)
         plan = determine_version(
-            fetched, force_version, keep_archived, options.leave_silent, fence.epoch, **blocks._asdict()
+            fetched, force_version, keep_archived, options.leave_silent, fence.epoch, **environment._asdict()
         )
         artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
         if plan.already_live or dry_run:
@@ -166,41 +170,41 @@ def deploy_model(
                     plan.registry_version,
                     True,
                     plan.aliases_after,
-                    registry=blocks.registry,
-                    repository=blocks.repository,
+                    registry=environment.registry,
+                    repository=environment.repository,
                 ),
             )
-        return release(fetched, plan, artifacts, options, blocks)
+        return release(fetched, plan, artifacts, options, environment)
 
 
 def release(
-    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, blocks: Blocks
+    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, environment: Environment
 ) -> Release:
     """Carry out a plan: proven as a candidate, committed, proven on every replica; undone when anything fails."""
     try:
-        return _release(fetched, plan, artifacts, options, blocks)
+        return _release(fetched, plan, artifacts, options, environment)
     except ReleaseTakenOver:
         raise
     except Exception:
-        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
+        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **environment._asdict())
         raise
 
 
-def settle_what_another_run_left(model_name: str, blocks: Blocks) -> None:
+def settle_what_another_run_left(model_name: str, environment: Environment) -> None:
     """Undo, or finish, a model's open release, unless it is this run's own and still to be proven."""
-    left = open_entry(blocks.repository, model_name)
+    left = open_entry(environment.repository, model_name)
     if left is not None and (left.receipt is not None or left.plan.flow_run_id != runtime.flow_run.id):
-        settle_release(model_name, **blocks._asdict())
+        settle_release(model_name, **environment._asdict())
 
 
 def _release(
-    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, blocks: Blocks
+    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, environment: Environment
 ) -> Release:
-    registry, repository, fleet = blocks
+    registry, repository, fleet = environment
     shapes, leave = (options.input_shape, options.output_shape), options.leave_silent
     uploaded = upload_to_s3(fetched, plan, artifacts, registry=registry, repository=repository)
     candidate = prove_candidate(
-        fetched, plan, artifacts, *shapes, options.tolerance, options.service_level, leave, **blocks._asdict()
+        fetched, plan, artifacts, *shapes, options.tolerance, options.service_level, leave, **environment._asdict()
     )
     approval = ask_for_approval(plan, candidate, options.approval_timeout_s, repository)
     committed = commit_version(plan, artifacts, repository=repository, wait_for=[uploaded])
@@ -224,7 +228,7 @@ def _release(
         **after,
     )
     verifying = verify_deployment.submit(
-        fetched, plan.version, *shapes, options.tolerance, leave_silent=leave, **blocks._asdict(), **after
+        fetched, plan.version, *shapes, options.tolerance, leave_silent=leave, **environment._asdict(), **after
     )
     wait([moving, verifying])
     verified, aliases = verifying.result(), moving.result()

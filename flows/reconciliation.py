@@ -8,7 +8,7 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.environment import Blocks, load_blocks
+from blocks.environment import Environment, load_environment
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
 from blocks.events import Happened, tell
 from blocks.names import ModelName
@@ -43,14 +43,14 @@ def reconcile_models(
 
     Releases go on meanwhile: a model that is being released is left alone.
     """
-    blocks, depth = load_blocks(), Depth(keep_archived=keep_archived)
-    states = survey_models(tuple(model_names) if model_names else None, depth, **blocks._asdict())
+    environment, depth = load_environment(), Depth(keep_archived=keep_archived)
+    states = survey_models(tuple(model_names) if model_names else None, depth, **environment._asdict())
     drifted = [state for state in states if state.drift]
     found = tuple(drift for state in drifted for drift in state.drift)
     if dry_run:
         outcome = Reconciliation(models=len(states), found=found, left=found)
     else:
-        after, under_way = _repaired([state for state in drifted if _repairable(state)], depth, blocks)
+        after, under_way = _repaired([state for state in drifted if _repairable(state)], depth, environment)
         untouched = {state.name: state for state in drifted if not _repairable(state)} | after
         left = tuple(drift for state in untouched.values() for drift in state.drift)
         outcome = Reconciliation(
@@ -66,31 +66,33 @@ def reconcile_models(
     return outcome
 
 
-def _repaired(states: list[ModelState], depth: Depth, blocks: Blocks) -> tuple[dict[str, ModelState], list[str]]:
+def _repaired(
+    states: list[ModelState], depth: Depth, environment: Environment
+) -> tuple[dict[str, ModelState], list[str]]:
     """Repair each model and return its state afterwards, and the names of those that are being released."""
     after, under_way = {}, []
     for state in states:
         try:
-            with model_lock(state.name, blocks.repository, wait_s=0) as fence:
-                after[state.name] = _repaired_alone(state.name, depth, fence.around(blocks))
+            with model_lock(state.name, environment.repository, wait_s=0) as fence:
+                after[state.name] = _repaired_alone(state.name, depth, fence.around(environment))
         except (ReleaseInProgress, ReleaseTakenOver):
             under_way.append(state.name)
     return after, under_way
 
 
-def _repaired_alone(model_name: str, depth: Depth, blocks: Blocks) -> ModelState:
+def _repaired_alone(model_name: str, depth: Depth, environment: Environment) -> ModelState:
     """Repair one model, its lock held: what was seen before that may have been a release half way."""
     try:
-        settle(model_name, *blocks)
-        (state,) = survey_models((model_name,), depth, **blocks._asdict())
+        settle(model_name, *environment)
+        (state,) = survey_models((model_name,), depth, **environment._asdict())
         if not _repairable(state):
             return state
-        repair_model(state, depth.keep_archived, **blocks._asdict())
+        repair_model(state, depth.keep_archived, **environment._asdict())
     except ReleaseTakenOver:
         raise
     except SlipwayError as error:
         get_run_logger().warning("model '%s' was not repaired whole: %s", model_name, error)
-    (state,) = survey_models((model_name,), depth, **blocks._asdict())
+    (state,) = survey_models((model_name,), depth, **environment._asdict())
     return state
 
 

@@ -15,7 +15,7 @@ from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.environment import RESULT_STORAGE, Blocks, load_blocks
+from blocks.environment import RESULT_STORAGE, Environment, load_environment
 from blocks.errors import NotRegistered, ReleaseTakenOver, ServiceUnavailable
 from blocks.names import ModelName, Source
 from flows.deployment import (
@@ -75,31 +75,31 @@ def rollback_model(
     A version that is still served needs no reload; one from the archive is proven like a new release.
     """
     start = time.perf_counter()
-    blocks = load_blocks()
-    with private_workspace(), turn_of(model_name, blocks.repository) as fence:
-        blocks = fence.around(blocks)
-        settle_what_another_run_left(model_name, blocks)
+    environment = load_environment()
+    with private_workspace(), turn_of(model_name, environment.repository) as fence:
+        environment = fence.around(environment)
+        settle_what_another_run_left(model_name, environment)
         plan = choose_target(
             model_name,
             to,
             reason,
             keep_archived,
             fence.epoch,
-            registry=blocks.registry,
-            repository=blocks.repository,
+            registry=environment.registry,
+            repository=environment.repository,
         )
         if plan.already_live:
             message = f"model '{model_name}': version {plan.registry_version} is live, nothing was changed"
             return Completed(name="AlreadyLive", message=message, data=Rollback(plan=plan))
         leave = silent_replicas == "leave"
-        if not is_resident(plan, blocks.repository):
-            receipt = _released_again(plan, Options(leave_silent=leave), blocks)
+        if not is_resident(plan, environment.repository):
+            receipt = _released_again(plan, Options(leave_silent=leave), environment)
             return Rollback(plan=plan, proven_s=time.perf_counter() - start, receipt=receipt)
-        return _switched(plan, leave, start, blocks)
+        return _switched(plan, leave, start, environment)
 
 
-def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Blocks) -> Rollback:
-    registry, repository, fleet = blocks
+def _switched(plan: ReleasePlan, leave_silent: bool, start: float, environment: Environment) -> Rollback:
+    registry, repository, fleet = environment
     try:
         open_journal(repository, plan)
         moving: Any = update_aliases.submit(
@@ -119,7 +119,7 @@ def _switched(plan: ReleasePlan, leave_silent: bool, start: float, blocks: Block
     except ReleaseTakenOver:
         raise
     except Exception:
-        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **blocks._asdict())
+        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **environment._asdict())
         raise
     get_run_logger().info("rolled back and proven on %d replicas in %.2f s", len(replicas), proven_s)
     receipt = renewed(plan, replicas, fleet.addresses(), repository)
@@ -138,6 +138,6 @@ def _leave_to_completion(moving: PrefectFuture[Any]) -> None:
         warn(f"the aliases are left to the rollback's completion: {error}")
 
 
-def _released_again(plan: ReleasePlan, options: Options, blocks: Blocks) -> Receipt | None:
-    fetched = fetch_model(plan.model_name, f"version:{plan.registry_version}", registry=blocks.registry)
-    return release(fetched, plan, prepare_artifacts(fetched, plan), options, blocks).receipt
+def _released_again(plan: ReleasePlan, options: Options, environment: Environment) -> Receipt | None:
+    fetched = fetch_model(plan.model_name, f"version:{plan.registry_version}", registry=environment.registry)
+    return release(fetched, plan, prepare_artifacts(fetched, plan), options, environment).receipt

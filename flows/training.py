@@ -12,7 +12,7 @@ from prefect.states import Cancelled, Completed
 from pydantic import BaseModel, ConfigDict
 
 from blocks.checkpoints import Checkpoints
-from blocks.environment import RESULT_STORAGE, load_block, load_blocks
+from blocks.environment import RESULT_STORAGE, load_block, load_environment
 from blocks.errors import StepCancelled
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
@@ -92,7 +92,7 @@ def train_model(
     A candidate that gate 1 refuses ends the run as `Completed` named `Rejected`, and nothing is exported. An export
     that gate 2 refuses fails the run with `ValidationFailed`, and nothing is registered.
     """
-    registry = load_blocks().registry
+    registry = load_environment().registry
     settings = (model_name, dataset, epochs, learning_rate, batch_size, num_workers, input_shape, seed)
     try:
         trained = _trained(settings, training_deployment, registry)

@@ -80,8 +80,8 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
     the option --exit-code.
     """
     hints = get_type_hints(function, include_extras=True)
-    blocks = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
-    files = {name for name, kind in hints.items() if name != "return" and _from_file(kind) and name not in blocks}
+    environment = {name: kind for name, kind in hints.items() if name != "return" and _is_a(kind, Block)}
+    files = {name for name, kind in hints.items() if name != "return" and _from_file(kind) and name not in environment}
     checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
 
     def run(**options: Any) -> Outcome:
@@ -89,9 +89,9 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
         given = {name: _read(value, name) if name in files else value for name, value in options.items()}
         values = {name: value for name, value in defaults.items() if name in hints} | given
         with _result_alone_on_stdout():
-            if blocks:
+            if environment:
                 require_prefect()
-            loaded = {name: load_block(kind) for name, kind in blocks.items()}
+            loaded = {name: load_block(kind) for name, kind in environment.items()}
             with _session(function.__name__, values, loaded):
                 result = checked(**values, **loaded)
         refused = tells and not result.passed
@@ -105,7 +105,7 @@ def command(function: Callable[..., Any], defaults: dict[str, Any]) -> Callable[
             annotation=_option(hints[name], is_file=name in files),
         )
         for name, parameter in inspect.signature(function).parameters.items()
-        if name not in blocks
+        if name not in environment
     ]
     judges = hasattr(hints.get("return"), "passed")
     run.__signature__ = inspect.Signature([*options, *([_EXIT_CODE] if judges else [])])  # type: ignore[attr-defined]

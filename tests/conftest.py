@@ -20,7 +20,7 @@ from infra.local import stack as local
 from infra.local.settings import LocalStack
 
 if TYPE_CHECKING:
-    from blocks.environment import Blocks
+    from blocks.environment import Environment
 
 # read before the stack's own replicas take its place in this process's environment
 TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
@@ -145,8 +145,8 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def blocks(stack: LocalStack) -> "Blocks":
+def environment(stack: LocalStack) -> "Environment":
     """The registered blocks of the running stack."""
-    from blocks.environment import load_blocks
+    from blocks.environment import load_environment
 
-    return load_blocks()
+    return load_environment()

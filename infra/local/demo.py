@@ -27,7 +27,7 @@ from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort, TaskRunSor
 from rich.console import Console
 from rich.table import Table
 
-from blocks.environment import load_blocks
+from blocks.environment import load_environment
 from blocks.errors import SlipwayError
 from flows.running.defaults import load_defaults
 from infra.local.errors import StackError
@@ -77,7 +77,7 @@ def completed(run: FlowRun, stack: LocalStack) -> FlowRun:
 def triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
     """Return the run of deploy-model that the alias `deploy` has triggered, as soon as there is one."""
     served = load_defaults().deploy_model.model_name
-    version = load_blocks().registry.aliases(served)["deploy"]
+    version = load_environment().registry.aliases(served)["deploy"]
     wanted = {"model_name": served, "source": f"version:{version}"}
     deploying = FlowFilter(name=FlowFilterName(any_=["deploy-model"]))
     end = time.monotonic() + TRIGGER_DEADLINE_S
@@ -173,7 +173,7 @@ def _artifacts(client: SyncPrefectClient, key: str, run_ids: list[UUID] | None =
 
 def _aliases(model_name: str) -> str:
     try:
-        aliases = load_blocks().registry.aliases(model_name)
+        aliases = load_environment().registry.aliases(model_name)
     except SlipwayError as exc:
         return str(exc)
     versions: dict[int, list[str]] = {}
@@ -188,7 +188,7 @@ def _replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str,
     receipts = _artifacts(client, artifact_key("receipt", model_name))
     rows: list[dict[str, Any]] = _rows(receipts[0]) if receipts else []
     proofs = {row["replica"]: row for row in rows}
-    fleet = load_blocks().fleet
+    fleet = load_environment().fleet
     for address in fleet.addresses():
         versions = ", ".join(map(str, fleet.ready_versions(address, model_name))) or "none"
         yield address, f"{model_name} version {versions} ready; {_proof(proofs.get(address))}"

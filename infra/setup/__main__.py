@@ -12,10 +12,11 @@ from prefect.client.orchestration import get_client
 from pydantic import ValidationError
 from rich.console import Console
 
-from blocks.environment import Addresses, load_block, register_blocks
+from blocks.environment import load_block
 from blocks.errors import SlipwayError
 from blocks.repository import ModelRepository
 from infra.setup.automations import apply_automations
+from infra.setup.blocks import Addresses, register_blocks
 from infra.setup.deployments import apply_deployments
 from infra.setup.pools import apply_local_queues, apply_pools
 from infra.setup.settings import AlertSettings, ClusterSettings

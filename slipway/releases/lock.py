@@ -21,7 +21,7 @@ from uuid import uuid4
 from prefect import runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver, ServiceUnavailable
 from blocks.object_store import StoredObject
 from blocks.repository import ModelRepository
@@ -70,12 +70,12 @@ class Fence(NamedTuple):
                 "took this one for dead, so nothing more is changed: see `make status`, then release again"
             )
 
-    def around(self, blocks: Blocks) -> Blocks:
+    def around(self, environment: Environment) -> Environment:
         """Return blocks that ask this fence right before each change."""
-        return Blocks(
-            blocks.registry.behind(self.require),
-            blocks.repository.behind(self.require),
-            blocks.fleet.behind(self.require),
+        return Environment(
+            environment.registry.behind(self.require),
+            environment.repository.behind(self.require),
+            environment.fleet.behind(self.require),
         )
 
 

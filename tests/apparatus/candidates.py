@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from onnx import numpy_helper
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import SlipwayError
 from flows.deployment import deploy_model
 from tests.apparatus.consistency import assert_consistent
@@ -19,10 +19,10 @@ BULK_BYTES = 256 * 1024
 class Candidate:
     """A model of a test's own, with its live registry version (0 where there is none) and the next one."""
 
-    def __init__(self, blocks: Blocks, released: int) -> None:
+    def __init__(self, environment: Environment, released: int) -> None:
         self.model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
         self.live, self.next = 0, 0
-        self._registry = blocks.registry
+        self._registry = environment.registry
         for _ in range(released):
             self.register()
             deploy_model(self.model_name)
@@ -39,24 +39,24 @@ class Candidate:
 
 
 @contextmanager
-def borrowed(pool: list[Candidate], blocks: Blocks) -> Iterator[Candidate]:
+def borrowed(pool: list[Candidate], environment: Environment) -> Iterator[Candidate]:
     """Lend a model with a live version, one before it and the next one; if it comes back sound it is lent again."""
-    candidate = pool.pop() if pool else Candidate(blocks, released=2)
+    candidate = pool.pop() if pool else Candidate(environment, released=2)
     yield candidate
     try:
-        if assert_consistent(blocks, candidate.model_name) == candidate.next:
+        if assert_consistent(environment, candidate.model_name) == candidate.next:
             candidate.register()
     except (AssertionError, SlipwayError):
-        withdraw(blocks, candidate.model_name)
+        withdraw(environment, candidate.model_name)
     else:
         pool.append(candidate)
 
 
-def withdraw(blocks: Blocks, model_name: str) -> None:
+def withdraw(environment: Environment, model_name: str) -> None:
     """Take a model from the replicas: each one that stays makes their restarts longer."""
-    for name in blocks.repository.store.prefixes(f"{blocks.repository.repository_prefix}/"):
+    for name in environment.repository.store.prefixes(f"{blocks.repository.repository_prefix}/"):
         if model_name in name:
-            blocks.repository.store.delete_below(f"{blocks.repository.repository_prefix}/{name}/")
-            for address in blocks.fleet.addresses():
+            environment.repository.store.delete_below(f"{blocks.repository.repository_prefix}/{name}/")
+            for address in environment.fleet.addresses():
                 with suppress(SlipwayError):
-                    blocks.fleet.unload_model(address, name)
+                    environment.fleet.unload_model(address, name)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.object_store import ObjectStore
 from blocks.repository import ModelRepository
 from slipway.releases.journal import open_entry
@@ -15,33 +15,33 @@ from slipway.releases.serving_config import served_versions
 from tests.apparatus.models import FEATURES
 
 
-def assert_consistent(blocks: Blocks, model_name: str) -> int | None:
+def assert_consistent(environment: Environment, model_name: str) -> int | None:
     """Prove that alias, policy and every replica agree and nothing is left over; return the live registry version.
 
     The model is one of `tests/apparatus/models.py`: a replica's answer is compared with what the live version's own
     weights give. None is returned where nothing is released.
     """
-    aliases = blocks.registry.aliases(model_name)
-    served = served_versions(blocks.repository.read_config(model_name))
-    _assert_nothing_left_over(blocks, model_name)
-    _assert_whole_versions(blocks.repository, model_name, served)
-    assert _served_by_replicas(blocks, model_name) == dict.fromkeys(blocks.fleet.addresses(), served)
+    aliases = environment.registry.aliases(model_name)
+    served = served_versions(environment.repository.read_config(model_name))
+    _assert_nothing_left_over(environment, model_name)
+    _assert_whole_versions(environment.repository, model_name, served)
+    assert _served_by_replicas(environment, model_name) == dict.fromkeys(environment.fleet.addresses(), served)
     if not served:
         assert not {"live", "previous"} & set(aliases), f"nothing is served, aliases are {aliases}"
         return None
-    registered = {version: _registry_version(blocks.repository, model_name, version) for version in served}
+    registered = {version: _registry_version(environment.repository, model_name, version) for version in served}
     assert aliases.get("live") == registered[max(served)], f"aliases {aliases}, the policy serves {registered}"
     _assert_previous(aliases, tuple(registered.values()))
-    _assert_own_answers(blocks, model_name, max(served))
+    _assert_own_answers(environment, model_name, max(served))
     return aliases["live"]
 
 
-def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
+def observed(environment: Environment, model_name: str) -> dict[str, object]:
     """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
-    keys = blocks.repository.store.keys
+    keys = environment.repository.store.keys
     return {
-        "policy": served_versions(blocks.repository.read_config(model_name)),
-        "versions": blocks.repository.versions(model_name).model_dump(),
+        "policy": served_versions(environment.repository.read_config(model_name)),
+        "versions": environment.repository.versions(model_name).model_dump(),
         # of config.pbtxt the policy counts: who wrote it stands in a comment
         "files": {
             key: size
@@ -49,22 +49,22 @@ def observed(blocks: Blocks, model_name: str) -> dict[str, object]:
             if not key.endswith("/config.pbtxt")
         },
         "staging": keys(f"staging/{model_name}/"),
-        "journal": open_entry(blocks.repository, model_name),
-        "aliases": {a: v for a, v in blocks.registry.aliases(model_name).items() if a in {"live", "previous"}},
-        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
+        "journal": open_entry(environment.repository, model_name),
+        "aliases": {a: v for a, v in environment.registry.aliases(model_name).items() if a in {"live", "previous"}},
+        "served": [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()],
     }
 
 
-def _assert_nothing_left_over(blocks: Blocks, model_name: str) -> None:
-    repository = blocks.repository
+def _assert_nothing_left_over(environment: Environment, model_name: str) -> None:
+    repository = environment.repository
     assert open_entry(repository, model_name) is None, "the journal is open"
     assert repository.store.keys(f"{repository.staging_prefix}/{model_name}/") == {}
     names = [name for name in repository.store.prefixes(f"{repository.repository_prefix}/") if model_name in name]
     assert set(names) <= {model_name}, f"left in the repository: {names}"
 
 
-def _served_by_replicas(blocks: Blocks, model_name: str) -> dict[str, tuple[int, ...]]:
-    return {address: blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()}
+def _served_by_replicas(environment: Environment, model_name: str) -> dict[str, tuple[int, ...]]:
+    return {address: environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()}
 
 
 def _assert_whole_versions(repository: ModelRepository, model_name: str, served: tuple[int, ...]) -> None:
@@ -96,11 +96,11 @@ def _assert_previous(aliases: dict[str, int], registered: tuple[int, ...]) -> No
         assert aliases.get("previous") == registered[-2], f"aliases {aliases}, the policy serves {registered}"
 
 
-def _assert_own_answers(blocks: Blocks, model_name: str, version: int) -> None:
+def _assert_own_answers(environment: Environment, model_name: str, version: int) -> None:
     key = f"{blocks.repository.repository_prefix}/{model_name}/{version}/model.onnx"
-    model = onnx.load_from_string(blocks.repository.store.read(key) or b"")
+    model = onnx.load_from_string(environment.repository.store.read(key) or b"")
     weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "weights")
     inputs = np.ones((2, FEATURES), np.float32)
-    for address in blocks.fleet.addresses():
-        answer = blocks.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)
+    for address in environment.fleet.addresses():
+        answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)
         np.testing.assert_allclose(answer["output"], inputs @ weights, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 
 BLOCK_BYTES = 16 * 1024
 UPSTREAM_TIMEOUT_S = 60
@@ -106,20 +106,20 @@ def faulty_proxy(server_url: str, *faults: Fault) -> Iterator[FaultyProxy]:
         yield Handler.proxy
 
 
-def through_s3_proxy(blocks: Blocks, proxy: FaultyProxy) -> Blocks:
+def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
     """Return the blocks with the model repository reached through a proxy."""
-    bucket = blocks.repository.bucket
+    bucket = environment.repository.bucket
     credentials = cast(AwsCredentials, bucket.credentials)
     parameters = credentials.aws_client_parameters.model_dump() | {"endpoint_url": proxy.url}
     detour = credentials.model_copy(update={"aws_client_parameters": AwsClientParameters(**parameters)})
-    fields = {name: getattr(blocks.repository, name) for name in type(blocks.repository).model_fields}
-    repository = type(blocks.repository)(**fields | {"bucket": bucket.model_copy(update={"credentials": detour})})
-    return blocks._replace(repository=repository)
+    fields = {name: getattr(environment.repository, name) for name in type(environment.repository).model_fields}
+    repository = type(environment.repository)(**fields | {"bucket": bucket.model_copy(update={"credentials": detour})})
+    return environment._replace(repository=repository)
 
 
-def through_mlflow_proxy(blocks: Blocks, proxy: FaultyProxy) -> Blocks:
+def through_mlflow_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
     """Return the blocks with the registry reached through a proxy."""
-    return blocks._replace(registry=blocks.registry.model_copy(update={"tracking_uri": proxy.url}))
+    return environment._replace(registry=environment.registry.model_copy(update={"tracking_uri": proxy.url}))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from prefect_aws.s3 import S3Bucket
 
 from blocks.checksums import FileDigest
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.object_store import ObjectStore
 from blocks.registry import RegisteredVersion
 from infra.local.settings import MLFLOW_BUCKET, ROOT
@@ -39,22 +39,22 @@ class Release(NamedTuple):
 
 
 @contextmanager
-def table_model(blocks: Blocks, model_name: str, size_bytes: int) -> Iterator[RegisteredVersion]:
+def table_model(environment: Environment, model_name: str, size_bytes: int) -> Iterator[RegisteredVersion]:
     """Register `output = table[input]` with its weights as external data; afterwards nothing large is left of it."""
     with TemporaryDirectory() as temporary:
         directory = Path(temporary)
         save_table(directory, size_bytes // (_COLUMNS * 4))
-        registered = register_directory(blocks.registry, model_name, directory)
+        registered = register_directory(environment.registry, model_name, directory)
         tags = {f"sha256/{DATA_FILE}": FileDigest.of(directory / DATA_FILE).sha256}
-        blocks.registry.tag_version(model_name, registered.version, tags)
+        environment.registry.tag_version(model_name, registered.version, tags)
     try:
         yield registered
     finally:
-        for address in blocks.fleet.addresses():
-            blocks.fleet.unload_model(address, model_name)
+        for address in environment.fleet.addresses():
+            environment.fleet.unload_model(address, model_name)
         for prefix in ("repository", "staging", "archive"):
-            blocks.repository.store.delete_below(f"{prefix}/{model_name}/")
-        mlflow_store(blocks).delete(artifacts_prefix(blocks, registered))
+            environment.repository.store.delete_below(f"{prefix}/{model_name}/")
+        mlflow_store(environment).delete(artifacts_prefix(environment, registered))
 
 
 def save_table(directory: Path, rows: int) -> None:
@@ -81,15 +81,15 @@ def _lookup_in_table(rows: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def mlflow_store(blocks: Blocks) -> ObjectStore:
+def mlflow_store(environment: Environment) -> ObjectStore:
     """Return the bucket MLflow keeps its artifacts in."""
-    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=blocks.repository.bucket.credentials))
+    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=environment.repository.bucket.credentials))
 
 
-def artifacts_prefix(blocks: Blocks, registered: RegisteredVersion) -> str:
+def artifacts_prefix(environment: Environment, registered: RegisteredVersion) -> str:
     """Return where in MLflow's bucket a version's files are."""
     logged = registered.source_uri.removeprefix("models:/")
-    key = next(key for key in mlflow_store(blocks).keys("") if f"/{logged}/" in key and key.endswith(DATA_FILE))
+    key = next(key for key in mlflow_store(environment).keys("") if f"/{logged}/" in key and key.endswith(DATA_FILE))
     return key.removesuffix(DATA_FILE)
 
 

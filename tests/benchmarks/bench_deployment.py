@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from rich.console import Console
 from rich.table import Table
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.deployment import deploy_model
 from flows.rollback import Rollback, rollback_model
@@ -35,12 +35,12 @@ MODEL_NAME = "bench-resnet18-onnx"
 
 @pytest.mark.timeout(900)
 def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
-    blocks: Blocks, stack: LocalStack, tmp_path: Path
+    environment: Environment, stack: LocalStack, tmp_path: Path
 ) -> None:
     floors, totals, steps = [], [], []
     for seed in range(RUNS):
-        registered = _register_resnet18(blocks, tmp_path / str(seed), seed)
-        floors.append(_floor(blocks, registered, tmp_path))
+        registered = _register_resnet18(environment, tmp_path / str(seed), seed)
+        floors.append(_floor(environment, registered, tmp_path))
         total, by_step = _release(MODEL_NAME)
         totals.append(total)
         steps.append(by_step)
@@ -50,13 +50,13 @@ def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
 
 @pytest.mark.timeout(900)
 def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_second(
-    blocks: Blocks, tmp_path: Path
+    environment: Environment, tmp_path: Path
 ) -> None:
     name, proven, whole = f"{MODEL_NAME}-back", [], []
-    _register_resnet18(blocks, tmp_path / "first", RUNS, name)
+    _register_resnet18(environment, tmp_path / "first", RUNS, name)
     _release(name)
     for seed in range(RUNS):
-        _register_resnet18(blocks, tmp_path / str(seed), seed, name)
+        _register_resnet18(environment, tmp_path / str(seed), seed, name)
         _release(name)
         start = time.perf_counter()
         rolled_back = rollback_model(name, reason="bench")
@@ -70,7 +70,9 @@ def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_
     assert statistics.median(proven) <= ROLLBACK_LIMIT_S
 
 
-def _register_resnet18(blocks: Blocks, directory: Path, seed: int, model_name: str = MODEL_NAME) -> RegisteredVersion:
+def _register_resnet18(
+    environment: Environment, directory: Path, seed: int, model_name: str = MODEL_NAME
+) -> RegisteredVersion:
     torch.manual_seed(seed)
     model = ResNet18(10).eval()
     example = torch.randn(4, 3, 32, 32)
@@ -89,13 +91,13 @@ def _register_resnet18(blocks: Blocks, directory: Path, seed: int, model_name: s
     with torch.no_grad():
         golden = {"input/input": example.numpy(), "output/output": model(example).numpy()}
     np.savez(directory / "golden.npz", **golden)
-    return register_directory(blocks.registry, model_name, directory)
+    return register_directory(environment.registry, model_name, directory)
 
 
-def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
-    fetched = fetch_model.fn(registered.model_name, f"version:{registered.version}", registry=blocks.registry)
-    path = local_files(fetched, blocks.registry) / "model.onnx"
-    client, name = blocks.repository.store.client, f"floor-{registered.version}-onnx"
+def _floor(environment: Environment, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
+    fetched = fetch_model.fn(registered.model_name, f"version:{registered.version}", registry=environment.registry)
+    path = local_files(fetched, environment.registry) / "model.onnx"
+    client, name = environment.repository.store.client, f"floor-{registered.version}-onnx"
     stored = next(key for key in _keys(client) if registered.source_uri.removeprefix("models:/") in key)
     client.put_object(
         Bucket="triton-models",
@@ -108,11 +110,11 @@ def _floor(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> di
     start = time.perf_counter()
     client.upload_file(str(path), "triton-models", f"repository/{name}/1/model.onnx")
     times["boto3 upload"] = time.perf_counter() - start
-    replica, start = blocks.fleet.addresses()[0], time.perf_counter()
-    blocks.fleet.load_model(replica, name)
+    replica, start = environment.fleet.addresses()[0], time.perf_counter()
+    environment.fleet.load_model(replica, name)
     times["Triton load"] = time.perf_counter() - start
-    blocks.fleet.unload_model(replica, name)
-    blocks.repository.store.delete_below(f"repository/{name}/")
+    environment.fleet.unload_model(replica, name)
+    environment.repository.store.delete_below(f"repository/{name}/")
     return times
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from infra.local.settings import MLFLOW_BUCKET
 from tests.apparatus.large_models import (
@@ -32,14 +32,14 @@ MB = 1024**2
 
 @pytest.mark.timeout(1800)
 def test_a_2_gb_model_moves_at_70_percent_of_boto3s_speed_in_150_mb_more_memory_than_a_45_mb_one(
-    blocks: Blocks, tmp_path: Path
+    environment: Environment, tmp_path: Path
 ) -> None:
-    with table_model(blocks, MODEL_NAMES[0], SMALL_BYTES) as small:
+    with table_model(environment, MODEL_NAMES[0], SMALL_BYTES) as small:
         small_peak = release_apart(small.model_name).peak_bytes
-    with table_model(blocks, MODEL_NAMES[1], LARGE_BYTES) as large:
-        floors = [_moved_by_boto3(blocks, large, tmp_path)]
+    with table_model(environment, MODEL_NAMES[1], LARGE_BYTES) as large:
+        floors = [_moved_by_boto3(environment, large, tmp_path)]
         flow_run_id, large_peak = release_apart(large.model_name)
-        floors.append(_moved_by_boto3(blocks, large, tmp_path))
+        floors.append(_moved_by_boto3(environment, large, tmp_path))
     steps = {name: step.duration_s for name, step in steps_of(flow_run_id).items()}
     floor = sum(sum(times.values()) for times in floors) / len(floors)
     ratio = floor / (steps["fetch-model"] + steps["upload-to-s3"])
@@ -48,8 +48,8 @@ def test_a_2_gb_model_moves_at_70_percent_of_boto3s_speed_in_150_mb_more_memory_
     assert ratio >= SPEED_LIMIT
 
 
-def _moved_by_boto3(blocks: Blocks, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
-    client, bucket = blocks.repository.store.client, blocks.repository.store.bucket
+def _moved_by_boto3(environment: Environment, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
+    client, bucket = environment.repository.store.client, environment.repository.store.bucket
     source = f"{artifacts_prefix(blocks, registered)}{DATA_FILE}"
     path, target = str(directory / DATA_FILE), f"staging/plain-{registered.model_name}/{DATA_FILE}"
     start = time.perf_counter()
@@ -58,7 +58,7 @@ def _moved_by_boto3(blocks: Blocks, registered: RegisteredVersion, directory: Pa
     client.upload_file(path, bucket, target)
     uploaded = time.perf_counter()
     Path(path).unlink()
-    blocks.repository.store.delete(target)
+    environment.repository.store.delete(target)
     return {"boto3 download": downloaded - start, "boto3 upload": uploaded - downloaded}
 
 

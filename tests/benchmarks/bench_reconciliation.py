@@ -15,7 +15,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from rich.console import Console
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.reconciliation import Reconciliation, reconcile_models
 from infra.local.settings import ROOT
@@ -39,13 +39,13 @@ DAMAGES = (
 
 
 @pytest.mark.timeout(1800)
-def test_200_models_are_surveyed_and_reconciled_in_20_seconds(blocks: Blocks) -> None:
-    template = register_linear(blocks.registry, "bench-template-onnx", seed=1)
+def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Environment) -> None:
+    template = register_linear(environment.registry, "bench-template-onnx", seed=1)
     names = [f"bench-{number:03}-onnx" for number in range(MODELS)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: _released(blocks, name, template), names))
+        list(pool.map(lambda name: _released(environment, name, template), names))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda address: _loaded(blocks, address, names), blocks.fleet.addresses()))
+        list(pool.map(lambda address: _loaded(environment, address, names), environment.fleet.addresses()))
 
     start = time.perf_counter()
     outcome = reconcile_models(keep_archived=VERSIONS)
@@ -64,17 +64,17 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(blocks: Blocks) ->
     assert outcome.models >= MODELS and outcome.found == ()
     assert sum(name in shown.stdout for name in names) == MODELS
     assert max(reconcile_s, status_s) <= LIMIT_S
-    _look_after_the_others(blocks, names)
+    _look_after_the_others(environment, names)
 
 
-def _look_after_the_others(blocks: Blocks, names: list[str]) -> None:
+def _look_after_the_others(environment: Environment, names: list[str]) -> None:
     """Damage one model in ten; every other one is looked after, and nothing is changed of the damaged ones."""
-    damaged, store = names[:: MODELS // DAMAGED], blocks.repository.store
+    damaged, store = names[:: MODELS // DAMAGED], environment.repository.store
     for number, name in enumerate(damaged):
         store.write(DAMAGES[number % len(DAMAGES)].format(name, VERSIONS), b"\xffnot what it was")
     lost = [name for name in names if name not in damaged][::20]
     for name in lost:
-        blocks.fleet.unload_model(blocks.fleet.addresses()[0], name)
+        environment.fleet.unload_model(environment.fleet.addresses()[0], name)
     kept = {name: store.keys(f"repository/{name}/") | store.keys(f"archive/{name}/") for name in damaged}
 
     outcome = reconcile_models(keep_archived=VERSIONS)
@@ -83,7 +83,7 @@ def _look_after_the_others(blocks: Blocks, names: list[str]) -> None:
     assert sorted({drift.model_name for drift in outcome.left}) == damaged
     assert sorted({drift.model_name for drift in outcome.repaired}) == lost
     assert {n: store.keys(f"repository/{n}/") | store.keys(f"archive/{n}/") for n in damaged} == kept
-    served = [blocks.fleet.index(address) for address in blocks.fleet.addresses()]
+    served = [environment.fleet.index(address) for address in environment.fleet.addresses()]
     assert all(index[name] == (VERSIONS,) for index in served for name in names)
     Console(highlight=False).print(
         f"{len(damaged)} of {MODELS} models damaged: {MODELS - len(damaged)} looked after, {len(lost)} repaired, "
@@ -91,26 +91,26 @@ def _look_after_the_others(blocks: Blocks, names: list[str]) -> None:
     )
 
 
-def _released(blocks: Blocks, name: str, template: RegisteredVersion) -> None:
+def _released(environment: Environment, name: str, template: RegisteredVersion) -> None:
     """Leave everything as releasing ten versions would have left it."""
-    client, source = blocks.registry.connect(), template.source_uri
+    client, source = environment.registry.connect(), template.source_uri
     client.create_registered_model(name)
     for number in range(1, VERSIONS + 1):
         client.create_model_version(
             name, source, model_id=source.removeprefix("models:/"), tags={"triton_version": str(number)}
         )
-    fetched = fetch_model.fn(name, f"version:{VERSIONS}", registry=blocks.registry)
+    fetched = fetch_model.fn(name, f"version:{VERSIONS}", registry=environment.registry)
     for number in range(1, VERSIONS + 1):
-        _stored(blocks, fetched, number)
-    samples = golden_samples(fetched, blocks.registry)
+        _stored(environment, fetched, number)
+    samples = golden_samples(fetched, environment.registry)
     assert samples is not None
-    write_proof(blocks.repository, name, VERSIONS, samples.small())
-    record_files(blocks.repository, name, VERSIONS)
-    blocks.registry.set_alias(name, "live", VERSIONS)
-    blocks.registry.set_alias(name, "previous", VERSIONS - 1)
+    write_proof(environment.repository, name, VERSIONS, samples.small())
+    record_files(environment.repository, name, VERSIONS)
+    environment.registry.set_alias(name, "live", VERSIONS)
+    environment.registry.set_alias(name, "previous", VERSIONS - 1)
 
 
-def _stored(blocks: Blocks, fetched: FetchedModel, number: int) -> None:
+def _stored(environment: Environment, fetched: FetchedModel, number: int) -> None:
     registered = fetched.registered.model_copy(update={"version": number})
     plan = ReleasePlan(
         model_name=fetched.model_name,
@@ -122,23 +122,23 @@ def _stored(blocks: Blocks, fetched: FetchedModel, number: int) -> None:
     )
     artifacts = prepare_artifacts.fn(fetched.model_copy(update={"registered": registered}), plan)
     prefix = "repository" if number == VERSIONS else "archive"
-    write = blocks.repository.store.write
-    blocks.repository.claim(fetched.model_name, number, "bench")
-    model = (local_files(fetched, blocks.registry) / "model.onnx").read_bytes()
+    write = environment.repository.store.write
+    environment.repository.claim(fetched.model_name, number, "bench")
+    model = (local_files(fetched, environment.registry) / "model.onnx").read_bytes()
     write(f"{prefix}/{fetched.model_name}/{number}/model.onnx", model)
     write(f"{prefix}/{fetched.model_name}/{number}/metadata.json", artifacts.metadata.encode())
     if prefix == "repository":
-        blocks.repository.commit(fetched.model_name, artifacts.config, after=None)
+        environment.repository.commit(fetched.model_name, artifacts.config, after=None)
 
 
-def _loaded(blocks: Blocks, address: str, names: list[str]) -> None:
+def _loaded(environment: Environment, address: str, names: list[str]) -> None:
     for name in names:
-        blocks.fleet.load_model(address, name)
-        blocks.fleet.infer(address, name, {"input": np.ones((1, 4), np.float32)}, ["output"], VERSIONS)
+        environment.fleet.load_model(address, name)
+        environment.fleet.infer(address, name, {"input": np.ones((1, 4), np.float32)}, ["output"], VERSIONS)
 
 
 @pytest.fixture(autouse=True)
-def _no_schedule(blocks: Blocks) -> None:
+def _no_schedule(environment: Environment) -> None:
     """Nothing else looks at the models meanwhile; `tests/conftest.py` has paused the reconciler."""
     with get_client(sync_client=True) as client:
         assert all(deployment.paused for deployment in client.read_deployments() if deployment.schedules)

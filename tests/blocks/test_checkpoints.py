@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from blocks.checkpoints import Checkpoints
-from blocks.environment import Blocks, load_block
+from blocks.environment import Environment, load_block
 from blocks.errors import IntegrityError, ServiceUnavailable
 from blocks.object_store import ObjectStore
 
@@ -16,7 +16,7 @@ SECOND_DAYS = 1 / 86_400
 
 
 @pytest.fixture
-def checkpoints(blocks: Blocks) -> Checkpoints:
+def checkpoints(environment: Environment) -> Checkpoints:
     """The registered block, on a prefix of this test's own."""
     return load_block(Checkpoints).model_copy(update={"prefix": f"test-{uuid4().hex[:8]}"})
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from tests.apparatus.faults import silent_server
@@ -29,8 +29,8 @@ def test_a_name_that_does_not_resolve_is_an_error_that_names_it() -> None:
         TritonFleet(replicas=["dns:///no-such-host.invalid:8001"]).addresses()
 
 
-def test_every_replica_of_the_stack_answers(blocks: Blocks) -> None:
-    assert len(blocks.fleet.check()) == 2
+def test_every_replica_of_the_stack_answers(environment: Environment) -> None:
+    assert len(environment.fleet.check()) == 2
 
 
 def test_a_replica_that_is_down_is_named() -> None:
@@ -51,13 +51,13 @@ def test_a_replica_that_hangs_is_given_up_after_bounded_time() -> None:
     assert time.monotonic() - start < 15
 
 
-def test_a_load_that_is_refused_gives_tritons_reason(blocks: Blocks) -> None:
+def test_a_load_that_is_refused_gives_tritons_reason(environment: Environment) -> None:
     with pytest.raises(LoadFailed, match=r"model 'no-such-model' on Triton .*: load refused \(.*no-such-model"):
-        blocks.fleet.load_model(blocks.fleet.addresses()[0], "no-such-model")
+        environment.fleet.load_model(environment.fleet.addresses()[0], "no-such-model")
 
 
-def test_a_version_nobody_loaded_is_not_ready(blocks: Blocks) -> None:
-    address = blocks.fleet.addresses()[0]
+def test_a_version_nobody_loaded_is_not_ready(environment: Environment) -> None:
+    address = environment.fleet.addresses()[0]
 
-    assert not blocks.fleet.is_ready(address, "no-such-model", 1)
-    assert blocks.fleet.ready_versions(address, "no-such-model") == ()
+    assert not environment.fleet.is_ready(address, "no-such-model", 1)
+    assert environment.fleet.ready_versions(address, "no-such-model") == ()

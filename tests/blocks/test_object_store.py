@@ -17,7 +17,7 @@ from prefect_aws.s3 import S3Bucket
 from pydantic import SecretStr
 
 from blocks.checksums import PART_BYTES, FileDigest
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import IntegrityError, ServiceUnavailable
 from blocks.object_store import ObjectStore
 from infra.local.settings import LocalStack
@@ -41,8 +41,8 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
     if request.param == "moto":
         found: ObjectStore = request.getfixturevalue("moto_store")
         return found
-    blocks: Blocks = request.getfixturevalue("blocks")
-    return blocks.repository.store
+    environment: Environment = request.getfixturevalue("environment")
+    return environment.repository.store
 
 
 def bucket_at(url: str, read_timeout_s: float = 30) -> S3Bucket:
@@ -205,23 +205,25 @@ def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> N
 
 
 @pytest.mark.parametrize("broken_off", [1, 3])
-def test_an_answer_that_breaks_off_is_asked_for_again(stack: LocalStack, blocks: Blocks, broken_off: int) -> None:
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    stack: LocalStack, environment: Environment, broken_off: int
+) -> None:
     content = os.urandom(200_000)
-    blocks.repository.store.write("test-broken-off", content)
+    environment.repository.store.write("test-broken-off", content)
 
     with faulty_proxy(stack.s3_url) as proxy:
-        store = through_s3_proxy(blocks, proxy).repository.store
+        store = through_s3_proxy(environment, proxy).repository.store
         proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
         assert store.read("test-broken-off") == content
         proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
         assert store.sha256("test-broken-off") == hashlib.sha256(content).hexdigest()
 
 
-def test_answers_that_all_break_off_are_given_up(stack: LocalStack, blocks: Blocks) -> None:
-    blocks.repository.store.write("test-broken-off", b"content")
+def test_answers_that_all_break_off_are_given_up(stack: LocalStack, environment: Environment) -> None:
+    environment.repository.store.write("test-broken-off", b"content")
 
     with faulty_proxy(stack.s3_url, Fault("GET", "test-broken-off", answered_bytes=3)) as proxy:
-        store = through_s3_proxy(blocks, proxy).repository.store
+        store = through_s3_proxy(environment, proxy).repository.store
         with pytest.raises(ServiceUnavailable, match=f"at {proxy.url}: no usable answer for test-broken-off"):
             store.read("test-broken-off")
         assert proxy.faults[0].hits == 4

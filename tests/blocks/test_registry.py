@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry
 from infra.local.settings import ROOT
@@ -29,24 +29,24 @@ def impatient(url: str) -> ModelRegistry:
     return ModelRegistry(tracking_uri=url, request_timeout_s=1, max_retries=1)
 
 
-def test_a_version_is_resolved_by_alias_and_by_number(blocks: Blocks) -> None:
-    registered = register_linear(blocks.registry, "registry-resolve-onnx", seed=1)
+def test_a_version_is_resolved_by_alias_and_by_number(environment: Environment) -> None:
+    registered = register_linear(environment.registry, "registry-resolve-onnx", seed=1)
 
-    by_alias = blocks.registry.resolve("registry-resolve-onnx", "alias:deploy")
-    by_number = blocks.registry.resolve("registry-resolve-onnx", f"version:{registered.version}")
+    by_alias = environment.registry.resolve("registry-resolve-onnx", "alias:deploy")
+    by_number = environment.registry.resolve("registry-resolve-onnx", f"version:{registered.version}")
 
     assert by_alias == by_number == registered
     assert by_alias.metrics["validation_max_diff"] == 0.0
 
 
 def test_files_are_downloaded_where_no_variable_names_the_server_and_nothing_can_be_written(
-    blocks: Blocks, tmp_path: Path
+    environment: Environment, tmp_path: Path
 ) -> None:
-    register_linear(blocks.registry, "registry-download-onnx", seed=1)
+    register_linear(environment.registry, "registry-download-onnx", seed=1)
     bare = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     elsewhere, into = tmp_path / "elsewhere", tmp_path / "files"
     elsewhere.mkdir()
-    arguments = [sys.executable, "-c", DOWNLOAD, blocks.registry.tracking_uri, "registry-download-onnx", str(into)]
+    arguments = [sys.executable, "-c", DOWNLOAD, environment.registry.tracking_uri, "registry-download-onnx", str(into)]
 
     downloading = subprocess.run(
         arguments, env=bare | {"PYTHONPATH": str(ROOT)}, cwd=elsewhere, capture_output=True, text=True, timeout=120
@@ -59,61 +59,61 @@ def test_files_are_downloaded_where_no_variable_names_the_server_and_nothing_can
     assert list(elsewhere.iterdir()) == [], "MLflow has made a database of its own"
 
 
-def test_a_version_whose_run_was_removed_for_good_is_still_found(blocks: Blocks) -> None:
-    registered = register_linear(blocks.registry, "registry-orphan-onnx", seed=1)
-    client, name = blocks.registry.connect(), "registry-orphan-onnx"
+def test_a_version_whose_run_was_removed_for_good_is_still_found(environment: Environment) -> None:
+    registered = register_linear(environment.registry, "registry-orphan-onnx", seed=1)
+    client, name = environment.registry.connect(), "registry-orphan-onnx"
     gone, model_id = "0" * 32, registered.source_uri.removeprefix("models:/")
     # as `mlflow gc` leaves it
     orphan = client.create_model_version(name, registered.source_uri, gone, model_id=model_id)
 
-    found = blocks.registry.version(name, int(orphan.version))
+    found = environment.registry.version(name, int(orphan.version))
 
     assert (found.run_id, found.run_name, found.metrics) == (gone, None, {})
 
 
 @pytest.mark.parametrize("source", ["alias:deploy", "version:1"])
-def test_an_unknown_model_is_not_registered(blocks: Blocks, source: str) -> None:
+def test_an_unknown_model_is_not_registered(environment: Environment, source: str) -> None:
     with pytest.raises(NotRegistered, match=r"model 'no-such-model' .*not in the MLflow registry at http"):
-        blocks.registry.resolve("no-such-model", source)
+        environment.registry.resolve("no-such-model", source)
 
 
 @pytest.mark.parametrize("source", ["alias:nope", "version:999"])
-def test_an_unknown_alias_or_version_of_a_known_model_is_not_registered(blocks: Blocks, source: str) -> None:
-    register_linear(blocks.registry, "registry-known-onnx", seed=1)
+def test_an_unknown_alias_or_version_of_a_known_model_is_not_registered(environment: Environment, source: str) -> None:
+    register_linear(environment.registry, "registry-known-onnx", seed=1)
 
     with pytest.raises(NotRegistered, match=r"model 'registry-known-onnx' (alias 'nope'|version 999)"):
-        blocks.registry.resolve("registry-known-onnx", source)
+        environment.registry.resolve("registry-known-onnx", source)
 
 
-def test_an_alias_nobody_carries_is_none(blocks: Blocks) -> None:
-    register_linear(blocks.registry, "registry-none-onnx", seed=1)
+def test_an_alias_nobody_carries_is_none(environment: Environment) -> None:
+    register_linear(environment.registry, "registry-none-onnx", seed=1)
 
-    assert blocks.registry.at_alias("registry-none-onnx", "champion") is None
-    assert blocks.registry.at_alias("no-such-model", "champion") is None
-
-
-def test_removing_an_alias_twice_is_no_error(blocks: Blocks) -> None:
-    register_linear(blocks.registry, "registry-remove-onnx", seed=1)
-
-    blocks.registry.remove_alias("registry-remove-onnx", "deploy")
-    blocks.registry.remove_alias("registry-remove-onnx", "deploy")
-
-    assert blocks.registry.aliases("registry-remove-onnx") == {}
+    assert environment.registry.at_alias("registry-none-onnx", "champion") is None
+    assert environment.registry.at_alias("no-such-model", "champion") is None
 
 
-def test_a_registry_that_is_down_is_never_no_alias(blocks: Blocks) -> None:
+def test_removing_an_alias_twice_is_no_error(environment: Environment) -> None:
+    register_linear(environment.registry, "registry-remove-onnx", seed=1)
+
+    environment.registry.remove_alias("registry-remove-onnx", "deploy")
+    environment.registry.remove_alias("registry-remove-onnx", "deploy")
+
+    assert environment.registry.aliases("registry-remove-onnx") == {}
+
+
+def test_a_registry_that_is_down_is_never_no_alias(environment: Environment) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
         impatient(url).at_alias("model", "champion")
 
 
-def test_a_registry_that_answers_500_is_never_no_alias(blocks: Blocks) -> None:
+def test_a_registry_that_answers_500_is_never_no_alias(environment: Environment) -> None:
     with failing_server(500) as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
         impatient(url).at_alias("model", "champion")
 
 
-def test_a_registry_that_does_not_answer_is_given_up_after_bounded_time(blocks: Blocks) -> None:
+def test_a_registry_that_does_not_answer_is_given_up_after_bounded_time(environment: Environment) -> None:
     start = time.monotonic()
 
     with silent_server() as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from moto.server import ThreadedMotoServer
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import IntegrityError, VersionConflict
 from blocks.repository import ModelRepository
 from tests.blocks.test_object_store import bucket_at
@@ -31,8 +31,8 @@ def repository(request: pytest.FixtureRequest) -> ModelRepository:
     if request.param == "conditional":
         found: ModelRepository = request.getfixturevalue("conditional")
         return found
-    blocks: Blocks = request.getfixturevalue("blocks")
-    return blocks.repository
+    environment: Environment = request.getfixturevalue("environment")
+    return environment.repository
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.events import Happened
 from blocks.registry import ModelRegistry
 from flows.alias_poll import poll_aliases
@@ -39,8 +39,8 @@ def model_name() -> str:
 
 
 @pytest.fixture
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 def answer(model_name: str, version: int, set_at: datetime) -> str:

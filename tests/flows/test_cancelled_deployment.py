@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.repository import proven_model
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
@@ -48,16 +48,16 @@ def read(flow_run_id: UUID) -> FlowRun:
         return client.read_flow_run(flow_run_id)
 
 
-def in_the_middle_of_a_release(blocks: Blocks, model_name: str, replica: psutil.Process) -> UUID:
+def in_the_middle_of_a_release(environment: Environment, model_name: str, replica: psutil.Process) -> UUID:
     """Release version 1, let the worker begin with version 2, and freeze a replica before it is loaded there."""
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
+    register_linear(environment.registry, model_name, seed=2)
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
-    prover = blocks.fleet.addresses()[0]
-    wait_for("the candidate", lambda: [n for n in blocks.fleet.index(prover) if proven_model(n) == model_name])
+    prover = environment.fleet.addresses()[0]
+    wait_for("the candidate", lambda: [n for n in environment.fleet.index(prover) if proven_model(n) == model_name])
     replica.suspend()
-    wait_for("the commit", lambda: served_versions(blocks.repository.read_config(model_name)) == (1, 2))
+    wait_for("the commit", lambda: served_versions(environment.repository.read_config(model_name)) == (1, 2))
     flow_run_id: UUID = run.id
     return flow_run_id
 
@@ -68,34 +68,34 @@ def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
     return [p for p in everything if (p.info["environ"] or {}).get("PREFECT__FLOW_RUN_ID") == str(flow_run_id)]
 
 
-def assert_as_before(blocks: Blocks, model_name: str) -> None:
-    wait_for("the undo", lambda: open_entry(blocks.repository, model_name) is None)
-    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
-    assert blocks.repository.versions(model_name).repository == (1,)
-    assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 1}
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+def assert_as_before(environment: Environment, model_name: str) -> None:
+    wait_for("the undo", lambda: open_entry(environment.repository, model_name) is None)
+    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    assert environment.repository.versions(model_name).repository == (1,)
+    assert environment.registry.aliases(model_name) == {"deploy": 2, "live": 1}
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
 
 
-def test_a_cancelled_release_is_undone(blocks: Blocks, second_replica: psutil.Process) -> None:
+def test_a_cancelled_release_is_undone(environment: Environment, second_replica: psutil.Process) -> None:
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    flow_run_id = in_the_middle_of_a_release(blocks, model_name, second_replica)
+    flow_run_id = in_the_middle_of_a_release(environment, model_name, second_replica)
 
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Cancelling())
     wait_for("the end of the process", lambda: not processes_of(flow_run_id))
     second_replica.resume()
 
-    assert_as_before(blocks, model_name)
+    assert_as_before(environment, model_name)
     wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Cancelled")
 
 
-def test_a_release_whose_process_is_killed_is_undone(blocks: Blocks, second_replica: psutil.Process) -> None:
+def test_a_release_whose_process_is_killed_is_undone(environment: Environment, second_replica: psutil.Process) -> None:
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    flow_run_id = in_the_middle_of_a_release(blocks, model_name, second_replica)
+    flow_run_id = in_the_middle_of_a_release(environment, model_name, second_replica)
 
     for process in processes_of(flow_run_id):
         process.kill()
     second_replica.resume()
 
-    assert_as_before(blocks, model_name)
+    assert_as_before(environment, model_name)
     wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Crashed")

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.killing import Meeting, StartedRelease
 from tests.apparatus.models import register_linear
@@ -14,17 +14,17 @@ pytestmark = pytest.mark.faults
 RELEASES, MODELS = 8, 4
 
 
-def new_model(blocks: Blocks, versions: int) -> str:
+def new_model(environment: Environment, versions: int) -> str:
     """Register versions of a model of the test's own."""
     model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
     for seed in range(1, versions + 1):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
     return model_name
 
 
 @pytest.mark.timeout(900)
-def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(blocks: Blocks) -> None:
-    model_name = new_model(blocks, RELEASES)
+def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(environment: Environment) -> None:
+    model_name = new_model(environment, RELEASES)
 
     started = [StartedRelease(model_name, source=f"version:{version}") for version in range(1, RELEASES + 1)]
     endings = [release.wait() for release in started]
@@ -36,12 +36,12 @@ def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(blocks:
     lives = [release.plan.registry_version for release in released]
     assert [r.aliases.after.get("previous") for r in released] == [None, *lives[:-1]]
     assert [release.aliases.before.get("live") for release in released] == [None, *lives[:-1]]
-    assert assert_consistent(blocks, model_name) == lives[-1]
-    assert blocks.registry.aliases(model_name)["previous"] == lives[-2]
+    assert assert_consistent(environment, model_name) == lives[-1]
+    assert environment.registry.aliases(model_name)["previous"] == lives[-2]
 
 
-def test_releases_of_different_models_do_not_wait_for_each_other(blocks: Blocks) -> None:
-    names = [new_model(blocks, versions=1) for _ in range(MODELS)]
+def test_releases_of_different_models_do_not_wait_for_each_other(environment: Environment) -> None:
+    names = [new_model(environment, versions=1) for _ in range(MODELS)]
 
     everyone = Meeting.of(MODELS, place="commit-version begins")
 
@@ -49,4 +49,4 @@ def test_releases_of_different_models_do_not_wait_for_each_other(blocks: Blocks)
     endings = [release.wait() for release in started]
 
     assert [ending.state_name for ending in endings] == ["Completed"] * MODELS, [e.message for e in endings]
-    assert [assert_consistent(blocks, model_name) for model_name in names] == [1] * MODELS
+    assert [assert_consistent(environment, model_name) for model_name in names] == [1] * MODELS

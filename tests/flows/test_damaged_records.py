@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import ServiceUnavailable
 from blocks.fleet import TritonFleet
 from flows.deployment import deploy_model
@@ -20,24 +20,24 @@ from tests.apparatus.models import register_linear
 
 
 @pytest.fixture(scope="module")
-def sound(blocks: Blocks) -> Iterator[str]:
+def sound(environment: Environment) -> Iterator[str]:
     """A model with nothing wrong."""
-    name = released(blocks)
+    name = released(environment)
     yield name
-    withdraw(blocks, name)
+    withdraw(environment, name)
 
 
 @pytest.fixture
-def damaged(blocks: Blocks) -> Iterator[str]:
+def damaged(environment: Environment) -> Iterator[str]:
     """A model of which the test damages something."""
-    name = released(blocks)
+    name = released(environment)
     yield name
-    withdraw(blocks, name)
+    withdraw(environment, name)
 
 
-def released(blocks: Blocks) -> str:
+def released(environment: Environment) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(blocks.registry, name, seed=1)
+    register_linear(environment.registry, name, seed=1)
     deploy_model(name)
     return name
 
@@ -58,37 +58,37 @@ def released(blocks: Blocks) -> str:
     ],
 )
 def test_a_damaged_record_is_a_finding_of_its_model_alone(
-    blocks: Blocks, sound: str, damaged: str, key: str, content: bytes
+    environment: Environment, sound: str, damaged: str, key: str, content: bytes
 ) -> None:
-    blocks.repository.store.write(key.format(damaged), content)
-    blocks.fleet.unload_model(blocks.fleet.addresses()[0], sound)
+    environment.repository.store.write(key.format(damaged), content)
+    environment.fleet.unload_model(environment.fleet.addresses()[0], sound)
 
     outcome = reconcile_models([damaged, sound])
 
     assert {drift.model_name for drift in outcome.left} == {damaged}
-    assert assert_consistent(blocks, sound) == 1
-    assert blocks.repository.store.read(key.format(damaged)) == content
-    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1,), (1,)]
-    blocks.repository.store.delete(f"journal/{damaged}.json")
+    assert assert_consistent(environment, sound) == 1
+    assert environment.repository.store.read(key.format(damaged)) == content
+    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    environment.repository.store.delete(f"journal/{damaged}.json")
 
 
-def test_a_receipt_with_fields_of_a_later_slipway_is_read(blocks: Blocks, sound: str) -> None:
+def test_a_receipt_with_fields_of_a_later_slipway_is_read(environment: Environment, sound: str) -> None:
     key = f"records/{sound}/1/receipt.json"
-    receipt = json.loads(blocks.repository.store.read(key) or b"")
+    receipt = json.loads(environment.repository.store.read(key) or b"")
     receipt["signature"] = receipt["candidate"]["signature"] = receipt["replicas"][0]["signature"] = "later"
     receipt["candidate"]["latency"]["p90_ms"] = receipt["replicas"][0]["comparison"]["ties"] = 1
-    blocks.repository.store.write(key, json.dumps(receipt).encode())
+    environment.repository.store.write(key, json.dumps(receipt).encode())
 
-    found = read_receipt(blocks.repository, sound, 1)
+    found = read_receipt(environment.repository, sound, 1)
 
     assert found is not None and found.registry_version == 1
-    assert explain_live(sound, **blocks._asdict()).receipt == found
+    assert explain_live(sound, **environment._asdict()).receipt == found
 
 
 def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(
-    blocks: Blocks, damaged: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, damaged: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy, healthy = blocks.fleet.addresses()[1], TritonFleet.answers
+    busy, healthy = environment.fleet.addresses()[1], TritonFleet.answers
 
     def answers(fleet: TritonFleet, address: str, *arguments: object) -> object:
         if address == busy:
@@ -97,29 +97,31 @@ def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(
 
     monkeypatch.setattr(TritonFleet, "answers", answers)
     monkeypatch.setattr(TritonFleet, "unload_model", lambda *_: pytest.fail("a busy replica was unloaded"))
-    before = observed(blocks, damaged)
+    before = observed(environment, damaged)
 
     outcome = reconcile_models([damaged])
 
     assert [(drift.kind, drift.address) for drift in outcome.left] == [(Kind.REPLICA_SLOW, busy)]
-    assert observed(blocks, damaged) == before
+    assert observed(environment, damaged) == before
 
 
-def test_a_registered_model_that_is_gone_is_a_finding_and_goes_on_being_served(blocks: Blocks, damaged: str) -> None:
-    blocks.registry.connect().delete_registered_model(damaged)
+def test_a_registered_model_that_is_gone_is_a_finding_and_goes_on_being_served(
+    environment: Environment, damaged: str
+) -> None:
+    environment.registry.connect().delete_registered_model(damaged)
 
     outcome = reconcile_models([damaged])
 
     assert [drift.kind for drift in outcome.left] == [Kind.MODEL_UNREGISTERED]
-    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1,), (1,)]
 
 
-def test_a_live_version_that_is_gone_from_the_registry_is_named_so(blocks: Blocks, damaged: str) -> None:
-    register_linear(blocks.registry, damaged, seed=2)
+def test_a_live_version_that_is_gone_from_the_registry_is_named_so(environment: Environment, damaged: str) -> None:
+    register_linear(environment.registry, damaged, seed=2)
     deploy_model(damaged)
-    blocks.registry.connect().delete_model_version(damaged, "2")
+    environment.registry.connect().delete_model_version(damaged, "2")
 
     outcome = reconcile_models([damaged])
 
     assert [drift.kind for drift in outcome.left] == [Kind.VERSION_UNREGISTERED]
-    assert [blocks.fleet.ready_versions(a, damaged) for a in blocks.fleet.addresses()] == [(1, 2), (1, 2)]
+    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1, 2), (1, 2)]

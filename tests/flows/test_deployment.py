@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from prefect.client.schemas.objects import State
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import Release, deploy_model
 from infra.local.settings import ROOT
 from slipway.releases.aliases import move_aliases
@@ -31,10 +31,10 @@ def model_name() -> str:
     return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
-def answers(blocks: Blocks, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
+def answers(environment: Environment, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
     """Return every replica's answer to an unversioned request."""
-    ask = blocks.fleet.infer
-    return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in blocks.fleet.addresses()]
+    ask = environment.fleet.infer
+    return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in environment.fleet.addresses()]
 
 
 def comparisons(release: Release) -> list[Comparison]:
@@ -46,29 +46,29 @@ def state_of(model_name: str, **parameters: Any) -> State[Any]:
     return deploy_model(model_name, return_state=True, **parameters)
 
 
-def test_a_first_release_is_served_and_proven_on_every_replica(blocks: Blocks, model_name: str) -> None:
-    registered = register_linear(blocks.registry, model_name, seed=1)
+def test_a_first_release_is_served_and_proven_on_every_replica(environment: Environment, model_name: str) -> None:
+    registered = register_linear(environment.registry, model_name, seed=1)
 
     release = deploy_model(model_name, expected_input_shape=(1, 4), expected_output_shape=(1, 3))
 
     assert isinstance(release, Release)
     assert [(found.samples, found.top1_agreement) for found in comparisons(release)] == [(6, 1.0), (6, 1.0)]
     assert all(found.max_difference <= 1e-6 for found in comparisons(release))
-    state = observed(blocks, model_name)
+    state = observed(environment, model_name)
     assert (state["policy"], state["served"]) == ((1,), [(1,), (1,)])
     assert (state["staging"], state["journal"]) == ({}, None)
     assert state["aliases"] == {"live": registered.version}
     inputs = np.ones((2, FEATURES), np.float32)
-    for answer in answers(blocks, model_name, inputs):
+    for answer in answers(environment, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(1), rtol=1e-5)
 
 
-def test_the_metadata_tells_where_a_version_came_from(blocks: Blocks, model_name: str) -> None:
-    registered = register_linear(blocks.registry, model_name, seed=1)
+def test_the_metadata_tells_where_a_version_came_from(environment: Environment, model_name: str) -> None:
+    registered = register_linear(environment.registry, model_name, seed=1)
 
     deploy_model(model_name)
 
-    metadata = json.loads(blocks.repository.read_metadata(model_name, 1) or "")
+    metadata = json.loads(environment.repository.read_metadata(model_name, 1) or "")
     assert set(metadata) == {"mlflow", "triton", "model", "validation"}
     assert metadata["mlflow"]["model_name"] == model_name
     assert metadata["mlflow"]["version"] == str(registered.version)
@@ -82,105 +82,111 @@ def test_the_metadata_tells_where_a_version_came_from(blocks: Blocks, model_name
 
 
 def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older(
-    blocks: Blocks, model_name: str
+    environment: Environment, model_name: str
 ) -> None:
     versions = []
     for seed in (1, 2, 3):
-        versions.append(register_linear(blocks.registry, model_name, seed).version)
+        versions.append(register_linear(environment.registry, model_name, seed).version)
         deploy_model(model_name)
 
-    state = observed(blocks, model_name)
+    state = observed(environment, model_name)
     assert (state["policy"], state["served"]) == ((2, 3), [(2, 3), (2, 3)])
     assert state["versions"] == {"repository": (2, 3), "archive": (1,)}
     assert state["aliases"] == {"live": versions[2], "previous": versions[1]}
     inputs = np.ones((1, FEATURES), np.float32)
-    for answer in answers(blocks, model_name, inputs):
+    for answer in answers(environment, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(3), rtol=1e-5)
 
 
-def test_releasing_what_is_live_changes_nothing_and_says_so(blocks: Blocks, model_name: str) -> None:
+def test_releasing_what_is_live_changes_nothing_and_says_so(environment: Environment, model_name: str) -> None:
     for seed in (1, 2):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
-    before = observed(blocks, model_name)
+    before = observed(environment, model_name)
 
     state = state_of(model_name)
 
     assert state.name == "AlreadyLive"
     assert "is live on every replica as 2" in (state.message or "")
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
-def test_a_replica_that_lost_the_live_version_gets_it_back(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    before = observed(blocks, model_name)
-    blocks.fleet.unload_model(blocks.fleet.addresses()[1], model_name)
+    before = observed(environment, model_name)
+    environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
 
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
     assert not release.plan.creates_version
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
-def test_a_dry_run_changes_nothing_and_says_what_would_change(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_dry_run_changes_nothing_and_says_what_would_change(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
-    before = observed(blocks, model_name)
+    register_linear(environment.registry, model_name, seed=2)
+    before = observed(environment, model_name)
 
     state = state_of(model_name, dry_run=True)
 
     assert state.name == "DryRun"
     assert "would serve [1, 2]" in (state.message or "")
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
-def test_a_forced_version_is_taken_and_the_next_one_is_above_it(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_forced_version_is_taken_and_the_next_one_is_above_it(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name, force_version=5)
-    register_linear(blocks.registry, model_name, seed=2)
+    register_linear(environment.registry, model_name, seed=2)
 
     deploy_model(model_name)
 
-    assert observed(blocks, model_name)["served"] == [(5, 6), (5, 6)]
+    assert observed(environment, model_name)["served"] == [(5, 6), (5, 6)]
 
 
-def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(blocks: Blocks, model_name: str) -> None:
-    first = register_linear(blocks.registry, model_name, seed=1)
+def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(
+    environment: Environment, model_name: str
+) -> None:
+    first = register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     for seed in (2, 3):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
 
     deploy_model(model_name, source=f"version:{first.version}", force_version=1)
 
-    assert observed(blocks, model_name)["served"] == [(1,), (1,)]
+    assert observed(environment, model_name)["served"] == [(1,), (1,)]
     inputs = np.ones((1, FEATURES), np.float32)
-    for answer in answers(blocks, model_name, inputs):
+    for answer in answers(environment, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(1), rtol=1e-5)
 
 
-def test_external_data_is_published_served_and_proven(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
+def test_external_data_is_published_served_and_proven(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
     weights, inputs = random_weights(1), np.ones((2, FEATURES), np.float32)
     save(tmp_path, linear_model(weights), {"input/input": inputs, "output/output": inputs @ weights}, external=True)
-    register_directory(blocks.registry, model_name, tmp_path)
+    register_directory(environment.registry, model_name, tmp_path)
 
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
     assert [found.samples for found in comparisons(release)] == [2, 2]
     version = f"repository/{model_name}/1/"
-    names = [key.removeprefix(version) for key in blocks.repository.store.keys(version)]
+    names = [key.removeprefix(version) for key in environment.repository.store.keys(version)]
     assert names == ["metadata.json", "model.onnx", "model.onnx.data"]
 
 
-def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
+def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
     weights, inputs = random_weights(1), np.random.default_rng(1).random((5, 1, FEATURES), np.float32)
     golden = {"input/input": inputs, "output/output": inputs @ weights}
     save(tmp_path, linear_model(weights, batch=1), golden)
-    register_directory(blocks.registry, model_name, tmp_path)
+    register_directory(environment.registry, model_name, tmp_path)
 
     release = deploy_model(model_name, expected_input_shape=(1, 4))
 
@@ -189,10 +195,10 @@ def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(blocks: Blocks, m
 
 
 def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
-    blocks: Blocks, model_name: str, tmp_path: Path
+    environment: Environment, model_name: str, tmp_path: Path
 ) -> None:
     save(tmp_path, linear_model(random_weights(1)), {})
-    register_directory(blocks.registry, model_name, tmp_path)
+    register_directory(environment.registry, model_name, tmp_path)
 
     release = deploy_model(model_name)
 
@@ -212,9 +218,9 @@ def after(first: Callable[[], object], function: Callable[..., Any]) -> Callable
 
 
 def test_aliases_and_verification_run_side_by_side(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     both = threading.Barrier(2, timeout=60)
     monkeypatch.setattr("slipway.releases.aliases.move_aliases", after(both.wait, move_aliases))
     monkeypatch.setattr("slipway.releases.verification.golden_samples", after(both.wait, golden_samples))
@@ -227,17 +233,17 @@ def test_aliases_and_verification_run_side_by_side(
     assert began >= steps["reload-triton"].end
 
 
-def test_two_commits_within_a_second_are_both_seen_by_triton(blocks: Blocks, model_name: str) -> None:
+def test_two_commits_within_a_second_are_both_seen_by_triton(environment: Environment, model_name: str) -> None:
     for seed in (1, 2):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
-    config, address = blocks.repository.read_config(model_name) or "", blocks.fleet.addresses()[0]
+    config, address = environment.repository.read_config(model_name) or "", environment.fleet.addresses()[0]
 
     for versions in ((1,), (1, 2), (2,), (1, 2)):
-        commit_by_hand(blocks.repository, model_name, with_policy(config, versions))
-        blocks.fleet.load_model(address, model_name)
+        commit_by_hand(environment.repository, model_name, with_policy(config, versions))
+        environment.fleet.load_model(address, model_name)
 
-        assert blocks.fleet.ready_versions(address, model_name) == versions
+        assert environment.fleet.ready_versions(address, model_name) == versions
 
 
 def test_the_deployment_flow_imports_with_torch_absent() -> None:

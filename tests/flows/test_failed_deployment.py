@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prefect.exceptions import ParameterTypeError
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import (
     InvalidInput,
     LoadFailed,
@@ -32,25 +32,25 @@ def model_name() -> str:
     return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
-def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    before = observed(blocks, model_name)
-    register_linear(blocks.registry, model_name, seed=2, lie=0.1)
+    before = observed(environment, model_name)
+    register_linear(environment.registry, model_name, seed=2, lie=0.1)
 
     with pytest.raises(VerificationFailed, match=r"version 2 on Triton .* differs from the golden samples by"):
         deploy_model(model_name)
 
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
-def test_a_first_release_that_fails_leaves_nothing(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1, lie=0.1)
+def test_a_first_release_that_fails_leaves_nothing(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1, lie=0.1)
 
     with pytest.raises(VerificationFailed):
         deploy_model(model_name)
 
-    state = observed(blocks, model_name)
+    state = observed(environment, model_name)
     assert state == dict.fromkeys(state) | {
         "policy": (),
         "versions": {"repository": (), "archive": ()},
@@ -61,37 +61,39 @@ def test_a_first_release_that_fails_leaves_nothing(blocks: Blocks, model_name: s
     }
 
 
-def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1, lie=0.1)
+def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1, lie=0.1)
     with pytest.raises(VerificationFailed):
         deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
 
     release = deploy_model(model_name)
 
     assert isinstance(release, Release)
-    assert observed(blocks, model_name)["served"] == [(2,), (2,)], "a number that was taken once is not taken again"
+    assert observed(environment, model_name)["served"] == [(2,), (2,)], (
+        "a number that was taken once is not taken again"
+    )
 
 
-def test_a_model_that_computes_nan_is_undone(blocks: Blocks, model_name: str) -> None:
+def test_a_model_that_computes_nan_is_undone(environment: Environment, model_name: str) -> None:
     weights = np.full((FEATURES, 3), 3e38, np.float32)
     inputs = np.zeros((2, FEATURES), np.float32)
-    register(blocks.registry, model_name, linear_model(weights), inputs, inputs @ weights)
+    register(environment.registry, model_name, linear_model(weights), inputs, inputs @ weights)
 
     with pytest.raises(VerificationFailed, match=r"holds NaN or infinity"):
         deploy_model(model_name)
 
-    assert observed(blocks, model_name)["served"] == [(), ()]
+    assert observed(environment, model_name)["served"] == [(), ()]
 
 
 def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
-    before = observed(blocks, model_name)
-    load, second = TritonFleet.load_model, blocks.fleet.addresses()[1]
+    register_linear(environment.registry, model_name, seed=2)
+    before = observed(environment, model_name)
+    load, second = TritonFleet.load_model, environment.fleet.addresses()[1]
     failures = iter([True])
 
     def failing_once(fleet: TritonFleet, address: str, name: str) -> None:
@@ -104,7 +106,7 @@ def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
     with pytest.raises(LoadFailed, match="injected"):
         deploy_model(model_name)
 
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
 @pytest.mark.parametrize(
@@ -117,63 +119,67 @@ def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
     ],
 )
 def test_bad_input_is_refused_before_anything_is_changed(
-    blocks: Blocks, model_name: str, parameters: dict[str, Any], message: str
+    environment: Environment, model_name: str, parameters: dict[str, Any], message: str
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    before = observed(blocks, model_name)
+    register_linear(environment.registry, model_name, seed=1)
+    before = observed(environment, model_name)
 
     with pytest.raises((InvalidInput, NotRegistered), match=message):
         deploy_model(model_name, **parameters)
 
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
 @pytest.mark.parametrize("bad", [{"model_name": "../x"}, {"source": "deploy"}, {"force_version": 0}])
-def test_a_parameter_that_makes_no_sense_is_refused_before_the_first_task(blocks: Blocks, bad: dict[str, Any]) -> None:
+def test_a_parameter_that_makes_no_sense_is_refused_before_the_first_task(
+    environment: Environment, bad: dict[str, Any]
+) -> None:
     with pytest.raises(ParameterTypeError):
         deploy_model(**({"model_name": "m"} | bad))
 
 
-def test_a_corrupt_file_is_refused_before_anything_is_changed(blocks: Blocks, model_name: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_refused_before_anything_is_changed(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
     (tmp_path / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
     (tmp_path / "model.onnx").write_bytes(b"\x08\x0a")
-    register_directory(blocks.registry, model_name, tmp_path)
+    register_directory(environment.registry, model_name, tmp_path)
 
     with pytest.raises(UnusableModel, match=f"model '{model_name}' version 1"):
         deploy_model(model_name)
 
-    assert observed(blocks, model_name)["files"] == {}
+    assert observed(environment, model_name)["files"] == {}
 
 
-def test_a_file_that_changed_after_gate_2_is_refused(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
-    blocks.registry.tag_version(model_name, 1, {"sha256/model.onnx": "0" * 64})
+def test_a_file_that_changed_after_gate_2_is_refused(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
+    environment.registry.tag_version(model_name, 1, {"sha256/model.onnx": "0" * 64})
 
     with pytest.raises(SlipwayError, match=r"the file changed after gate 2"):
         deploy_model(model_name)
 
 
-def test_a_forced_version_never_overwrites_other_content(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_forced_version_never_overwrites_other_content(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
-    before = observed(blocks, model_name)
+    register_linear(environment.registry, model_name, seed=2)
+    before = observed(environment, model_name)
 
     with pytest.raises(VersionConflict, match=r"version 1 .* exists with other content"):
         deploy_model(model_name, force_version=1)
 
-    assert observed(blocks, model_name) == before
+    assert observed(environment, model_name) == before
 
 
 def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     gone = f"127.0.0.1:{free_port()}"
-    fleet = TritonFleet(replicas=[*blocks.fleet.replicas, gone])
-    monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks._replace(fleet=fleet))
+    fleet = TritonFleet(replicas=[*environment.fleet.replicas, gone])
+    monkeypatch.setattr("flows.deployment.load_environment", lambda: environment._replace(fleet=fleet))
 
     with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
         deploy_model(model_name)
 
-    assert observed(blocks, model_name)["files"] == {}
+    assert observed(environment, model_name)["files"] == {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayError, VerificationFailed
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
@@ -19,44 +19,44 @@ from tests.apparatus.replicas import Replica, around_first_load
 pytestmark = pytest.mark.faults
 
 UPLOAD, COMMIT, ALIAS = "/staging/", "/config.pbtxt", "registered-models/alias"
-Injecting = Callable[[Blocks], None]
+Injecting = Callable[[Environment], None]
 
 
 @pytest.fixture(scope="module")
-def pool(blocks: Blocks) -> Iterator[list[Candidate]]:
+def pool(environment: Environment) -> Iterator[list[Candidate]]:
     """Models that came through a test, and are as good as new."""
     models: list[Candidate] = []
     yield models
     for candidate in models:
-        withdraw(blocks, candidate.model_name)
+        withdraw(environment, candidate.model_name)
 
 
 @pytest.fixture
-def candidate(blocks: Blocks, pool: list[Candidate]) -> Iterator[Candidate]:
+def candidate(environment: Environment, pool: list[Candidate]) -> Iterator[Candidate]:
     """A model of which one version is live, one is `previous`, and another is to be released."""
-    with borrowed(pool, blocks) as candidate:
+    with borrowed(pool, environment) as candidate:
         yield candidate
 
 
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Injecting:
     """Give blocks to the releases of this test."""
-    return lambda blocks: monkeypatch.setattr("flows.deployment.load_blocks", lambda: blocks)
+    return lambda environment: monkeypatch.setattr("flows.deployment.load_environment", lambda: environment)
 
 
 @pytest.fixture
-def s3(stack: LocalStack, blocks: Blocks, inject: Injecting) -> Iterator[FaultyProxy]:
+def s3(stack: LocalStack, environment: Environment, inject: Injecting) -> Iterator[FaultyProxy]:
     """A proxy between the releases of this test and S3; Triton has its own way."""
     with faulty_proxy(stack.s3_url) as proxy:
-        inject(through_s3_proxy(blocks, proxy))
+        inject(through_s3_proxy(environment, proxy))
         yield proxy
 
 
 @pytest.fixture
-def mlflow(stack: LocalStack, blocks: Blocks, inject: Injecting) -> Iterator[FaultyProxy]:
+def mlflow(stack: LocalStack, environment: Environment, inject: Injecting) -> Iterator[FaultyProxy]:
     """A proxy between the releases of this test and MLflow."""
     with faulty_proxy(stack.mlflow_url) as proxy:
-        inject(through_mlflow_proxy(blocks, proxy))
+        inject(through_mlflow_proxy(environment, proxy))
         yield proxy
 
 
@@ -72,28 +72,33 @@ def replica(stack: LocalStack, request: pytest.FixtureRequest) -> Replica:
     return Replica(stack, request.param)
 
 
-def assert_released(blocks: Blocks, candidate: Candidate) -> None:
+def assert_released(environment: Environment, candidate: Candidate) -> None:
     deploy_model(candidate.model_name)
 
-    assert assert_consistent(blocks, candidate.model_name) == candidate.next
+    assert assert_consistent(environment, candidate.model_name) == candidate.next
 
 
 def assert_as_before(
-    blocks: Blocks, candidate: Candidate, error: type[SlipwayError] | tuple[type[SlipwayError], ...], message: str
+    environment: Environment,
+    candidate: Candidate,
+    error: type[SlipwayError] | tuple[type[SlipwayError], ...],
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message):
         deploy_model(candidate.model_name)
 
-    assert assert_consistent(blocks, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, candidate.model_name) == candidate.live
 
 
-def assert_mended_by_the_next_run(blocks: Blocks, candidate: Candidate, message: str, mend: Callable[[], None]) -> None:
+def assert_mended_by_the_next_run(
+    environment: Environment, candidate: Candidate, message: str, mend: Callable[[], None]
+) -> None:
     """Release, prove that it fails with a message, and that one more run finds the way once all is well again."""
     with pytest.raises(SlipwayError, match=message):
         deploy_model(candidate.model_name)
     mend()
 
-    assert_released(blocks, candidate)
+    assert_released(environment, candidate)
 
 
 PASSING_BY = {
@@ -109,11 +114,11 @@ PASSING_BY = {
 
 @pytest.mark.parametrize("fault", PASSING_BY.values(), ids=PASSING_BY.keys())
 def test_a_release_lives_through_an_s3_that(
-    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, fault: Fault
+    environment: Environment, candidate: Candidate, s3: FaultyProxy, fault: Fault
 ) -> None:
     s3.faults = [replace(fault)]
 
-    assert_released(blocks, candidate)
+    assert_released(environment, candidate)
 
     assert s3.faults[0].hits
 
@@ -128,119 +133,123 @@ LASTING = {
 
 @pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
 def test_nothing_is_left_of_a_release_with_an_s3_that(
-    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, fault: Fault
+    environment: Environment, candidate: Candidate, s3: FaultyProxy, fault: Fault
 ) -> None:
     s3.faults = [replace(fault)]
 
-    assert_as_before(blocks, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}.*/model.onnx")
+    assert_as_before(environment, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}.*/model.onnx")
 
     assert s3.faults[0].hits
 
 
 def test_nothing_is_changed_when_s3_refuses_from_the_beginning(
-    blocks: Blocks, candidate: Candidate, s3: FaultyProxy
+    environment: Environment, candidate: Candidate, s3: FaultyProxy
 ) -> None:
     s3.faults = [Fault()]
 
-    assert_as_before(blocks, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}")
+    assert_as_before(environment, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}")
 
 
 @pytest.mark.parametrize("path", [UPLOAD, COMMIT])
 def test_the_next_run_mends_a_release_that_s3_left_alone_with_its_undoing(
-    blocks: Blocks, candidate: Candidate, s3: FaultyProxy, path: str
+    environment: Environment, candidate: Candidate, s3: FaultyProxy, path: str
 ) -> None:
     down = Fault("PUT", path, then_all=True)
     s3.faults = [down]
 
-    assert_mended_by_the_next_run(blocks, candidate, f"S3 bucket 'triton-models' at {s3.url}", s3.faults.clear)
+    assert_mended_by_the_next_run(environment, candidate, f"S3 bucket 'triton-models' at {s3.url}", s3.faults.clear)
 
     assert down.hits
 
 
 @pytest.mark.parametrize("status", [None, 503])
 def test_a_release_lives_through_an_mlflow_that_hesitates_when_aliases_move(
-    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy, status: int | None
+    environment: Environment, candidate: Candidate, mlflow: FaultyProxy, status: int | None
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS, times=2, status=status)]
 
-    assert_released(blocks, candidate)
+    assert_released(environment, candidate)
 
     assert mlflow.faults[0].hits == 2
 
 
 def test_nothing_is_left_of_a_release_whose_first_alias_cannot_move(
-    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy
+    environment: Environment, candidate: Candidate, mlflow: FaultyProxy
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS)]
 
-    assert_as_before(blocks, candidate, ServiceUnavailable, f"MLflow at {mlflow.url}: no usable answer for alias")
+    assert_as_before(environment, candidate, ServiceUnavailable, f"MLflow at {mlflow.url}: no usable answer for alias")
 
 
-def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(blocks: Blocks, mlflow: FaultyProxy) -> None:
-    second_release = Candidate(blocks, released=1)  # its undoing only removes `previous`
+def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(
+    environment: Environment, mlflow: FaultyProxy
+) -> None:
+    second_release = Candidate(environment, released=1)  # its undoing only removes `previous`
     mlflow.faults = [Fault("POST", ALIAS, skip=1)]
     message = f"MLflow at {mlflow.url}: no usable answer for alias 'live'"
 
-    assert_as_before(blocks, second_release, ServiceUnavailable, message)
+    assert_as_before(environment, second_release, ServiceUnavailable, message)
 
 
 @pytest.mark.parametrize("moved", [0, 1])
 def test_the_next_run_mends_a_release_that_mlflow_left_between_reload_and_aliases(
-    blocks: Blocks, candidate: Candidate, mlflow: FaultyProxy, moved: int
+    environment: Environment, candidate: Candidate, mlflow: FaultyProxy, moved: int
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS, skip=moved, then_all=True)]
 
-    assert_mended_by_the_next_run(blocks, candidate, f"MLflow at {mlflow.url}", mlflow.faults.clear)
+    assert_mended_by_the_next_run(environment, candidate, f"MLflow at {mlflow.url}", mlflow.faults.clear)
 
 
-def test_nothing_is_changed_while_a_replica_is_down(blocks: Blocks, candidate: Candidate, second: Replica) -> None:
+def test_nothing_is_changed_while_a_replica_is_down(
+    environment: Environment, candidate: Candidate, second: Replica
+) -> None:
     with second.stopped(), pytest.raises(ServiceUnavailable, match=f"Triton {second.address}: no answer"):
         deploy_model(candidate.model_name)
 
-    assert assert_consistent(blocks, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, candidate.model_name) == candidate.live
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
-    blocks: Blocks, candidate: Candidate, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, candidate: Candidate, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload_triton, "retry_delay_seconds", [0.1])
     try:
         with around_first_load(replica.address, before=replica.stop):
-            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", replica.start)
+            assert_mended_by_the_next_run(environment, candidate, f"Triton {replica.address}", replica.start)
     finally:
         replica.start()
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
-    blocks: Blocks, candidate: Candidate, inject: Injecting, replica: Replica
+    environment: Environment, candidate: Candidate, inject: Injecting, replica: Replica
 ) -> None:
-    inject(blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
+    inject(environment._replace(fleet=environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
     server = replica.process
 
     def mend() -> None:
         server.resume()
-        inject(blocks)
+        inject(environment)
 
     try:
         with around_first_load(replica.address, before=server.suspend):
-            assert_mended_by_the_next_run(blocks, candidate, f"Triton {replica.address}", mend)
+            assert_mended_by_the_next_run(environment, candidate, f"Triton {replica.address}", mend)
     finally:
         server.resume()
 
 
 def test_a_release_lives_through_a_replica_that_dies_when_it_is_loaded(
-    blocks: Blocks, candidate: Candidate, second: Replica
+    environment: Environment, candidate: Candidate, second: Replica
 ) -> None:
     died = second.process
 
     with around_first_load(second.address, before=died.kill):  # the supervisor starts it again
-        assert_released(blocks, candidate)
+        assert_released(environment, candidate)
 
     assert second.process.pid != died.pid
 
 
 def test_nothing_is_left_of_a_release_whose_candidate_ends_the_replica(
-    blocks: Blocks, candidate: Candidate, stack: LocalStack
+    environment: Environment, candidate: Candidate, stack: LocalStack
 ) -> None:
     prover = Replica(stack, 0)
     try:
@@ -252,39 +261,39 @@ def test_nothing_is_left_of_a_release_whose_candidate_ends_the_replica(
     finally:
         prover.start()
 
-    assert assert_consistent(blocks, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, candidate.model_name) == candidate.live
 
 
 def test_a_release_in_which_a_replica_restarts_ends_released_or_as_before(
-    blocks: Blocks, candidate: Candidate, replica: Replica
+    environment: Environment, candidate: Candidate, replica: Replica
 ) -> None:
     with around_first_load(replica.address, before=replica.restart):
         state: Any = deploy_model(candidate.model_name, return_state=True)
 
-    live = assert_consistent(blocks, candidate.model_name)
+    live = assert_consistent(environment, candidate.model_name)
     assert live == (candidate.next if state.is_completed() else candidate.live)
     assert state.is_completed() or f"Triton {replica.address}" in str(state.message)
 
 
 def test_nothing_is_left_of_a_release_that_finds_a_full_disk(
-    blocks: Blocks, candidate: Candidate, replica: Replica
+    environment: Environment, candidate: Candidate, replica: Replica
 ) -> None:
     with replica.full_disk():
-        assert_as_before(blocks, candidate, LoadFailed, f"on Triton {replica.address}: load refused")
+        assert_as_before(environment, candidate, LoadFailed, f"on Triton {replica.address}: load refused")
 
-    assert_released(blocks, candidate)
+    assert_released(environment, candidate)
 
 
 def test_a_release_replaces_a_version_whose_process_died(
-    blocks: Blocks, candidate: Candidate, replica: Replica
+    environment: Environment, candidate: Candidate, replica: Replica
 ) -> None:
     replica.stub(candidate.model_name).kill()
 
-    assert_released(blocks, candidate)
+    assert_released(environment, candidate)
 
 
 def test_nothing_is_left_of_a_release_whose_process_dies_before_it_is_proven(
-    blocks: Blocks, candidate: Candidate, replica: Replica
+    environment: Environment, candidate: Candidate, replica: Replica
 ) -> None:
     with around_first_load(replica.address, after=lambda: replica.stub(candidate.model_name).kill()):
-        assert_as_before(blocks, candidate, VerificationFailed, replica.address)
+        assert_as_before(environment, candidate, VerificationFailed, replica.address)

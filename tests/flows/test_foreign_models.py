@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import ForeignModel
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
@@ -24,72 +24,72 @@ SIGNATURE = ModelSignature(
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> Iterator[str]:
+def model_name(environment: Environment) -> Iterator[str]:
     """The name of a model that somebody keeps by hand: two folders without metadata.json, the second one served."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    store = blocks.repository.store
+    store = environment.repository.store
     for version in (1, 2):
         content = linear_model(random_weights(version)).SerializeToString()
         store.write(f"repository/{name}/{version}/model.onnx", content)
     store.write(f"repository/{name}/config.pbtxt", generated_config(name, SIGNATURE, (2,)).encode())
-    for address in blocks.fleet.addresses():
-        blocks.fleet.load_model(address, name)
+    for address in environment.fleet.addresses():
+        environment.fleet.load_model(address, name)
     yield name
-    withdraw(blocks, name)
+    withdraw(environment, name)
 
 
-def found(blocks: Blocks, name: str) -> tuple[dict[str, int], list[tuple[int, ...]]]:
+def found(environment: Environment, name: str) -> tuple[dict[str, int], list[tuple[int, ...]]]:
     """Return the keys of a model with their sizes, and what each replica serves of it."""
-    served = [blocks.fleet.ready_versions(address, name) for address in blocks.fleet.addresses()]
-    return blocks.repository.store.keys(f"repository/{name}/"), served
+    served = [environment.fleet.ready_versions(address, name) for address in environment.fleet.addresses()]
+    return environment.repository.store.keys(f"repository/{name}/"), served
 
 
-def test_the_reconciler_leaves_a_model_alone_that_is_kept_by_hand(blocks: Blocks, model_name: str) -> None:
-    before = found(blocks, model_name)
-
-    outcome = reconcile_models([model_name])
-
-    assert outcome.found == ()
-    assert found(blocks, model_name) == before
-    assert blocks.repository.store.keys(f"archive/{model_name}/") == {}
-
-
-def test_a_model_without_a_configuration_stays_loaded(blocks: Blocks, model_name: str) -> None:
-    blocks.repository.store.delete(f"repository/{model_name}/config.pbtxt")
-    before = found(blocks, model_name)
+def test_the_reconciler_leaves_a_model_alone_that_is_kept_by_hand(environment: Environment, model_name: str) -> None:
+    before = found(environment, model_name)
 
     outcome = reconcile_models([model_name])
 
     assert outcome.found == ()
-    assert found(blocks, model_name) == before
+    assert found(environment, model_name) == before
+    assert environment.repository.store.keys(f"archive/{model_name}/") == {}
+
+
+def test_a_model_without_a_configuration_stays_loaded(environment: Environment, model_name: str) -> None:
+    environment.repository.store.delete(f"repository/{model_name}/config.pbtxt")
+    before = found(environment, model_name)
+
+    outcome = reconcile_models([model_name])
+
+    assert outcome.found == ()
+    assert found(environment, model_name) == before
     assert before[1] == [(2,), (2,)]
 
 
-def test_it_is_shown_as_foreign(blocks: Blocks, model_name: str) -> None:
-    (state,) = survey_models.fn((model_name,), **blocks._asdict())
+def test_it_is_shown_as_foreign(environment: Environment, model_name: str) -> None:
+    (state,) = survey_models.fn((model_name,), **environment._asdict())
 
     assert (state.foreign, state.repository, set(state.served.values())) == (True, (1, 2), {(2,)})
 
 
-def test_its_name_is_never_released_over(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=3)
-    before = found(blocks, model_name)
+def test_its_name_is_never_released_over(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=3)
+    before = found(environment, model_name)
 
     with pytest.raises(ForeignModel, match=r"has no record of releasing it.*adopt it first"):
         deploy_model(model_name)
 
-    assert found(blocks, model_name) == before
-    assert open_entry(blocks.repository, model_name) is None
-    assert "live" not in blocks.registry.aliases(model_name)
+    assert found(environment, model_name) == before
+    assert open_entry(environment.repository, model_name) is None
+    assert "live" not in environment.registry.aliases(model_name)
 
 
-def test_a_folder_put_by_hand_beside_released_versions_is_reported_and_stays(blocks: Blocks) -> None:
+def test_a_folder_put_by_hand_beside_released_versions_is_reported_and_stays(environment: Environment) -> None:
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(blocks.registry, name, seed=1)
+    register_linear(environment.registry, name, seed=1)
     deploy_model(name)
-    blocks.repository.store.write(f"repository/{name}/7/model.onnx", b"somebody's own")
+    environment.repository.store.write(f"repository/{name}/7/model.onnx", b"somebody's own")
 
     outcome = reconcile_models([name])
 
     assert [drift.kind for drift in outcome.left] == [Kind.VERSION_FOREIGN]
-    assert blocks.repository.store.read(f"repository/{name}/7/model.onnx") == b"somebody's own"
+    assert environment.repository.store.read(f"repository/{name}/7/model.onnx") == b"somebody's own"

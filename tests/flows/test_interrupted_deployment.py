@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Pending
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows import deployment
 from flows.deployment import deploy_model, settle_what_was_begun
 from infra.local.settings import ROOT
@@ -69,41 +69,41 @@ def retried(flow_run_id: UUID) -> dict[str, Step]:
 
 
 def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_upload_again(
-    blocks: Blocks, model_name: str
+    environment: Environment, model_name: str
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     flow_run_id = killed_before("reload_triton", model_name)
-    written = blocks.repository.store.modified(f"repository/{model_name}/1/model.onnx")
-    assert open_entry(blocks.repository, model_name)
+    written = environment.repository.store.modified(f"repository/{model_name}/1/model.onnx")
+    assert open_entry(environment.repository, model_name)
 
     steps = retried(flow_run_id)
 
     assert steps["fetch-model"].state_name == "Cached"
     assert steps["prepare-artifacts"].state_name == "Cached"
-    assert blocks.repository.store.modified(f"repository/{model_name}/1/model.onnx") == written
-    assert blocks.repository.versions(model_name).repository == (1,)
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
-    assert blocks.registry.aliases(model_name)["live"] == 1
-    assert open_entry(blocks.repository, model_name) is None
+    assert environment.repository.store.modified(f"repository/{model_name}/1/model.onnx") == written
+    assert environment.repository.versions(model_name).repository == (1,)
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert environment.registry.aliases(model_name)["live"] == 1
+    assert open_entry(environment.repository, model_name) is None
 
 
-def test_a_run_that_dies_half_way_is_undone_by_the_next_one(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
+    register_linear(environment.registry, model_name, seed=2)
     killed_before("update_aliases", model_name)
-    assert served_versions(blocks.repository.read_config(model_name)) == (1, 2)
+    assert served_versions(environment.repository.read_config(model_name)) == (1, 2)
 
     deploy_model(model_name, source="version:1")
 
-    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
-    assert blocks.registry.aliases(model_name)["live"] == 1
-    assert blocks.repository.versions(model_name).repository == (1,)
+    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert environment.registry.aliases(model_name)["live"] == 1
+    assert environment.repository.versions(model_name).repository == (1,)
 
 
-def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     flow_run_id = killed_before("reload_triton", model_name)
     with get_client(sync_client=True) as client:
         mine = client.read_flow_run(flow_run_id)
@@ -112,26 +112,26 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(blocks: Blocks
 
     for flow_run in (other, without_parameters):
         settle_what_was_begun(deploy_model, flow_run, Crashed())
-        assert open_entry(blocks.repository, model_name)
+        assert open_entry(environment.repository, model_name)
     settle_what_was_begun(deploy_model, mine, Crashed())
 
-    assert open_entry(blocks.repository, model_name) is None
-    assert blocks.repository.read_config(model_name) is None
-    assert blocks.repository.versions(model_name).repository == ()
+    assert open_entry(environment.repository, model_name) is None
+    assert environment.repository.read_config(model_name) is None
+    assert environment.repository.versions(model_name).repository == ()
 
 
 @pytest.mark.parametrize("step", ["prove_candidate", "reload_triton"])
 def test_a_run_that_was_taken_for_dead_changes_nothing_more(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch, step: str
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
+    register_linear(environment.registry, model_name, seed=2)
     done = getattr(deployment, step)
 
     def settled_by_another_after(*args: Any, **kwargs: Any) -> Any:
         outcome = done(*args, **kwargs)
-        settle_release.fn(model_name, **blocks._asdict())
+        settle_release.fn(model_name, **environment._asdict())
         return outcome
 
     monkeypatch.setattr(deployment, step, settled_by_another_after)
@@ -139,4 +139,4 @@ def test_a_run_that_was_taken_for_dead_changes_nothing_more(
 
     assert state.is_failed()
     assert "ReleaseTakenOver" in state.message
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1

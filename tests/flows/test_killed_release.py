@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from tests.apparatus.candidates import Candidate, borrowed, withdraw
@@ -52,49 +52,49 @@ SECOND = [
 
 
 @pytest.fixture(scope="module")
-def pool(blocks: Blocks) -> Iterator[list[Candidate]]:
+def pool(environment: Environment) -> Iterator[list[Candidate]]:
     """Models that came through a test, and are as good as new."""
     models: list[Candidate] = []
     yield models
     for candidate in models:
-        withdraw(blocks, candidate.model_name)
+        withdraw(environment, candidate.model_name)
 
 
 @pytest.fixture
-def third(blocks: Blocks, pool: list[Candidate]) -> Iterator[Candidate]:
+def third(environment: Environment, pool: list[Candidate]) -> Iterator[Candidate]:
     """A model of which one version is live, one is `previous`, and the next one's release archives a version."""
-    with borrowed(pool, blocks) as candidate:
+    with borrowed(pool, environment) as candidate:
         yield candidate
 
 
 @pytest.fixture
-def new(blocks: Blocks) -> Iterator[NewCandidate]:
+def new(environment: Environment) -> Iterator[NewCandidate]:
     """Make models with any number of versions released, which are gone after the test."""
     made: list[Candidate] = []
 
     def make(released: int) -> Candidate:
-        made.append(Candidate(blocks, released))
+        made.append(Candidate(environment, released))
         return made[-1]
 
     yield make
     for candidate in made:
-        withdraw(blocks, candidate.model_name)
+        withdraw(environment, candidate.model_name)
 
 
-def rerun(blocks: Blocks, candidate: Candidate) -> None:
+def rerun(environment: Environment, candidate: Candidate) -> None:
     """Release again, in a process that lives."""
-    end_lease(blocks.repository, candidate.model_name)
+    end_lease(environment.repository, candidate.model_name)
     deploy_model(candidate.model_name)
 
-    assert assert_consistent(blocks, candidate.model_name) == candidate.next
+    assert assert_consistent(environment, candidate.model_name) == candidate.next
 
 
-def reconcile(blocks: Blocks, candidate: Candidate) -> None:
+def reconcile(environment: Environment, candidate: Candidate) -> None:
     """Have the reconciler settle what the dead left."""
-    end_lease(blocks.repository, candidate.model_name)
+    end_lease(environment.repository, candidate.model_name)
     reconcile_models(model_names=[candidate.model_name])
 
-    assert assert_consistent(blocks, candidate.model_name) in {candidate.live or None, candidate.next}
+    assert assert_consistent(environment, candidate.model_name) in {candidate.live or None, candidate.next}
 
 
 def named(value: object) -> str:
@@ -104,30 +104,30 @@ def named(value: object) -> str:
 MENDING = (reconcile, rerun)
 
 
-def test_a_release_has_as_many_points_as_the_tests_below_kill_it_at(blocks: Blocks, third: Candidate) -> None:
+def test_a_release_has_as_many_points_as_the_tests_below_kill_it_at(environment: Environment, third: Candidate) -> None:
     ending = release(third.model_name)
 
     assert ending.state_name == "Completed", ending.log
     assert len(ending.points) == POINTS, "\n".join(ending.points)
-    assert assert_consistent(blocks, third.model_name) == third.next
+    assert assert_consistent(environment, third.model_name) == third.next
 
 
 @pytest.mark.parametrize("point", range(POINTS))
-def test_a_release_killed_at_any_point_is_mended(blocks: Blocks, third: Candidate, point: int) -> None:
+def test_a_release_killed_at_any_point_is_mended(environment: Environment, third: Candidate, point: int) -> None:
     ending = release(third.model_name, Death(point))
 
     assert ending.was_killed, ending.log
-    MENDING[point % 2](blocks, third)
+    MENDING[point % 2](environment, third)
 
 
 @pytest.mark.parametrize("death", WITHIN, ids=str)
 def test_a_release_killed_while_a_server_works_for_it_is_mended_by_the_next_run(
-    blocks: Blocks, third: Candidate, death: Death
+    environment: Environment, third: Candidate, death: Death
 ) -> None:
     ending = release(third.model_name, death)
 
     assert ending.was_killed, ending.log
-    rerun(blocks, third)
+    rerun(environment, third)
 
 
 CANCELLED = [*(Death(point) for point in range(0, POINTS, 3)), *WITHIN[1::2]]
@@ -135,35 +135,35 @@ CANCELLED = [*(Death(point) for point in range(0, POINTS, 3)), *WITHIN[1::2]]
 
 @pytest.mark.parametrize("death", [death._replace(signal=signal.SIGTERM) for death in CANCELLED], ids=str)
 def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
-    blocks: Blocks, third: Candidate, death: Death
+    environment: Environment, third: Candidate, death: Death
 ) -> None:
     ending = release(third.model_name, death)
 
     assert (ending.exit_code, ending.state_name) == (0, None), ending.log
     cancel(ending.flow_run_id)
-    assert assert_consistent(blocks, third.model_name) in {third.live, third.next}
-    rerun(blocks, third)
+    assert assert_consistent(environment, third.model_name) in {third.live, third.next}
+    rerun(environment, third)
 
 
 @pytest.mark.parametrize(("death", "mend"), list(zip(FIRST, cycle(MENDING), strict=False)), ids=named)
 def test_a_killed_first_release_is_mended(
-    blocks: Blocks, new: NewCandidate, death: Death, mend: Callable[[Blocks, Candidate], None]
+    environment: Environment, new: NewCandidate, death: Death, mend: Callable[[Environment, Candidate], None]
 ) -> None:
     candidate = new(released=0)
 
     ending = release(candidate.model_name, death)
 
     assert ending.was_killed, ending.log
-    mend(blocks, candidate)
+    mend(environment, candidate)
 
 
 @pytest.mark.parametrize(("death", "mend"), list(zip(SECOND, cycle(MENDING), strict=False)), ids=named)
 def test_a_killed_second_release_is_mended(
-    blocks: Blocks, new: NewCandidate, death: Death, mend: Callable[[Blocks, Candidate], None]
+    environment: Environment, new: NewCandidate, death: Death, mend: Callable[[Environment, Candidate], None]
 ) -> None:
     candidate = new(released=1)
 
     ending = release(candidate.model_name, death)
 
     assert ending.was_killed, ending.log
-    mend(blocks, candidate)
+    mend(environment, candidate)

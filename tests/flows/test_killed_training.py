@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Pending
 
 from blocks.checkpoints import Checkpoints
-from blocks.environment import RESULT_STORAGE, Blocks, load_block
+from blocks.environment import RESULT_STORAGE, Environment, load_block
 from blocks.registry import ModelRegistry
 from flows.training import train_model
 from slipway.learning.resuming import EpochKeeper
@@ -32,12 +32,12 @@ ENTRYPOINT = f"{Path(__file__).parents[1] / 'apparatus' / 'slow_training.py'}:tr
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module")
-def checkpoints(blocks: Blocks) -> Checkpoints:
+def checkpoints(environment: Environment) -> Checkpoints:
     return load_block(Checkpoints)
 
 

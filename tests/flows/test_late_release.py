@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from tests.apparatus.candidates import Candidate, borrowed, withdraw
@@ -20,66 +20,68 @@ UNDO_POINTS = 8
 
 
 @pytest.fixture(scope="module")
-def pool(blocks: Blocks) -> Iterator[list[Candidate]]:
+def pool(environment: Environment) -> Iterator[list[Candidate]]:
     """Models that came through a test, and are as good as new."""
     models: list[Candidate] = []
     yield models
     for candidate in models:
-        withdraw(blocks, candidate.model_name)
+        withdraw(environment, candidate.model_name)
 
 
 @pytest.fixture
-def third(blocks: Blocks, pool: list[Candidate]) -> Iterator[Candidate]:
+def third(environment: Environment, pool: list[Candidate]) -> Iterator[Candidate]:
     """A model of which one version is live, one is `previous`, and the next one's release archives a version."""
-    with borrowed(pool, blocks) as candidate:
+    with borrowed(pool, environment) as candidate:
         yield candidate
 
 
-def everything(blocks: Blocks, model_name: str) -> dict[str, object]:
+def everything(environment: Environment, model_name: str) -> dict[str, object]:
     """Return all that a late run could change: what a release changes, tags and records."""
-    records = blocks.repository.store.keys(f"records/{model_name}/")
-    contents = {key: blocks.repository.store.read(key) for key in records if key.endswith(".json")}
-    tags = list(blocks.registry.versions(model_name))
-    return observed(blocks, model_name) | {"records": records, "contents": contents, "tags": tags}
+    records = environment.repository.store.keys(f"records/{model_name}/")
+    contents = {key: environment.repository.store.read(key) for key in records if key.endswith(".json")}
+    tags = list(environment.registry.versions(model_name))
+    return observed(environment, model_name) | {"records": records, "contents": contents, "tags": tags}
 
 
-def come_late(blocks: Blocks, candidate: Candidate, late: StartedRelease, release_another: bool) -> str | None:
+def come_late(
+    environment: Environment, candidate: Candidate, late: StartedRelease, release_another: bool
+) -> str | None:
     """Take the lock over while a run is stopped, let another settle it, or release, and return what the run says."""
     late.wait_until_stopped()
-    end_lease(blocks.repository, candidate.model_name)
+    end_lease(environment.repository, candidate.model_name)
     reconcile_models(model_names=[candidate.model_name])
     if release_another:
         deploy_model(candidate.model_name, source=f"version:{candidate.live}")
-    before = everything(blocks, candidate.model_name)
+    before = everything(environment, candidate.model_name)
 
     late.go_on()
     ending = late.wait()
 
-    assert everything(blocks, candidate.model_name) == before, ending.log
-    assert_consistent(blocks, candidate.model_name)
+    assert everything(environment, candidate.model_name) == before, ending.log
+    assert_consistent(environment, candidate.model_name)
     assert ending.state_name == "Failed", ending.log
     return ending.message
 
 
 @pytest.mark.parametrize("point", range(POINTS))
 def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
-    blocks: Blocks, third: Candidate, point: int
+    environment: Environment, third: Candidate, point: int
 ) -> None:
     late = StartedRelease(third.model_name, Death(point, signal=signal.SIGSTOP))
 
-    message = come_late(blocks, third, late, release_another=point % 3 == 2)
+    message = come_late(environment, third, late, release_another=point % 3 == 2)
 
     assert "ReleaseTakenOver" in (message or "")
 
 
 @pytest.mark.parametrize("point", range(UNDO_POINTS))
 def test_an_undo_that_lost_its_lock_at_any_point_changes_nothing_more(
-    blocks: Blocks, third: Candidate, point: int
+    environment: Environment, third: Candidate, point: int
 ) -> None:
     assert release(third.model_name, Death("verify-deployment")).was_killed
-    end_lease(blocks.repository, third.model_name)
+    end_lease(environment.repository, third.model_name)
     late = StartedRelease(third.model_name, Death(point, signal=signal.SIGSTOP), source=f"version:{third.next}")
 
-    message = come_late(blocks, third, late, release_another=point % 2 == 1)
+    message = come_late(environment, third, late, release_another=point % 2 == 1)
 
     assert "ReleaseTakenOver" in (message or "")

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import flows.__main__ as prompt
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import deploy_model
 from slipway.releases.survey import ModelState
 from tests.apparatus.models import register_linear
@@ -18,11 +18,11 @@ Ran = tuple[int, str, str]
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> str:
+def model_name(environment: Environment) -> str:
     """A model of this test's own, version 2 live and version 1 previous."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
     for seed in (1, 2):
-        register_linear(blocks.registry, name, seed)
+        register_linear(environment.registry, name, seed)
         deploy_model(name)
     return name
 
@@ -42,9 +42,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_status_shows_a_model_with_aliases_versions_replicas_and_drift(
-    blocks: Blocks, model_name: str, run: Callable[..., Ran]
+    environment: Environment, model_name: str, run: Callable[..., Ran]
 ) -> None:
-    blocks.fleet.unload_model(blocks.fleet.addresses()[1], model_name)
+    environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
 
     status, shown, _ = run("status", model_name)
 
@@ -107,7 +107,7 @@ def test_a_long_name_leaves_the_other_columns_whole() -> None:
     ],
 )
 def test_bad_input_is_a_message_and_a_status(
-    blocks: Blocks, run: Callable[..., Ran], arguments: list[str], status: int, message: str
+    environment: Environment, run: Callable[..., Ran], arguments: list[str], status: int, message: str
 ) -> None:
     observed, _, errors = run(*arguments)
 

@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from blocks.repository import candidate_name
@@ -25,11 +25,11 @@ from tests.apparatus.models import register_linear
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> str:
+def model_name(environment: Environment) -> str:
     """A model of this test's own, version 2 live and version 1 previous."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
     for seed in (1, 2):
-        register_linear(blocks.registry, name, seed)
+        register_linear(environment.registry, name, seed)
         deploy_model(name)
     return name
 
@@ -39,106 +39,110 @@ def kinds(outcome: Reconciliation) -> tuple[list[Kind], list[Kind]]:
     return [drift.kind for drift in outcome.repaired], [drift.kind for drift in outcome.left]
 
 
-def test_where_nothing_drifted_nothing_is_found(blocks: Blocks, model_name: str) -> None:
+def test_where_nothing_drifted_nothing_is_found(environment: Environment, model_name: str) -> None:
     outcome = reconcile_models([model_name])
 
     assert (outcome.models, outcome.found) == (1, ())
 
 
-def test_a_model_nobody_knows_is_refused(blocks: Blocks) -> None:
+def test_a_model_nobody_knows_is_refused(environment: Environment) -> None:
     with pytest.raises(NotRegistered, match="no-such-model"):
         reconcile_models(["no-such-model"])
 
 
-def test_a_replica_that_lost_a_model_gets_it_back(blocks: Blocks, model_name: str) -> None:
-    lost = blocks.fleet.addresses()[1]
-    blocks.fleet.unload_model(lost, model_name)
+def test_a_replica_that_lost_a_model_gets_it_back(environment: Environment, model_name: str) -> None:
+    lost = environment.fleet.addresses()[1]
+    environment.fleet.unload_model(lost, model_name)
 
     outcome = reconcile_models([model_name])
 
     assert kinds(outcome) == ([Kind.REPLICA_BEHIND], [])
     assert outcome.repaired[0].address == lost
-    assert assert_consistent(blocks, model_name) == 2
+    assert assert_consistent(environment, model_name) == 2
 
 
-def test_a_dry_run_reports_and_changes_nothing(blocks: Blocks, model_name: str) -> None:
-    blocks.fleet.unload_model(blocks.fleet.addresses()[0], model_name)
+def test_a_dry_run_reports_and_changes_nothing(environment: Environment, model_name: str) -> None:
+    environment.fleet.unload_model(environment.fleet.addresses()[0], model_name)
 
     outcome = reconcile_models([model_name], dry_run=True)
 
     assert kinds(outcome) == ([], [Kind.REPLICA_BEHIND])
-    assert blocks.fleet.ready_versions(blocks.fleet.addresses()[0], model_name) == ()
+    assert environment.fleet.ready_versions(environment.fleet.addresses()[0], model_name) == ()
 
 
-def test_what_an_upload_and_a_candidate_left_is_removed(blocks: Blocks, model_name: str) -> None:
-    blocks.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
-    blocks.repository.store.write(f"repository/{candidate_name(model_name, 7)}/3/model.onnx", b"half")
+def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment, model_name: str) -> None:
+    environment.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
+    environment.repository.store.write(f"repository/{candidate_name(model_name, 7)}/3/model.onnx", b"half")
 
     outcome = reconcile_models([model_name])
 
     assert set(kinds(outcome)[0]) == {Kind.STAGING_LEFT, Kind.CANDIDATE_LEFT}
-    assert assert_consistent(blocks, model_name) == 2
+    assert assert_consistent(environment, model_name) == 2
 
 
-def test_a_version_that_is_not_served_goes_to_the_archive(blocks: Blocks, model_name: str) -> None:
-    config = blocks.repository.read_config(model_name) or ""
-    commit_by_hand(blocks.repository, model_name, with_policy(config, (2,)))
+def test_a_version_that_is_not_served_goes_to_the_archive(environment: Environment, model_name: str) -> None:
+    config = environment.repository.read_config(model_name) or ""
+    commit_by_hand(environment.repository, model_name, with_policy(config, (2,)))
 
     outcome = reconcile_models([model_name])
 
     assert Kind.VERSION_IDLE in kinds(outcome)[0] and not outcome.left
-    assert blocks.repository.versions(model_name).archive == (1,)
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(2,), (2,)]
+    assert environment.repository.versions(model_name).archive == (1,)
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(2,), (2,)]
 
 
-def test_files_that_changed_under_a_version_are_reported_and_not_touched(blocks: Blocks, model_name: str) -> None:
+def test_files_that_changed_under_a_version_are_reported_and_not_touched(
+    environment: Environment, model_name: str
+) -> None:
     key = f"repository/{model_name}/2/model.onnx"
-    blocks.repository.store.write(key, b"not the model")
+    environment.repository.store.write(key, b"not the model")
 
     outcome = reconcile_models([model_name])
 
     assert kinds(outcome) == ([], [Kind.FILES_CHANGED])
     assert key in outcome.left[0].observed and "SHA-256" in outcome.left[0].observed
-    assert blocks.repository.store.read(key) == b"not the model"
+    assert environment.repository.store.read(key) == b"not the model"
 
 
-def test_an_alias_moved_by_hand_is_reported_and_stays(blocks: Blocks, model_name: str) -> None:
-    blocks.registry.set_alias(model_name, "live", 1)
+def test_an_alias_moved_by_hand_is_reported_and_stays(environment: Environment, model_name: str) -> None:
+    environment.registry.set_alias(model_name, "live", 1)
 
     outcome = reconcile_models([model_name])
 
     assert [(d.kind, d.observed, d.expected) for d in outcome.left] == [(Kind.ALIAS_ELSEWHERE, "live is 1", "2")]
-    assert blocks.registry.aliases(model_name)["live"] == 1
+    assert environment.registry.aliases(model_name)["live"] == 1
 
 
-def test_a_model_that_is_being_released_is_left_alone(blocks: Blocks, model_name: str) -> None:
-    blocks.fleet.unload_model(blocks.fleet.addresses()[0], model_name)
+def test_a_model_that_is_being_released_is_left_alone(environment: Environment, model_name: str) -> None:
+    environment.fleet.unload_model(environment.fleet.addresses()[0], model_name)
 
-    with model_lock(model_name, blocks.repository):
+    with model_lock(model_name, environment.repository):
         outcome = reconcile_models([model_name])
 
     assert outcome.under_way == (model_name,)
-    assert blocks.fleet.ready_versions(blocks.fleet.addresses()[0], model_name) == ()
+    assert environment.fleet.ready_versions(environment.fleet.addresses()[0], model_name) == ()
     reconcile_models([model_name])
-    assert assert_consistent(blocks, model_name) == 2
+    assert assert_consistent(environment, model_name) == 2
 
 
-def test_archives_beyond_retention_are_removed_but_never_one_with_an_alias(blocks: Blocks, model_name: str) -> None:
+def test_archives_beyond_retention_are_removed_but_never_one_with_an_alias(
+    environment: Environment, model_name: str
+) -> None:
     for seed in (3, 4, 5):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
-    blocks.registry.set_alias(model_name, "audited", 1)
-    assert blocks.repository.versions(model_name).archive == (1, 2, 3)
+    environment.registry.set_alias(model_name, "audited", 1)
+    assert environment.repository.versions(model_name).archive == (1, 2, 3)
 
     outcome = reconcile_models([model_name], keep_archived=1)
 
     assert kinds(outcome) == ([Kind.ARCHIVE_FULL], [])
-    assert blocks.repository.versions(model_name).archive == (1, 3)
-    assert blocks.repository.next_version(model_name) == 6
+    assert environment.repository.versions(model_name).archive == (1, 3)
+    assert environment.repository.next_version(model_name) == 6
 
 
-def test_drift_left_for_people_is_a_table_in_prefect(blocks: Blocks, model_name: str) -> None:
-    blocks.registry.set_alias(model_name, "live", 1)
+def test_drift_left_for_people_is_a_table_in_prefect(environment: Environment, model_name: str) -> None:
+    environment.registry.set_alias(model_name, "live", 1)
 
     reconcile_models([model_name])
 
@@ -150,8 +154,8 @@ def test_drift_left_for_people_is_a_table_in_prefect(blocks: Blocks, model_name:
     assert len(found) == 1 and "left for people" in str(found[0].data)
 
 
-def test_drift_left_for_people_is_an_event_of_the_model(blocks: Blocks, model_name: str) -> None:
-    blocks.registry.set_alias(model_name, "live", 1)
+def test_drift_left_for_people_is_an_event_of_the_model(environment: Environment, model_name: str) -> None:
+    environment.registry.set_alias(model_name, "live", 1)
 
     reconcile_models([model_name])
 
@@ -170,9 +174,9 @@ def test_drift_left_for_people_is_an_event_of_the_model(blocks: Blocks, model_na
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = blocks.fleet.addresses()[1]
+    silent = environment.fleet.addresses()[1]
     talking = TritonFleet._talking
 
     def hushed(fleet: TritonFleet, address: str, *arguments: object) -> object:
@@ -180,12 +184,12 @@ def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_
             raise ServiceUnavailable(f"Triton {address}: no answer (injected)")
         return talking(fleet, address, *arguments)  # type: ignore[arg-type]
 
-    register_linear(blocks.registry, model_name, seed=3)
+    register_linear(environment.registry, model_name, seed=3)
     monkeypatch.setattr(TritonFleet, "_talking", hushed)
     release = deploy_model(model_name, silent_replicas="leave")
     monkeypatch.undo()
 
     assert release.receipt.left_to_reconcile == (silent,)  # type: ignore[union-attr]
-    assert blocks.fleet.ready_versions(silent, model_name) == (1, 2)
+    assert environment.fleet.ready_versions(silent, model_name) == (1, 2)
     assert kinds(reconcile_models([model_name])) == ([Kind.REPLICA_BEHIND], [])
-    assert assert_consistent(blocks, model_name) == 3
+    assert assert_consistent(environment, model_name) == 3

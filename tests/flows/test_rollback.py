@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from flows import rollback
@@ -31,10 +31,10 @@ def model_name() -> str:
     return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
-def released(blocks: Blocks, model_name: str, count: int) -> None:
+def released(environment: Environment, model_name: str, count: int) -> None:
     """Release so many versions, one after the other."""
     for seed in range(1, count + 1):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
 
 
@@ -51,132 +51,139 @@ def answered_since_loaded(address: str, model_name: str) -> int:
     return int(found.model_stats[0].inference_count)
 
 
-def written(blocks: Blocks, model_name: str) -> dict[str, object]:
+def written(environment: Environment, model_name: str) -> dict[str, object]:
     """Return everything a rollback may change."""
     return {
-        "policy": blocks.repository.read_config(model_name),
-        "files": observed(blocks, model_name)["files"],
-        "aliases": blocks.registry.aliases(model_name),
-        "served": [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.addresses()],
-        "tags": list(blocks.registry.versions(model_name)),
+        "policy": environment.repository.read_config(model_name),
+        "files": observed(environment, model_name)["files"],
+        "aliases": environment.registry.aliases(model_name),
+        "served": [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()],
+        "tags": list(environment.registry.versions(model_name)),
     }
 
 
 def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_aliases(
-    blocks: Blocks, model_name: str
+    environment: Environment, model_name: str
 ) -> None:
-    released(blocks, model_name, 3)
+    released(environment, model_name, 3)
 
     outcome = rolled_back(model_name, reason="too many cats")
 
-    assert assert_consistent(blocks, model_name) == 2
-    assert {a: v for a, v in blocks.registry.aliases(model_name).items() if a != "deploy"} == {"live": 2, "previous": 1}
+    assert assert_consistent(environment, model_name) == 2
+    assert {a: v for a, v in environment.registry.aliases(model_name).items() if a != "deploy"} == {
+        "live": 2,
+        "previous": 1,
+    }
     assert outcome.receipt is not None and [r.version for r in outcome.receipt.replicas] == [2, 2]
     assert all(0 < (r.latency_p50_ms or 0) <= (r.latency_p99_ms or 0) for r in outcome.receipt.replicas)
     inputs = np.ones((1, FEATURES), np.float32)
-    for address in blocks.fleet.addresses():
-        answer = blocks.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]
+    for address in environment.fleet.addresses():
+        answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]
         np.testing.assert_allclose(answer, inputs @ random_weights(2), rtol=1e-5)
 
 
-def test_a_rollback_reloads_nothing(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 2)
-    before = [answered_since_loaded(address, model_name) for address in blocks.fleet.addresses()]
+def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 2)
+    before = [answered_since_loaded(address, model_name) for address in environment.fleet.addresses()]
 
     rolled_back(model_name)
 
-    after = [answered_since_loaded(address, model_name) for address in blocks.fleet.addresses()]
+    after = [answered_since_loaded(address, model_name) for address in environment.fleet.addresses()]
     assert all(now > then > 0 for now, then in zip(after, before, strict=True)), "a load would start at zero"
 
 
-def test_the_version_rolled_back_from_is_marked_with_the_reason(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 2)
+def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 2)
 
     rolled_back(model_name, reason="too many cats")
 
-    tags = dict(blocks.registry.versions(model_name))[2]
+    tags = dict(environment.registry.versions(model_name))[2]
     assert tags["rolled_back"] == "too many cats" and tags["rolled_back_at"]
-    assert json.loads(dict(blocks.registry.versions(model_name))[1]["receipt"])["kind"] == "rollback"
+    assert json.loads(dict(environment.registry.versions(model_name))[1]["receipt"])["kind"] == "rollback"
 
 
-def test_a_version_rolled_back_from_is_never_gone_back_to(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 2)
+def test_a_version_rolled_back_from_is_never_gone_back_to(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 2)
     rolled_back(model_name, reason="too many cats")
-    register_linear(blocks.registry, model_name, seed=3)
+    register_linear(environment.registry, model_name, seed=3)
     deploy_model(model_name)
-    before = written(blocks, model_name)
+    before = written(environment, model_name)
 
     with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at .*too many cats"):
         rollback_model(model_name, to="version:2")
 
-    assert written(blocks, model_name) == before
-    assert blocks.registry.aliases(model_name)["previous"] == 1
+    assert written(environment, model_name) == before
+    assert environment.registry.aliases(model_name)["previous"] == 1
 
 
-def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 2)
+def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
+    environment: Environment, model_name: str
+) -> None:
+    released(environment, model_name, 2)
     rolled_back(model_name, reason="by mistake")
 
     deploy_model(model_name, source="version:2")
 
-    assert assert_consistent(blocks, model_name) == 2
-    assert "rolled_back" not in dict(blocks.registry.versions(model_name))[2]
+    assert assert_consistent(environment, model_name) == 2
+    assert "rolled_back" not in dict(environment.registry.versions(model_name))[2]
 
 
-def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 1)
-    before = written(blocks, model_name)
+def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 1)
+    before = written(environment, model_name)
 
     with pytest.raises(NoRollbackTarget, match="has no alias 'previous', so there is nowhere to go back to"):
         rollback_model(model_name)
 
-    assert written(blocks, model_name) == before
+    assert written(environment, model_name) == before
 
 
-def test_a_model_that_was_never_released_has_nothing_to_go_back_from(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_model_that_was_never_released_has_nothing_to_go_back_from(environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
 
     with pytest.raises(NoRollbackTarget, match="nothing is live"):
         rollback_model(model_name)
 
 
 @pytest.mark.parametrize(("to", "message"), [("version:4", "never released"), ("alias:nope", "no alias 'nope'")])
-def test_a_target_that_cannot_be_is_refused(blocks: Blocks, model_name: str, to: str, message: str) -> None:
-    released(blocks, model_name, 2)
-    register_linear(blocks.registry, model_name, seed=3)
-    register_linear(blocks.registry, model_name, seed=4)
+def test_a_target_that_cannot_be_is_refused(environment: Environment, model_name: str, to: str, message: str) -> None:
+    released(environment, model_name, 2)
+    register_linear(environment.registry, model_name, seed=3)
+    register_linear(environment.registry, model_name, seed=4)
 
     with pytest.raises(NoRollbackTarget, match=message):
         rollback_model(model_name, to=to)
 
 
-def test_a_newer_version_is_no_rollback_target(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 3)
+def test_a_newer_version_is_no_rollback_target(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 3)
     deploy_model(model_name, source="version:1", force_version=1)
 
     with pytest.raises(InvalidInput, match=r"version 3: is newer than the live version 1.*deploy-model"):
         rollback_model(model_name, to="version:3")
 
 
-def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 3)
-    assert blocks.repository.versions(model_name).archive == (1,)
+def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(
+    environment: Environment, model_name: str
+) -> None:
+    released(environment, model_name, 3)
+    assert environment.repository.versions(model_name).archive == (1,)
 
     outcome = rolled_back(model_name, to="version:1", reason="way back")
 
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
     assert outcome.receipt is not None and outcome.receipt.candidate is not None
-    assert "previous" not in blocks.registry.aliases(model_name)
-    assert blocks.repository.versions(model_name).archive == (2, 3)
+    assert "previous" not in environment.registry.aliases(model_name)
+    assert environment.repository.versions(model_name).archive == (2, 3)
 
 
-def test_the_same_run_again_changes_nothing_more(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 3)
+def test_the_same_run_again_changes_nothing_more(environment: Environment, model_name: str) -> None:
+    released(environment, model_name, 3)
     parameters = {"model_name": model_name, "reason": "too many cats"}
     with get_client(sync_client=True) as client:
         flow_run = client.create_flow_run(rollback_model, parameters=parameters, state=Pending())
         run_flow(rollback_model, flow_run=flow_run, parameters=flow_run.parameters)
-        before = written(blocks, model_name)
+        before = written(environment, model_name)
         client.set_flow_run_state(flow_run.id, Pending(), force=True)
         again: Any = run_flow(
             rollback_model,
@@ -186,8 +193,8 @@ def test_the_same_run_again_changes_nothing_more(blocks: Blocks, model_name: str
         )
 
     assert again.name == "AlreadyLive"
-    assert written(blocks, model_name) == before
-    assert assert_consistent(blocks, model_name) == 2
+    assert written(environment, model_name) == before
+    assert assert_consistent(environment, model_name) == 2
 
 
 def failing(address: str, times: int) -> Any:
@@ -205,85 +212,87 @@ def failing(address: str, times: int) -> Any:
 
 
 def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(blocks, model_name, 2)
-    monkeypatch.setattr(TritonFleet, "answers", failing(blocks.fleet.addresses()[1], times=1))
+    released(environment, model_name, 2)
+    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=1))
 
     rolled_back(model_name)
 
     monkeypatch.undo()
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
 def test_a_rollback_that_a_replica_refuses_is_undone(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(blocks, model_name, 2)
-    before = written(blocks, model_name)
-    monkeypatch.setattr(TritonFleet, "answers", failing(blocks.fleet.addresses()[1], times=2))
+    released(environment, model_name, 2)
+    before = written(environment, model_name)
+    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=2))
     with pytest.raises(VerificationFailed, match="injected"):
         rollback_model(model_name)
     monkeypatch.undo()
 
-    after = written(blocks, model_name)
-    assert served_versions(blocks.repository.read_config(model_name)) == (1, 2)
+    after = written(environment, model_name)
+    assert served_versions(environment.repository.read_config(model_name)) == (1, 2)
     assert {key: after[key] for key in ("files", "aliases", "served", "tags")} == {
         key: before[key] for key in ("files", "aliases", "served", "tags")
     }
-    assert assert_consistent(blocks, model_name) == 2
+    assert assert_consistent(environment, model_name) == 2
 
 
-def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(blocks: Blocks, model_name: str) -> None:
-    released(blocks, model_name, 2)
-    blocks.registry.connect().delete_model_version(model_name, "2")
+def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(
+    environment: Environment, model_name: str
+) -> None:
+    released(environment, model_name, 2)
+    environment.registry.connect().delete_model_version(model_name, "2")
 
     outcome = rolled_back(model_name)
 
     assert outcome.plan.version == 1
-    assert served_versions(blocks.repository.read_config(model_name)) == (1,)
-    assert assert_consistent(blocks, model_name) == 1
+    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    assert assert_consistent(environment, model_name) == 1
 
 
 def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_predecessor(
-    blocks: Blocks, model_name: str
+    environment: Environment, model_name: str
 ) -> None:
-    released(blocks, model_name, 2)
-    blocks.registry.connect().delete_model_version(model_name, "2")
+    released(environment, model_name, 2)
+    environment.registry.connect().delete_model_version(model_name, "2")
 
     deploy_model(model_name, source="version:1")
 
-    aliases = blocks.registry.aliases(model_name)
+    aliases = environment.registry.aliases(model_name)
     assert aliases["live"] == 1 and "previous" not in aliases
     assert rolled_back(model_name).plan.version == 2, "the files are there, only the registry forgot them"
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(2,), (2,)]
-    assert "live" not in blocks.registry.aliases(model_name)
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(2,), (2,)]
+    assert "live" not in environment.registry.aliases(model_name)
 
 
 def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_finished_later(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(blocks, model_name, 2)
-    silent = blocks.registry.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "max_retries": 0})
-    monkeypatch.setattr(rollback, "load_blocks", lambda: blocks._replace(registry=silent))
+    released(environment, model_name, 2)
+    silent = environment.registry.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "max_retries": 0})
+    monkeypatch.setattr(rollback, "load_environment", lambda: environment._replace(registry=silent))
 
     with pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9"):
         rollback_model(model_name, reason="at night")
 
-    assert [blocks.fleet.ready_versions(a, model_name) for a in blocks.fleet.addresses()] == [(1,), (1,)]
+    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
     monkeypatch.undo()
     reconcile_models([model_name])
-    assert assert_consistent(blocks, model_name) == 1
-    assert dict(blocks.registry.versions(model_name))[2]["rolled_back"] == "at night"
+    assert assert_consistent(environment, model_name) == 1
+    assert dict(environment.registry.versions(model_name))[2]["rolled_back"] == "at night"
 
 
 @pytest.mark.faults
 def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_waiting(
-    blocks: Blocks, stack: LocalStack, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, stack: LocalStack, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(blocks, model_name, 2)
-    impatient = blocks._replace(fleet=blocks.fleet.model_copy(update={"call_timeout_s": 2}))
-    monkeypatch.setattr(rollback, "load_blocks", lambda: impatient)
+    released(environment, model_name, 2)
+    impatient = environment._replace(fleet=environment.fleet.model_copy(update={"call_timeout_s": 2}))
+    monkeypatch.setattr(rollback, "load_environment", lambda: impatient)
     hung = Replica(stack, 1)
 
     hung.process.suspend()
@@ -295,16 +304,16 @@ def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_wa
     assert outcome.proven_s is not None and outcome.proven_s < impatient.fleet.load_timeout_s / 10
     assert outcome.receipt is not None and outcome.receipt.left_to_reconcile == (hung.address,)
     reconcile_models([model_name])
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
 def test_a_rollback_that_is_proven_and_breaks_off_is_finished_not_undone(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(blocks, model_name, 2)
+    released(environment, model_name, 2)
     monkeypatch.setattr(rollback, "with_latencies", lambda *_: 1 / 0)
     assert rollback_model(model_name, return_state=True).is_failed()
 
     reconcile_models([model_name])
 
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1

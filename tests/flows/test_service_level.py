@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, ServiceLevelMissed
 from flows import deployment
 from flows.deployment import Release, deploy_model
@@ -14,16 +14,16 @@ from tests.apparatus.models import register_linear
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> str:
+def model_name(environment: Environment) -> str:
     """A model of this test's own, version 1 live and version 2 registered."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(blocks.registry, name, seed=1)
+    register_linear(environment.registry, name, seed=1)
     deploy_model(name)
-    register_linear(blocks.registry, name, seed=2)
+    register_linear(environment.registry, name, seed=2)
     return name
 
 
-def test_candidate_and_live_version_are_measured_on_the_same_replica(blocks: Blocks, model_name: str) -> None:
+def test_candidate_and_live_version_are_measured_on_the_same_replica(environment: Environment, model_name: str) -> None:
     level = ServiceLevel(
         max_p99_ms=5_000, max_p99_ratio=1_000, min_throughput_per_s=1, max_memory_mib=5_000, requests=40
     )
@@ -35,23 +35,23 @@ def test_candidate_and_live_version_are_measured_on_the_same_replica(blocks: Blo
     assert found is not None and found.live is not None and found.candidate.requests == found.live.requests == 40
     assert found.memory_mib is not None and "gate 3" in release.receipt.gates
     assert release.receipt.candidate.live_during_load is not None
-    assert assert_consistent(blocks, model_name) == 2
+    assert assert_consistent(environment, model_name) == 2
 
 
-def test_a_candidate_that_misses_a_limit_is_undone(blocks: Blocks, model_name: str) -> None:
+def test_a_candidate_that_misses_a_limit_is_undone(environment: Environment, model_name: str) -> None:
     with pytest.raises(ServiceLevelMissed, match=r"version 2 on Triton .*: gate 3 failed, p99 .* > 0.001 ms allowed"):
         deploy_model(model_name, service_level=ServiceLevel(max_p99_ms=0.001))
 
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
 def test_a_memory_limit_needs_the_replicas_metrics(
-    blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blind = blocks._replace(fleet=blocks.fleet.model_copy(update={"metrics": []}))
-    monkeypatch.setattr(deployment, "load_blocks", lambda: blind)
+    blind = environment._replace(fleet=environment.fleet.model_copy(update={"metrics": []}))
+    monkeypatch.setattr(deployment, "load_environment", lambda: blind)
 
     with pytest.raises(InvalidInput, match=r"names no metrics address.*SLIPWAY_TRITON_METRICS"):
         deploy_model(model_name, service_level=ServiceLevel(max_memory_mib=100))
 
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1

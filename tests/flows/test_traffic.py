@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
@@ -32,11 +32,11 @@ Registering = Callable[[ModelRegistry, str], None]
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> Iterator[str]:
+def model_name(environment: Environment) -> Iterator[str]:
     """A model of this test's own."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
     yield name
-    withdraw(blocks, name)
+    withdraw(environment, name)
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
     return windows
 
 
-def load_on(stack: LocalStack, blocks: Blocks, model_name: str) -> AbstractContextManager[Traffic]:
+def load_on(stack: LocalStack, environment: Environment, model_name: str) -> AbstractContextManager[Traffic]:
     """Load every replica of a fleet, over both protocols."""
-    addresses = blocks.fleet.addresses()
+    addresses = environment.fleet.addresses()
     http_of = dict(zip(stack.triton_addresses, stack.triton_urls.values(), strict=False))
     return constant_load(model_name, addresses, [http_of[a] for a in addresses if a in http_of])
 
@@ -67,15 +67,15 @@ def expected_output(seed: int) -> np.ndarray:
 
 @pytest.mark.timeout(1800)
 def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
-    stack: LocalStack, blocks: Blocks, model_name: str, switches: list[Window], measured: Measured
+    stack: LocalStack, environment: Environment, model_name: str, switches: list[Window], measured: Measured
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     seeds = {1: 1}
 
-    with load_on(stack, blocks, model_name) as traffic:
+    with load_on(stack, environment, model_name) as traffic:
         for seed in range(2, ROUNDS + 2):
-            register_linear(blocks.registry, model_name, seed)
+            register_linear(environment.registry, model_name, seed)
             release = deploy_model(model_name)
             assert isinstance(release, Release)
             seeds[release.plan.version] = seed
@@ -87,7 +87,7 @@ def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
     for version in traffic.answered_by:
         for output in traffic.outputs_of(version):
             np.testing.assert_allclose(output, expected_output(seeds[version]), atol=2e-3)
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
 def wrong_outputs(registry: ModelRegistry, model_name: str) -> None:
@@ -116,42 +116,46 @@ bad_models = pytest.mark.parametrize(("bad", "error"), BAD_MODELS.values(), ids=
 
 
 def assert_refused(
-    blocks: Blocks, model_name: str, load: AbstractContextManager[Traffic], error: type[SlipwayError], **parameters: Any
+    environment: Environment,
+    model_name: str,
+    load: AbstractContextManager[Traffic],
+    error: type[SlipwayError],
+    **parameters: Any,
 ) -> Traffic:
     """Try to release a bad second version under load; prove that version 1 went on as if nothing had been tried."""
-    before = blocks.registry.aliases(model_name)
+    before = environment.registry.aliases(model_name)
 
     with load as traffic, pytest.raises(error):
         deploy_model(model_name, **parameters)
 
     assert set(traffic.answered_by) == {1}
     assert len(traffic.outputs_of(1)) <= 2  # gRPC's and HTTP's, rounded
-    assert blocks.registry.aliases(model_name) == before
-    assert assert_consistent(blocks, model_name) == 1
+    assert environment.registry.aliases(model_name) == before
+    assert assert_consistent(environment, model_name) == 1
     return traffic
 
 
 @bad_models
 def test_a_bad_model_answers_no_client(
-    stack: LocalStack, blocks: Blocks, model_name: str, bad: Registering, error: type[SlipwayError]
+    stack: LocalStack, environment: Environment, model_name: str, bad: Registering, error: type[SlipwayError]
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    bad(blocks.registry, model_name)
+    bad(environment.registry, model_name)
 
-    traffic = assert_refused(blocks, model_name, load_on(stack, blocks, model_name), error)
+    traffic = assert_refused(environment, model_name, load_on(stack, environment, model_name), error)
 
     assert traffic.failures == []
 
 
-def test_a_model_too_slow_answers_no_client(stack: LocalStack, blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_a_model_too_slow_answers_no_client(stack: LocalStack, environment: Environment, model_name: str) -> None:
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    register_linear(blocks.registry, model_name, seed=2)
+    register_linear(environment.registry, model_name, seed=2)
     level = ServiceLevel(max_p99_ms=0.001)
 
-    load = load_on(stack, blocks, model_name)
-    traffic = assert_refused(blocks, model_name, load, ServiceLevelMissed, service_level=level)
+    load = load_on(stack, environment, model_name)
+    traffic = assert_refused(environment, model_name, load, ServiceLevelMissed, service_level=level)
 
     assert traffic.failures == []
 
@@ -159,17 +163,19 @@ def test_a_model_too_slow_answers_no_client(stack: LocalStack, blocks: Blocks, m
 @bad_models
 def test_a_bad_model_answers_no_client_of_a_single_replica(
     stack: LocalStack,
-    blocks: Blocks,
+    environment: Environment,
     model_name: str,
     bad: Registering,
     error: type[SlipwayError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    single = blocks._replace(fleet=blocks.fleet.model_copy(update={"replicas": blocks.fleet.replicas[:1]}))
-    monkeypatch.setattr("flows.deployment.load_blocks", lambda: single)
-    register_linear(blocks.registry, model_name, seed=1)
+    single = environment._replace(
+        fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
+    )
+    monkeypatch.setattr("flows.deployment.load_environment", lambda: single)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    bad(blocks.registry, model_name)
+    bad(environment.registry, model_name)
 
     traffic = assert_refused(single, model_name, load_on(stack, single, model_name), error)
 
@@ -177,11 +183,11 @@ def test_a_bad_model_answers_no_client_of_a_single_replica(
 
 
 def test_a_bad_model_answers_no_client_of_a_replica_restarted_meanwhile(
-    stack: LocalStack, blocks: Blocks, model_name: str, monkeypatch: pytest.MonkeyPatch
+    stack: LocalStack, environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+    register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
-    wrong_outputs(blocks.registry, model_name)
+    wrong_outputs(environment.registry, model_name)
     second, away = Replica(stack, 1), list[Window]()
 
     def restart() -> None:
@@ -190,8 +196,8 @@ def test_a_bad_model_answers_no_client_of_a_replica_restarted_meanwhile(
         time.sleep(0.5)  # gRPC's clients try to connect again a tenth of a second after a failure at the earliest
         away.append((begin_s, time.time()))
 
-    with around_first_load(blocks.fleet.addresses()[0], after=restart):  # the candidate is loaded, not yet proven
-        traffic = assert_refused(blocks, model_name, load_on(stack, blocks, model_name), VerificationFailed)
+    with around_first_load(environment.fleet.addresses()[0], after=restart):  # the candidate is loaded, not yet proven
+        traffic = assert_refused(environment, model_name, load_on(stack, environment, model_name), VerificationFailed)
 
     assert away
     assert [failure for failure in traffic.failures if not failure.overlaps(away)] == []

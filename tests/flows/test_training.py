@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
 from flows.training import Training, train_model
@@ -23,8 +23,8 @@ QUICK: dict[str, Any] = {"dataset": "digits", "epochs": 2, "learning_rate": 0.02
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import deploy_model
 from infra.local import stack as local
 from infra.local.settings import ROOT, LocalStack
@@ -45,14 +45,17 @@ def test_the_demo_ends_with_what_is_live_and_a_second_one_with_a_graceful_refusa
 
 
 @pytest.mark.timeout(900)
-def test_after_down_and_up_every_replica_serves_what_it_served(stack: LocalStack, blocks: Blocks) -> None:
+def test_after_down_and_up_every_replica_serves_what_it_served(stack: LocalStack, environment: Environment) -> None:
     model_name = "test-down-up-onnx"
     for seed in (1, 2):
-        register_linear(blocks.registry, model_name, seed)
+        register_linear(environment.registry, model_name, seed)
         deploy_model(model_name)
 
     local.down(stack)
     local.up(stack, lambda line: None)
 
-    assert [blocks.fleet.ready_versions(address, model_name) for address in blocks.fleet.check()] == [(1, 2), (1, 2)]
-    assert blocks.registry.aliases(model_name) == {"deploy": 2, "live": 2, "previous": 1}
+    assert [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.check()] == [
+        (1, 2),
+        (1, 2),
+    ]
+    assert environment.registry.aliases(model_name) == {"deploy": 2, "live": 2, "previous": 1}

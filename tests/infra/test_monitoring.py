@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.deployment import deploy_model
 from infra.events.metrics import names
 from infra.kubernetes.releases import CHARTS
@@ -70,12 +70,14 @@ ALL = [pytest.param(expression, id=subject) for subject, expression in expressio
 
 
 @pytest.fixture(scope="module")
-def triton_metrics(stack: LocalStack, blocks: Blocks) -> set[str]:
+def triton_metrics(stack: LocalStack, environment: Environment) -> set[str]:
     """The names of everything a Triton exposes that has answered a request."""
-    register_linear(blocks.registry, "test-metrics-onnx", seed=1)
+    register_linear(environment.registry, "test-metrics-onnx", seed=1)
     deploy_model("test-metrics-onnx")
     address = stack.triton_addresses[0]
-    blocks.fleet.infer(address, "test-metrics-onnx", {"input": np.ones((1, FEATURES), np.float32)}, ["output"], None)
+    environment.fleet.infer(
+        address, "test-metrics-onnx", {"input": np.ones((1, FEATURES), np.float32)}, ["output"], None
+    )
     text = httpx.get(f"http://{stack.triton_metrics[0]}/metrics").raise_for_status().text
     return set(re.findall(r"^(nv_\w+)[{ ]", text, re.MULTILINE))
 

@@ -22,7 +22,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from flows.reconciliation import reconcile_models
 from slipway.releases import lock
 from tests.apparatus import killing
@@ -41,14 +41,14 @@ _NEW_PID_NAMESPACE = 0x20000000  # CLONE_NEWPID, see unshare(2)
 
 @pytest.mark.timeout(24 * 3600)
 def test_releases_that_are_killed_and_paused_at_random_lose_nothing(
-    blocks: Blocks, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(killing, "_release", _release_in_a_namespace)
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     rounds: int = request.config.getoption("--rounds")
     for number in range(1, rounds + 1):
-        one, others = new_model(blocks, OF_ONE), [new_model(blocks, OF_EACH) for _ in range(MODELS)]
+        one, others = new_model(environment, OF_ONE), [new_model(environment, OF_EACH) for _ in range(MODELS)]
         wanted = [(one, version) for version in range(1, OF_ONE + 1)]
         wanted += [(name, version) for name in others for version in range(1, OF_EACH + 1)]
         chance.shuffle(wanted)
@@ -56,9 +56,9 @@ def test_releases_that_are_killed_and_paused_at_random_lose_nothing(
         endings = _released(wanted, chance)
 
         for name in (one, *others):
-            end_lease(blocks.repository, name)
+            end_lease(environment.repository, name)
             reconcile_models([name])
-            _assert_sound(blocks, name, [ending for model, ending in endings if model == name])
+            _assert_sound(environment, name, [ending for model, ending in endings if model == name])
         states = [str(ending.state_name) for _, ending in endings]
         counted = {state: states.count(state) for state in sorted(set(states))}
         Console(highlight=False).print(f"round {number} of {rounds}, seed {seed}: {counted}")
@@ -121,11 +121,11 @@ def _release_in_a_namespace(
 _RELEASE = killing._release
 
 
-def _assert_sound(blocks: Blocks, model_name: str, endings: list[Ending]) -> None:
+def _assert_sound(environment: Environment, model_name: str, endings: list[Ending]) -> None:
     done = [ending.release for ending in endings if ending.state_name == "Completed" and ending.release]
     numbers = [release.plan.version for release in done]
     assert len(numbers) == len(set(numbers)), f"{model_name}: numbers {numbers}"
-    assert_consistent(blocks, model_name)
+    assert_consistent(environment, model_name)
     assert all(
         release.plan.aliases_before.get("live") != release.plan.registry_version or release.plan.already_live
         for release in done

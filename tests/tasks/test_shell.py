@@ -13,7 +13,7 @@ import pytest
 from cyclopts import App, Parameter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from infra.local.settings import ROOT
 from slipway.learning.gate import Criteria, Verdict, judge
 from slipway.releases.journal import open_entry
@@ -41,9 +41,9 @@ def test_a_step_s_options_have_the_flows_defaults_and_descriptions(capsys: pytes
 
 
 def test_the_seven_steps_chain_through_files(
-    blocks: Blocks, model_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, model_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registered = register_linear(blocks.registry, model_name, seed=1)
+    registered = register_linear(environment.registry, model_name, seed=1)
 
     def run(*arguments: str) -> Any:
         capsys.readouterr()
@@ -72,7 +72,7 @@ def test_the_seven_steps_chain_through_files(
 
     assert change["after"] == {"deploy": registered.version, "live": registered.version}
     assert [replica["version"] for replica in receipt["replicas"]] == [3, 3]
-    assert open_entry(blocks.repository, model_name) is None
+    assert open_entry(environment.repository, model_name) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_seven_steps_chain_through_files(
     ],
 )
 def test_bad_input_is_one_message_and_a_status(
-    blocks: Blocks, arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+    environment: Environment, arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
         observed = main(arguments)

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.flow_runs import resume_flow_run
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from flows.deployment import deploy_model
 from slipway.releases.journal import open_entry
@@ -25,21 +25,21 @@ LET_GO_S = 30  # no longer than the lease of a lock that nobody lets go
 
 
 @pytest.fixture
-def model_name(blocks: Blocks) -> str:
+def model_name(environment: Environment) -> str:
     """A model of this test's own, version 1 live and version 2 registered."""
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(blocks.registry, name, seed=1)
+    register_linear(environment.registry, name, seed=1)
     deploy_model(name)
-    register_linear(blocks.registry, name, seed=2)
+    register_linear(environment.registry, name, seed=2)
     return name
 
 
-def suspended(blocks: Blocks, model_name: str) -> FlowRun:
+def suspended(environment: Environment, model_name: str) -> FlowRun:
     """Return a worker's run of the deployment once it waits for a person."""
     parameters: dict[str, Any] = {"model_name": model_name, "approval": True}
     flow_run: Any = run_deployment("deploy-model/local", parameters=parameters, timeout=0)
     waiting = once(flow_run.id, "Suspended")
-    with model_lock(model_name, blocks.repository, wait_s=LET_GO_S):  # the state comes before the letting go
+    with model_lock(model_name, environment.repository, wait_s=LET_GO_S):  # the state comes before the letting go
         return waiting
 
 
@@ -54,40 +54,40 @@ def once(flow_run_id: UUID, *names: str) -> FlowRun:
 
 
 @pytest.mark.faults
-def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(blocks: Blocks, model_name: str) -> None:
-    flow_run = suspended(blocks, model_name)
+def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(environment: Environment, model_name: str) -> None:
+    flow_run = suspended(environment, model_name)
 
-    assert assert_nothing_held(blocks, model_name) == 1
+    assert assert_nothing_held(environment, model_name) == 1
     resume_flow_run(flow_run.id, {"approved": True, "approver": "Ada", "comment": "figures are fine"})
     assert once(flow_run.id, "Completed", "Failed", "Crashed").state_name == "Completed"
 
-    assert assert_consistent(blocks, model_name) == 2
-    receipt = read_receipt(blocks.repository, model_name, 3)  # 2 was the candidate's that waited
+    assert assert_consistent(environment, model_name) == 2
+    receipt = read_receipt(environment.repository, model_name, 3)  # 2 was the candidate's that waited
     assert receipt is not None and receipt.approval == "Ada: figures are fine"
 
 
 @pytest.mark.faults
-def test_a_no_leaves_the_live_version(blocks: Blocks, model_name: str) -> None:
-    flow_run = suspended(blocks, model_name)
+def test_a_no_leaves_the_live_version(environment: Environment, model_name: str) -> None:
+    flow_run = suspended(environment, model_name)
 
     resume_flow_run(flow_run.id, {"approved": False, "approver": "Ada"})
     ended = once(flow_run.id, "Completed", "Failed", "Crashed")
 
     assert ended.state_name == "Failed" and "Ada said no" in str(ended.state and ended.state.message)
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
-def test_a_run_that_cannot_be_suspended_is_refused_and_undone(blocks: Blocks, model_name: str) -> None:
+def test_a_run_that_cannot_be_suspended_is_refused_and_undone(environment: Environment, model_name: str) -> None:
     with pytest.raises(InvalidInput, match="run without a deployment, which cannot be suspended"):
         deploy_model(model_name, approval=True)
 
-    assert assert_consistent(blocks, model_name) == 1
+    assert assert_consistent(environment, model_name) == 1
 
 
-def assert_nothing_held(blocks: Blocks, model_name: str) -> int | None:
+def assert_nothing_held(environment: Environment, model_name: str) -> int | None:
     """Prove that a waiting run holds neither lock nor journal nor replica; return what is live."""
-    with model_lock(model_name, blocks.repository, wait_s=0):
-        assert open_entry(blocks.repository, model_name) is None
-    for address in blocks.fleet.addresses():
-        assert [name for name in blocks.fleet.index(address) if model_name in name] == [model_name]
-    return blocks.registry.aliases(model_name)["live"]
+    with model_lock(model_name, environment.repository, wait_s=0):
+        assert open_entry(environment.repository, model_name) is None
+    for address in environment.fleet.addresses():
+        assert [name for name in environment.fleet.index(address) if model_name in name] == [model_name]
+    return environment.registry.aliases(model_name)["live"]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from mlflow.entities.webhook import Webhook
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
 from infra.events.relay import event_id
 from infra.events.settings import EventSettings
@@ -37,8 +37,10 @@ def secret(stack: LocalStack) -> str:
     return stack.webhook_secret
 
 
-def test_an_alias_set_in_mlflow_becomes_an_event_with_numbers_as_numbers(blocks: Blocks, model_name: str) -> None:
-    register_linear(blocks.registry, model_name, seed=1)
+def test_an_alias_set_in_mlflow_becomes_an_event_with_numbers_as_numbers(
+    environment: Environment, model_name: str
+) -> None:
+    register_linear(environment.registry, model_name, seed=1)
 
     (event,) = events_of(model_name, 1)
 
@@ -47,7 +49,7 @@ def test_an_alias_set_in_mlflow_becomes_an_event_with_numbers_as_numbers(blocks:
     assert event.resource["mlflow.alias"] == "deploy"
     assert (event.payload["model"], event.payload["alias"], event.payload["version"]) == (model_name, "deploy", 1)
 
-    blocks.registry.remove_alias(model_name, "deploy")
+    environment.registry.remove_alias(model_name, "deploy")
 
     assert "mlflow.model-version-alias.deleted" in {found.event for found in events_of(model_name, 2)}
 
@@ -166,9 +168,11 @@ def test_where_prefect_does_not_answer_mlflow_is_asked_to_try_again(
     assert "Prefect did not take the event" in answers[0].json()["error"]
 
 
-def test_the_webhook_is_registered_once_however_often_the_service_starts(stack: LocalStack, blocks: Blocks) -> None:
+def test_the_webhook_is_registered_once_however_often_the_service_starts(
+    stack: LocalStack, environment: Environment
+) -> None:
     address = f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
-    client = blocks.registry.connect()
+    client = environment.registry.connect()
     for _ in range(2):  # what two replicas that start at the same moment leave
         client.create_webhook("slipway", address, ["model_version_alias.created"], secret="x" * 20)
 
@@ -180,8 +184,8 @@ def test_the_webhook_is_registered_once_however_often_the_service_starts(stack: 
     client.delete_webhook(ours[0].webhook_id)
 
 
-def test_a_webhook_that_is_removed_is_made_anew(stack: LocalStack, blocks: Blocks) -> None:
-    client, address = blocks.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
+def test_a_webhook_that_is_removed_is_made_anew(stack: LocalStack, environment: Environment) -> None:
+    client, address = environment.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
 
     def ours() -> list[str]:
         return [found.webhook_id for found in client.list_webhooks(max_results=100) if found.url == address]
@@ -198,8 +202,8 @@ def test_a_webhook_that_is_removed_is_made_anew(stack: LocalStack, blocks: Block
     forget_webhook(address)
 
 
-def test_a_webhook_that_is_disabled_is_enabled_again(stack: LocalStack, blocks: Blocks) -> None:
-    client, address = blocks.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
+def test_a_webhook_that_is_disabled_is_enabled_again(stack: LocalStack, environment: Environment) -> None:
+    client, address = environment.registry.connect(), f"http://127.0.0.1:{free_port()}/webhooks/mlflow"
 
     def ours() -> Webhook:
         (found,) = [found for found in client.list_webhooks(max_results=100) if found.url == address]
@@ -275,9 +279,9 @@ def service(stack: LocalStack, **variables: str) -> Iterator[str]:
 
 def forget_webhook(url: str) -> None:
     """Take back what a service of a test registered."""
-    from blocks.environment import load_blocks
+    from blocks.environment import load_environment
 
-    client = load_blocks().registry.connect()
+    client = load_environment().registry.connect()
     for webhook in client.list_webhooks(max_results=100):
         if webhook.url == url:
             client.delete_webhook(webhook.webhook_id)

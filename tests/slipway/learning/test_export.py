@@ -6,7 +6,7 @@ import mlflow
 import onnx
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import NotRegistered, UnusableModel
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.export import OnnxExport, export_onnx
@@ -14,8 +14,8 @@ from tests.apparatus.trained_candidates import register_candidate, registered_na
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.fitting import evaluate
@@ -20,8 +20,8 @@ OTHER_DATA = "0" * 32
 
 
 @pytest.fixture
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 def promoted(registry: ModelRegistry, candidate: RegisteredVersion, metric: str = "best_val_accuracy") -> Verdict:

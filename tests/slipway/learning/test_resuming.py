@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from blocks.checkpoints import Checkpoints
-from blocks.environment import Blocks, load_block
+from blocks.environment import Environment, load_block
 from blocks.errors import ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
 from slipway.learning import fitting as fitting_module
@@ -32,12 +32,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module")
-def checkpoints(blocks: Blocks) -> Checkpoints:
+def checkpoints(environment: Environment) -> Checkpoints:
     return load_block(Checkpoints)
 
 

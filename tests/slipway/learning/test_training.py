@@ -11,7 +11,7 @@ import torch
 from mlflow.entities import Run
 from torch import nn
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
 from slipway.learning.fitting import evaluate
@@ -27,8 +27,8 @@ SHAPE = [1, 3, 32, 32]
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.export import OnnxExport, export_onnx
@@ -26,8 +26,8 @@ METRICS = (
 
 
 @pytest.fixture(scope="module")
-def registry(blocks: Blocks) -> ModelRegistry:
-    return blocks.registry
+def registry(environment: Environment) -> ModelRegistry:
+    return environment.registry
 
 
 @pytest.fixture(scope="module")

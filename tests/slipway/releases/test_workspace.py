@@ -13,7 +13,7 @@ from threading import Barrier
 
 import pytest
 
-from blocks.environment import Blocks
+from blocks.environment import Environment
 from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry, RegisteredVersion
 from flows.deployment import deploy_model
@@ -133,11 +133,11 @@ def test_a_run_that_goes_on_in_another_process_downloads_again_and_looks_again(r
         local_files(fetched, registry.model_copy(update={"seed": 2}))
 
 
-def test_a_release_a_dry_run_and_a_failed_release_leave_nothing(root: Path, blocks: Blocks) -> None:
+def test_a_release_a_dry_run_and_a_failed_release_leave_nothing(root: Path, environment: Environment) -> None:
     name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(blocks.registry, name, seed=1)
+    register_linear(environment.registry, name, seed=1)
     states = [deploy_model(name, dry_run=dry_run, return_state=True) for dry_run in (True, False)]
-    register_linear(blocks.registry, name, seed=2, lie=1.0)
+    register_linear(environment.registry, name, seed=2, lie=1.0)
     states.append(deploy_model(name, return_state=True))
 
     assert [state.is_completed() for state in states] == [True, True, False]

@@ -8,34 +8,35 @@ from prefect.client.orchestration import get_client
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr, ValidationError
 
-from blocks.environment import DOCUMENT, Addresses, Blocks, load_block, load_blocks, register_blocks
+from blocks.environment import DOCUMENT, Environment, load_block, load_environment
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.transport_security import TransportSecurity
+from infra.setup.blocks import Addresses, register_blocks
 from tests.apparatus.secured_triton import signed
 
 OURS = signed("slipway")
 
 
 @pytest.fixture
-def restored(blocks: Blocks) -> Iterator[Blocks]:
+def restored(environment: Environment) -> Iterator[Environment]:
     """The stack's blocks, which are put back afterwards."""
     credentials = load_block(AwsCredentials)
-    yield load_blocks()
-    for block in (credentials, blocks.registry, blocks.fleet):
+    yield load_environment()
+    for block in (credentials, environment.registry, environment.fleet):
         block.save(DOCUMENT, overwrite=True)
 
 
-def test_setting_up_again_changes_nothing(restored: Blocks) -> None:
+def test_setting_up_again_changes_nothing(restored: Environment) -> None:
     before = load_block(AwsCredentials).aws_client_parameters
 
     register_blocks(Addresses())
 
-    assert load_blocks() == restored
+    assert load_environment() == restored
     assert load_block(AwsCredentials).aws_client_parameters == before
 
 
-def test_what_people_typed_into_blocks_stays(restored: Blocks) -> None:
+def test_what_people_typed_into_blocks_stays(restored: Environment) -> None:
     typed = {"username": "ann", "password": SecretStr("secret"), "request_timeout_s": 7}
     restored.registry.model_copy(update=typed).save(DOCUMENT, overwrite=True)
     security = TransportSecurity(root_certificates=OURS.certificate, server_name="triton")
@@ -49,7 +50,7 @@ def test_what_people_typed_into_blocks_stays(restored: Blocks) -> None:
 
 
 def test_credentials_and_certificates_come_from_settings(
-    restored: Blocks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    restored: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "key.pem").write_text(OURS.key)
     for name, value in {
@@ -70,7 +71,7 @@ def test_credentials_and_certificates_come_from_settings(
     assert OURS.key not in str(shown)
 
 
-def test_metrics_of_other_replicas_do_not_stay(restored: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_of_other_replicas_do_not_stay(restored: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLIPWAY_TRITON_METRICS", raising=False)
     register_blocks(Addresses())
     assert load_block(TritonFleet).metrics == restored.fleet.metrics
