@@ -1,7 +1,7 @@
 """The outside systems one release works with, as one value: the registry, the model repository and the fleet.
 
-Where they are is in Prefect's block documents, the same ones everywhere: a laptop's and a cluster's differ only in their
-values. `slipway setup` saves them, see `infra/setup/blocks.py`.
+Where they are is in Prefect's block documents, the same ones everywhere: a laptop's and a cluster's differ only in
+their values. `slipway setup` saves them, see `infra/setup/blocks.py`.
 """
 
 from collections.abc import Callable, Iterator

@@ -54,9 +54,9 @@ def borrowed(pool: list[Candidate], environment: Environment) -> Iterator[Candid
 
 def withdraw(environment: Environment, model_name: str) -> None:
     """Take a model from the replicas: each one that stays makes their restarts longer."""
-    for name in environment.repository.store.prefixes(f"{blocks.repository.repository_prefix}/"):
+    for name in environment.repository.store.prefixes(f"{environment.repository.repository_prefix}/"):
         if model_name in name:
-            environment.repository.store.delete_below(f"{blocks.repository.repository_prefix}/{name}/")
+            environment.repository.store.delete_below(f"{environment.repository.repository_prefix}/{name}/")
             for address in environment.fleet.addresses():
                 with suppress(SlipwayError):
                     environment.fleet.unload_model(address, name)

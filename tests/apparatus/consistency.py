@@ -97,7 +97,7 @@ def _assert_previous(aliases: dict[str, int], registered: tuple[int, ...]) -> No
 
 
 def _assert_own_answers(environment: Environment, model_name: str, version: int) -> None:
-    key = f"{blocks.repository.repository_prefix}/{model_name}/{version}/model.onnx"
+    key = f"{environment.repository.repository_prefix}/{model_name}/{version}/model.onnx"
     model = onnx.load_from_string(environment.repository.store.read(key) or b"")
     weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "weights")
     inputs = np.ones((2, FEATURES), np.float32)

@@ -50,7 +50,7 @@ def test_a_2_gb_model_moves_at_70_percent_of_boto3s_speed_in_150_mb_more_memory_
 
 def _moved_by_boto3(environment: Environment, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
     client, bucket = environment.repository.store.client, environment.repository.store.bucket
-    source = f"{artifacts_prefix(blocks, registered)}{DATA_FILE}"
+    source = f"{artifacts_prefix(environment, registered)}{DATA_FILE}"
     path, target = str(directory / DATA_FILE), f"staging/plain-{registered.model_name}/{DATA_FILE}"
     start = time.perf_counter()
     client.download_file(MLFLOW_BUCKET, source, path)

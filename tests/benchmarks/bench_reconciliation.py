@@ -57,7 +57,7 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Envir
     status_s = time.perf_counter() - start
 
     Console(highlight=False).print(
-        f"\n{MODELS} models, {VERSIONS} versions each, {len(blocks.fleet.addresses())} replicas: reconcile with "
+        f"\n{MODELS} models, {VERSIONS} versions each, {len(environment.fleet.addresses())} replicas: reconcile with "
         f"nothing to do {reconcile_s:.1f} s, status {status_s:.1f} s (limit {LIMIT_S:g} s each)"
     )
     assert isinstance(outcome, Reconciliation)
