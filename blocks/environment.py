@@ -36,11 +36,14 @@ class Environment:
     repository: ModelRepository
     fleet: TritonFleet
     name: str = DEFAULT
+    epoch: int = 0
+    """Of the model's lock that it is used under, 0 where none is held; it only grows."""
 
-    def behind(self, fence: Callable[[], None] | None) -> Self:
+    def behind(self, fence: Callable[[], None], epoch: int) -> Self:
         """Return this environment with a fence that is asked right before each change of any of its systems."""
         return replace(
             self,
+            epoch=epoch,
             registry=self.registry.behind(fence),
             repository=self.repository.behind(fence),
             fleet=self.fleet.behind(fence),

@@ -35,7 +35,7 @@ class RegisteredVersion(BaseModel):
     source_uri: str = Field(description="Where the version's files are, as MLflow names it (models:/m-…).")
     run_id: str | None = None
     run_name: str | None = None
-    created_at: datetime | None = None
+    created_at: datetime
     aliases: tuple[str, ...] = ()
     tags: dict[str, str] = {}
     metrics: dict[str, float] = {}

@@ -36,12 +36,12 @@ _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
 
 
-def candidate_name(model_name: str, epoch: int) -> str:
+def name_candidate(model_name: str, epoch: int) -> str:
     """Return the name a model's candidate is proven under, one that no later holder of the model's lock uses."""
     return f"_candidate.{epoch}.{model_name}"
 
 
-def proven_model(candidate: str) -> str | None:
+def parse_candidate(candidate: str) -> str | None:
     """Return the model whose candidate is called so, None where it is no candidate's name."""
     found = _CANDIDATE.fullmatch(candidate)
     return found["model"] if found else None
@@ -114,10 +114,10 @@ class ModelRepository(Fenced, Block):
         journals = self.store.keys(f"{self.journal_prefix}/")
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
-            if (model := proven_model(name)) is not None:
+            if (model := parse_candidate(name)) is not None:
                 candidates[model] = candidates.get(model, frozenset()) | {name}
         return RepositoryContents(
-            served=frozenset(name for name in names if proven_model(name) is None),
+            served=frozenset(name for name in names if parse_candidate(name) is None),
             recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
             candidates=candidates,
             staged=frozenset(self.store.names_of_keys(f"{self.staging_prefix}/")),
@@ -261,7 +261,7 @@ class ModelRepository(Fenced, Block):
 
     def remove_candidate(self, name: str) -> None:
         """Delete a candidate's copy."""
-        if proven_model(name) is None:
+        if parse_candidate(name) is None:
             raise ValueError(f"{name!r}: is no candidate's name")
         self.store.delete_below(f"{self.repository_prefix}/{name}/")
 

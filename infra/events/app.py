@@ -49,9 +49,12 @@ class EventService:
         """Answer one delivery."""
         try:
             outcome, answer = await self._accept(request)
-        except Refused as refusal:
-            outcome, answer = refusal.outcome, JSONResponse({"error": str(refusal)}, refusal.status)
-            log.warning(f"delivery {outcome}: %s", refusal)
+        except Refused as explain_refusal:
+            outcome, answer = (
+                explain_refusal.outcome,
+                JSONResponse({"error": str(explain_refusal)}, explain_refusal.status),
+            )
+            log.warning(f"delivery {outcome}: %s", explain_refusal)
         metrics.DELIVERIES.labels(outcome).inc()
         return answer
 

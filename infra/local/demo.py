@@ -29,12 +29,12 @@ from rich.table import Table
 
 from blocks.environment import load_environment
 from blocks.errors import SlipwayError
+from blocks.run import make_artifact_key
 from flows.running.defaults import load_defaults
 from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 from infra.local.stack import running
 from infra.local.status import from_here
-from slipway.releases.receipt import artifact_key
 
 DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0
@@ -185,7 +185,7 @@ def _aliases(model_name: str) -> str:
 
 
 def _replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str, str]]:
-    receipts = _artifacts(client, artifact_key("receipt", model_name))
+    receipts = _artifacts(client, make_artifact_key("receipt", model_name))
     rows: list[dict[str, Any]] = _rows(receipts[0]) if receipts else []
     proofs = {row["replica"]: row for row in rows}
     fleet = load_environment().fleet

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -114,12 +114,12 @@ def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environmen
     detour = credentials.model_copy(update={"aws_client_parameters": AwsClientParameters(**parameters)})
     fields = {name: getattr(environment.repository, name) for name in type(environment.repository).model_fields}
     repository = type(environment.repository)(**fields | {"bucket": bucket.model_copy(update={"credentials": detour})})
-    return environment._replace(repository=repository)
+    return replace(environment, repository=repository)
 
 
 def through_mlflow_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
     """Return the blocks with the registry reached through a proxy."""
-    return environment._replace(registry=environment.registry.model_copy(update={"tracking_uri": proxy.url}))
+    return replace(environment, registry=environment.registry.model_copy(update={"tracking_uri": proxy.url}))
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_a_receipt_with_fields_of_a_later_slipway_is_read(environment: Environme
     found = read_receipt(environment.repository, sound, 1)
 
     assert found is not None and found.registry_version == 1
-    assert explain_live(sound, **environment._asdict()).receipt == found
+    assert explain_live(sound, environment).receipt == found
 
 
 def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(

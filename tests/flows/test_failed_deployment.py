@@ -1,6 +1,7 @@
 """A release that cannot be made is refused, or undone: everything is as if nothing had happened."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from prefect.exceptions import ParameterTypeError
 
-from blocks.environment import Environment
+from blocks.environment import Environment, using
 from blocks.errors import (
     InvalidInput,
     LoadFailed,
@@ -20,7 +21,7 @@ from blocks.errors import (
     VersionConflict,
 )
 from blocks.fleet import TritonFleet
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from tests.apparatus.consistency import observed
 from tests.apparatus.models import FEATURES, linear_model, register, register_directory, register_linear
 from tests.apparatus.ports import free_port
@@ -69,7 +70,7 @@ def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(environment: E
 
     release = deploy_model(model_name)
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert observed(environment, model_name)["served"] == [(2,), (2,)], (
         "a number that was taken once is not taken again"
     )
@@ -172,14 +173,13 @@ def test_a_forced_version_never_overwrites_other_content(environment: Environmen
 
 
 def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     register_linear(environment.registry, model_name, seed=1)
     gone = f"127.0.0.1:{free_port()}"
     fleet = TritonFleet(replicas=[*environment.fleet.replicas, gone])
-    monkeypatch.setattr("flows.deployment.load_environment", lambda: environment._replace(fleet=fleet))
 
-    with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
+    with using(replace(environment, fleet=fleet)), pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
         deploy_model(model_name)
 
     assert observed(environment, model_name)["files"] == {}

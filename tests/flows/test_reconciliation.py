@@ -13,11 +13,11 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.fleet import TritonFleet
-from blocks.repository import candidate_name
+from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
 from slipway.releases.lock import model_lock
-from slipway.releases.serving_config import with_policy
+from slipway.releases.serving_config import apply_policy
 from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.locks import commit_by_hand
@@ -72,7 +72,7 @@ def test_a_dry_run_reports_and_changes_nothing(environment: Environment, model_n
 
 def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment, model_name: str) -> None:
     environment.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
-    environment.repository.store.write(f"repository/{candidate_name(model_name, 7)}/3/model.onnx", b"half")
+    environment.repository.store.write(f"repository/{name_candidate(model_name, 7)}/3/model.onnx", b"half")
 
     outcome = reconcile_models([model_name])
 
@@ -82,7 +82,7 @@ def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment
 
 def test_a_version_that_is_not_served_goes_to_the_archive(environment: Environment, model_name: str) -> None:
     config = environment.repository.read_config(model_name) or ""
-    commit_by_hand(environment.repository, model_name, with_policy(config, (2,)))
+    commit_by_hand(environment.repository, model_name, apply_policy(config, (2,)))
 
     outcome = reconcile_models([model_name])
 

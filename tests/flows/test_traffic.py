@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from slipway.releases.service_level import ServiceLevel
@@ -77,7 +78,7 @@ def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
         for seed in range(2, ROUNDS + 2):
             register_linear(environment.registry, model_name, seed)
             release = deploy_model(model_name)
-            assert isinstance(release, Release)
+            assert isinstance(release, Deployment)
             seeds[release.plan.version] = seed
             rollback_model(model_name, reason="a test")
 
@@ -167,12 +168,12 @@ def test_a_bad_model_answers_no_client_of_a_single_replica(
     model_name: str,
     bad: Registering,
     error: type[SlipwayError],
-    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[Environment], object],
 ) -> None:
-    single = environment._replace(
-        fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
+    single = replace(
+        environment, fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
     )
-    monkeypatch.setattr("flows.deployment.load_environment", lambda: single)
+    use(single)
     register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     bad(environment.registry, model_name)

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks.environment import Environment
 from infra.local.settings import ROOT
 from slipway.learning.gate import Criteria, Verdict, judge
-from slipway.releases.journal import open_entry
+from slipway.releases.journal import read_open
 from tasks.__main__ import REFUSED, STEPS, Outcome, command, main, step
 from tests.apparatus.models import register_linear
 from tests.apparatus.ports import free_port
@@ -72,7 +72,7 @@ def test_the_seven_steps_chain_through_files(
 
     assert change["after"] == {"deploy": registered.version, "live": registered.version}
     assert [replica["version"] for replica in receipt["replicas"]] == [3, 3]
-    assert open_entry(environment.repository, model_name) is None
+    assert read_open(environment.repository, model_name) is None
 
 
 @pytest.mark.parametrize(
