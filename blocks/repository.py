@@ -1,7 +1,9 @@
 """The model repository in S3: what Triton reads, what is staged, what is archived, and the pointer that commits.
 
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
-repository/<model>/<N>/model.onnx     a version, complete before the policy names it
+repository/<model>/labels.txt         what every version uses, say labels or a Python environment: the live version's
+repository/<model>/<N>/model.onnx     a version, complete before the policy names it; its files may lie in subfolders
+repository/<model>/<N>/shared/…       what the version brings for its model as a whole, see above
 repository/<model>/<N>/metadata.json  where the version came from
 repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
@@ -31,6 +33,7 @@ from blocks.object_store import ObjectStore, StoredObject
 
 METADATA_FILE = "metadata.json"
 CLAIM_FILE = "claim"
+SHARED = "shared/"
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -253,10 +256,18 @@ class ModelRepository(Fenced, Block):
             if self._same(key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
 
+    def share(self, model_name: str, version: int) -> None:
+        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
+        shared = f"{self.directory(model_name, version)}{SHARED}"
+        if self.store.keys(shared):
+            self._copy(shared, f"{self.repository_prefix}/{model_name}/")
+
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
         candidate = f"{self.repository_prefix}/{name}/"
-        self._copy(self._complete(model_name, version), f"{candidate}{version}/")
+        source = self._complete(model_name, version)
+        self._copy(source, f"{candidate}{version}/")
+        self._copy(f"{source}{SHARED}", candidate)
         self.store.write(f"{candidate}config.pbtxt", config.encode())
 
     def remove_candidate(self, name: str) -> None:

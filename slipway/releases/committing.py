@@ -18,6 +18,7 @@ def commit(plan: ReleasePlan, artifacts: PreparedArtifacts, repository: ModelRep
     for version in plan.serves:
         repository.place(plan.model_name, version)
     record_files(repository, plan.model_name, plan.version)
+    repository.share(plan.model_name, plan.version)
     require_open(repository, plan)  # copying may have taken minutes
     commit_plan(repository, plan, artifacts.config)
     return repository.uri(plan.model_name, plan.version)

@@ -58,6 +58,8 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
         for version in plan.served_before:
             if version in repository.versions(plan.model_name).archive:
                 repository.unarchive(plan.model_name, version)
+        if plan.live_before is not None:
+            repository.share(plan.model_name, plan.live_before)
         restored = restore_pointer(repository, plan)
     with attempts.trying():
         _restore_replicas(plan.model_name, repository, environment.fleet)

@@ -31,6 +31,7 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     """
     repository, fleet = environment.repository, environment.fleet
     config, proof, batched = _read_recorded(plan, repository)
+    repository.share(plan.model_name, plan.version)
     commit_plan(repository, plan, apply_policy(config, plan.serves))
     questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:
