@@ -6,16 +6,19 @@ as Triton's own, anything else reaches the caller as it is.
 """
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from blocks.environment import load_environment, using
 from blocks.fleet import TritonFleet
 from blocks.transport import Transport
+from tests.apparatus.traffic import Window
 
 
 class Request(NamedTuple):
@@ -68,8 +71,8 @@ def interfering(interfere: Interference) -> Iterator[None]:
         yield
 
 
-def failing(address: str, method: str, error: Exception, times: float = float("inf")) -> Interference:
-    """Return what makes one replica's first calls of a method, all by default, end in an error without being sent.
+def failing(address: str, method: str, status: str, times: float = float("inf")) -> Interference:
+    """Return what lets one replica answer its first calls of a method, all by default, with a gRPC status.
 
     `method` is tritonclient's: infer, load_model, unload_model, is_server_live, get_model_repository_index; "": any.
     """
@@ -79,20 +82,20 @@ def failing(address: str, method: str, error: Exception, times: float = float("i
         nonlocal failed
         if request.address == address and method in {"", request.method} and failed < times:
             failed += 1
-            raise error
+            raise InferenceServerException("injected", status=f"StatusCode.{status}")
         return send()
 
     return interfere
 
 
-def timed_loads(report: Callable[[float, float], None], clock: Callable[[], float]) -> Interference:
-    """Return what reports when each load that succeeded began and ended."""
+def timed_loads(windows: list[Window]) -> Interference:
+    """Return what notes when each load that succeeded began and ended."""
 
     def interfere(request: Request, send: Send) -> Any:
-        start = clock()
+        begin_s = time.time()
         answer = send()
         if request.method == "load_model":
-            report(start, clock())
+            windows.append((begin_s, time.time()))
         return answer
 
     return interfere
