@@ -8,7 +8,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -24,7 +24,9 @@ from prefect_aws.s3 import S3Bucket
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
-from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable, bounded
+from blocks.errors import IntegrityError, InvalidInput
+from blocks.meanings import Answer
+from blocks.store_errors import read_answer, unanswered, undeleted_error
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NO_SUCH_KEY = {"NoSuchKey", "404"}
-_CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_REFUSED = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _DELETED_AT_ONCE = 200  # and at most four folders of each, a thousand in all
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
@@ -143,7 +142,7 @@ class ObjectStore:
             try:
                 return self._received(key, lambda body: body.read())
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
 
@@ -154,7 +153,7 @@ class ObjectStore:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key)
                 content = answer["Body"].read()
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -182,8 +181,8 @@ class ObjectStore:
             try:
                 return self._put_if(key, content, etag)["ETag"]
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code not in _CONDITION_FAILED and not (etag is not None and code in _NO_SUCH_KEY):
+                said = read_answer(error)
+                if said is not Answer.CHANGED and not (etag is not None and said is Answer.ABSENT):
                     raise
                 # botocore repeats a request whose answer was lost; the first one may have done what this was to do
                 repeated = error.response["ResponseMetadata"]["RetryAttempts"] > 0
@@ -197,12 +196,9 @@ class ObjectStore:
             try:
                 self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _NO_SUCH_KEY:
-                    return True
-                if code not in _CONDITION_FAILED:
+                if (said := read_answer(error)) is None:
                     raise
-                return False
+                return said is Answer.ABSENT
         return True
 
     def check_conditions(self, prefix: str) -> None:
@@ -269,10 +265,10 @@ class ObjectStore:
             answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
         if errors := answer.get("Errors"):
             first, code = errors[0], errors[0].get("Code", "")
-            error = AccessRefused if code in _REFUSED else ServiceUnavailable
-            raise error(
+            raise undeleted_error(code)(
                 f"{self.address}: {len(errors)} of {len(keys)} keys were not deleted, the first {first.get('Key')} "
-                f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again"
+                f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again",
+                address=self.address,
             )
 
     def _folders_of(self, keys: list[str]) -> list[str]:
@@ -339,7 +335,7 @@ class ObjectStore:
             try:
                 return self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
 
@@ -348,24 +344,7 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            self._translate(error, subject)
-
-    def _translate(self, error: Exception, subject: str) -> NoReturn:
-        said = bounded(error)
-        if _code(error) in _REFUSED:
-            raise AccessRefused(
-                f"{self.address}: refused access to {subject} ({said}); check the credentials in the block and what "
-                "the bucket's policy allows them"
-            ) from error
-        raise ServiceUnavailable(
-            f"{self.address}: no usable answer for {subject} ({said}); check the store and the bucket, and try again"
-        ) from error
-
-
-def _code(error: Exception) -> str:
-    """Return S3's code of an error; boto3 hides it where a transfer failed."""
-    cause = error if isinstance(error, ClientError) else error.__cause__ or error.__context__
-    return cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
+            raise unanswered(error, self.address, subject) from error
 
 
 def _sha256(body: "StreamingBody") -> str:

@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError, bounded
+from blocks.errors import NotRegistered
 from blocks.fence import Fenced
-from blocks.registry_access import identify_at, meaning
+from blocks.registry_access import identify_at
+from blocks.registry_errors import is_absent, unanswered
 
 _PAGE = 200
 _DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
@@ -115,29 +116,8 @@ class ModelRegistry(Fenced, Block):
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise self._translated(error, subject) from error
-
-    def _translated(self, error: MlflowException | OSError, subject: str) -> SlipwayError:
-        address, found = self.tracking_uri, meaning(error)
-        if found is NotRegistered:
-            return NotRegistered(
-                f"{subject}: not in the MLflow registry at {address} ({bounded(error)}); expected a registered model, "
-                "alias and version: see its Models page"
-            )
-        if found is AccessRefused:
-            return AccessRefused(
-                f"MLflow at {address}: access refused to {subject} ({bounded(error)}); give the registry a user who "
-                "may (SLIPWAY_MLFLOW_USERNAME and SLIPWAY_MLFLOW_PASSWORD, or SLIPWAY_MLFLOW_TOKEN)"
-            )
-        if isinstance(error, OSError):
-            return ServiceUnavailable(
-                f"MLflow at {address}: transfer of {subject} broke off ({bounded(error) or type(error).__name__}); "
-                "check the server and its artifact store and try again"
-            )
-        return ServiceUnavailable(
-            f"MLflow at {address}: no usable answer for {subject} after {self.max_retries} retries of "
-            f"{self.request_timeout_s} s ({bounded(error)}); check the server and try again"
-        )
+            patience = f"{self.max_retries} retries of {self.request_timeout_s} s"
+            raise unanswered(error, self.tracking_uri, subject, patience) from error
 
     def version(self, model_name: str, version: int) -> RegisteredVersion:
         """Return version `version` of a model; `NotRegistered` where there is none."""
@@ -268,7 +248,7 @@ class ModelRegistry(Fenced, Block):
         try:
             return self._client().get_run(run_id)
         except MlflowException as error:
-            if meaning(error) is NotRegistered:
+            if is_absent(error):
                 return None
             raise
 

@@ -66,7 +66,7 @@ class EventService:
         check_age(headers, now_s, settings.webhook_max_age_s)
         delivery = parse(body)
         check_times_agree(headers, delivery, settings.webhook_max_age_s)
-        self._remembered.take(headers.delivery_id, now_s)
+        self._remembered.take(headers.delivery_id)
         try:
             await pass_on(self._client, delivery, headers.delivery_id, settings.prefect_timeout_s)
         except BaseException:

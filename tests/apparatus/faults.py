@@ -46,6 +46,23 @@ def failing_server(status: int) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def answering_server(body: bytes) -> Iterator[str]:
+    """Yield the URL of a server that answers every GET with the same body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with _served(Handler) as url:
+        yield url
+
+
 @dataclass
 class Fault:
     """What happens to requests of one method whose target contains `path`: those after the first `skip`, `times` times.
@@ -107,7 +124,7 @@ def faulty_proxy(server_url: str, *faults: Fault) -> Iterator[FaultyProxy]:
 
 
 def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
-    """Return the blocks with the model repository reached through a proxy."""
+    """Return the environment with the model repository reached through a proxy."""
     bucket = environment.repository.bucket
     credentials = cast(AwsCredentials, bucket.credentials)
     parameters = credentials.aws_client_parameters.model_dump() | {"endpoint_url": proxy.url}
@@ -118,8 +135,9 @@ def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environmen
 
 
 def through_mlflow_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
-    """Return the blocks with the registry reached through a proxy."""
-    return replace(environment, registry=environment.registry.model_copy(update={"tracking_uri": proxy.url}))
+    """Return the environment with the registry reached through a proxy."""
+    registry = environment.registry.model_copy(update={"tracking_uri": proxy.url})
+    return replace(environment, registry=registry)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from flows.deployment import Deployment, deploy_model
 from tests.apparatus.consistency import observed
 from tests.apparatus.models import FEATURES, linear_model, register, register_directory, register_linear
 from tests.apparatus.ports import free_port
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -88,23 +89,15 @@ def test_a_model_that_computes_nan_is_undone(environment: Environment, model_nam
 
 
 def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     register_linear(environment.registry, model_name, seed=2)
     before = observed(environment, model_name)
-    load, second = TritonFleet.load_model, environment.fleet.addresses()[1]
-    failures = iter([True])
+    failing_once = failing(environment.fleet.addresses()[1], "load_model", "INTERNAL", times=1)
 
-    def failing_once(fleet: TritonFleet, address: str, name: str) -> None:
-        if address == second and next(failures, False):
-            raise LoadFailed(f"model '{name}' on Triton {address}: injected")
-        load(fleet, address, name)
-
-    monkeypatch.setattr(TritonFleet, "load_model", failing_once)
-
-    with pytest.raises(LoadFailed, match="injected"):
+    with interfering(failing_once), pytest.raises(LoadFailed, match="injected"):
         deploy_model(model_name)
 
     assert observed(environment, model_name) == before

@@ -11,8 +11,7 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.environment import Environment
-from blocks.errors import NotRegistered, ServiceUnavailable
-from blocks.fleet import TritonFleet
+from blocks.errors import NotRegistered
 from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
@@ -22,6 +21,7 @@ from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.models import register_linear
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -174,20 +174,12 @@ def test_drift_left_for_people_is_an_event_of_the_model(environment: Environment
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     silent = environment.fleet.addresses()[1]
-    talking = TritonFleet._talking
-
-    def hushed(fleet: TritonFleet, address: str, *arguments: object) -> object:
-        if address == silent:
-            raise ServiceUnavailable(f"Triton {address}: no answer (injected)")
-        return talking(fleet, address, *arguments)  # type: ignore[arg-type]
-
     register_linear(environment.registry, model_name, seed=3)
-    monkeypatch.setattr(TritonFleet, "_talking", hushed)
-    release = deploy_model(model_name, silent_replicas="leave")
-    monkeypatch.undo()
+    with interfering(failing(silent, "", "DEADLINE_EXCEEDED")):
+        release = deploy_model(model_name, silent_replicas="leave")
 
     assert release.receipt.left_to_reconcile == (silent,)  # type: ignore[union-attr]
     assert environment.fleet.ready_versions(silent, model_name) == (1, 2)

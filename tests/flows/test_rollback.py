@@ -14,7 +14,6 @@ from prefect.states import Pending
 
 from blocks.environment import Environment, using
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
-from blocks.fleet import TritonFleet
 from flows import rollback
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
@@ -24,6 +23,7 @@ from slipway.releases.serving_config import read_policy
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.models import FEATURES, random_weights, register_linear
 from tests.apparatus.replicas import Replica
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -198,41 +198,23 @@ def test_the_same_run_again_changes_nothing_more(environment: Environment, model
     assert assert_consistent(environment, model_name) == 2
 
 
-def failing(address: str, times: int) -> Any:
-    """Return `TritonFleet.answers` with a replica that fails its first requests."""
-    healthy = TritonFleet.answers
-    failed: list[str] = []
-
-    def answers(fleet: TritonFleet, asked: str, *arguments: Any) -> Any:
-        if asked == address and len(failed) < times:
-            failed.append(asked)
-            raise VerificationFailed(f"Triton {asked}: injected")
-        return healthy(fleet, asked, *arguments)
-
-    return answers
-
-
 def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     released(environment, model_name, 2)
-    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=1))
 
-    rolled_back(model_name)
+    with interfering(failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=1)):
+        rolled_back(model_name)
 
-    monkeypatch.undo()
     assert assert_consistent(environment, model_name) == 1
 
 
-def test_a_rollback_that_a_replica_refuses_is_undone(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollback_that_a_replica_refuses_is_undone(environment: Environment, model_name: str) -> None:
     released(environment, model_name, 2)
     before = written(environment, model_name)
-    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=2))
-    with pytest.raises(VerificationFailed, match="injected"):
+    refusing = failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=2)
+    with interfering(refusing), pytest.raises(VerificationFailed, match="injected"):
         rollback_model(model_name)
-    monkeypatch.undo()
 
     after = written(environment, model_name)
     assert read_policy(environment.repository.read_config(model_name)) == (1, 2)

@@ -13,7 +13,6 @@ from onnx import ModelProto, helper
 
 from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
-from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
@@ -24,6 +23,7 @@ from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register, register_linear
 from tests.apparatus.replicas import Replica, around_first_load
 from tests.apparatus.traffic import INPUT, Traffic, Window, constant_load
+from tests.apparatus.transports import interfering, timed_loads
 from tests.conftest import Measured
 
 pytestmark = pytest.mark.faults
@@ -41,18 +41,11 @@ def model_name(environment: Environment) -> Iterator[str]:
 
 
 @pytest.fixture
-def switches(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+def switches(environment: Environment) -> Iterator[list[Window]]:
     """When a replica was loading."""
     windows: list[Window] = []
-    load = TritonFleet.load_model
-
-    def timed(fleet: TritonFleet, address: str, name: str) -> None:
-        start = time.time()
-        load(fleet, address, name)
-        windows.append((start, time.time()))
-
-    monkeypatch.setattr(TritonFleet, "load_model", timed)
-    return windows
+    with interfering(timed_loads(windows)):
+        yield windows
 
 
 def load_on(stack: LocalStack, environment: Environment, model_name: str) -> AbstractContextManager[Traffic]:
