@@ -1,17 +1,18 @@
-"""What the event service needs to know, from environment variables that start with SLIPWAY_."""
+"""What the event service needs to know."""
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from blocks.registry import ModelRegistry
+from infra.settings import Settings
 
 SHORTEST_SECRET = 16
 
 
-class EventSettings(BaseSettings):
+class EventSettings(Settings):
     """Where the event service listens and whom it believes; Prefect's own settings say where Prefect is."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     mlflow_tracking_uri: str = Field(description="The MLflow server whose registry is listened to.")
     mlflow_username: str | None = Field(None, description="User, where that server asks for basic authentication.")

@@ -11,9 +11,9 @@ from cyclopts import App
 from pydantic import ValidationError
 from rich.console import Console
 
+from infra.errors import ImageError
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
-from infra.images.errors import ImageError
 from infra.images.names import Image, ImageSettings, select_images
 
 app = App(name="python -m infra.images", help="slipway's container images.")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.images.errors import ImageError
+from infra.errors import ImageError
 from infra.images.names import ROOT, Image
 
 ENGINES = ("buildah", "podman", "docker")

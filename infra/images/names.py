@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from infra.images.errors import ImageError
+from infra.errors import ImageError
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ROOT / "infra" / "docker"
 IMAGES = tuple(sorted(path.name.removesuffix(".Dockerfile") for path in DOCKERFILES.glob("*.Dockerfile")))
 
 
-class ImageSettings(BaseSettings):
+class ImageSettings(Settings):
     """What building images takes from the environment; every field is a variable `SLIPWAY_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     registry: str = Field("localhost", description="First part of every image's name.")
     builder: Literal["buildah", "podman", "docker"] | None = Field(None, description="The first that works, if unset.")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-from infra.kubernetes.errors import ClusterError
+from infra.errors import ClusterError
 
 TIMEOUT_S = 30.0
 _FORWARDED = re.compile(r"Forwarding from (127\.0\.0\.1:\d+)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.kubernetes.errors import ClusterError
+from infra.errors import ClusterError
 from infra.kubernetes.kubectl import Pod, pods
 
 if TYPE_CHECKING:

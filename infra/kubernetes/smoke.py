@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from tritonclient.utils import InferenceServerException
 
 from blocks.fleet import TritonFleet
-from infra.kubernetes.errors import ClusterError
+from infra.errors import ClusterError
 from infra.kubernetes.kubectl import forwarded, pods
 from slipway.formats.onnx import ModelSignature, TensorSpec
 from slipway.releases.proof import Question

@@ -12,10 +12,10 @@ from httpx import HTTPError
 from pydantic import ValidationError
 from rich.console import Console
 
+from infra.errors import StackError
 from infra.local import environment_file, status
 from infra.local import stack as local
 from infra.local.environments import setup_environment
-from infra.local.errors import StackError
 from infra.local.settings import LocalStack
 
 app = App(name="python -m infra.local", help="The local stack: real servers on this machine.")

@@ -30,7 +30,7 @@ from rich.table import Table
 from blocks.environment import load_environment
 from blocks.errors import SlipwayError
 from flows.running.defaults import load_defaults
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import LocalStack
 from infra.local.stack import running
 from infra.local.status import from_here

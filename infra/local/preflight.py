@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import ROOT, Endpoint, LocalStack
 
 TRITON_SCRIPT = ROOT / "infra" / "local" / "triton" / "serve.py"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import httpx
 from botocore.exceptions import ClientError
 
+from infra.errors import StackError
 from infra.local.environments import setup_environment
-from infra.local.errors import StackError
 from infra.local.readiness import prefect_client, s3_client
 from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, WORK_POOL, LocalStack
 from infra.local.supervision import mark

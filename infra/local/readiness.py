@@ -11,7 +11,7 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
 from infra.local.supervision import programs, start_programs
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,10 +37,10 @@ class Endpoint(NamedTuple):
     variable: str
 
 
-class LocalStack(BaseSettings):
+class LocalStack(Settings):
     """Where the local stack keeps its state and listens; every field is overridable as `SLIPWAY_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(extra="forbid")
 
     state: AbsolutePath = Field(ROOT / ".local", description="Directory of data, logs and the generated secrets.")
     host: str = Field("127.0.0.1", description="Loopback address every server listens on.")

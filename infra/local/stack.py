@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.errors import StackError
 from infra.local import preflight, provision, store, supervision
-from infra.local.errors import StackError
 from infra.local.readiness import Watch, answers
 from infra.local.settings import LocalStack
 

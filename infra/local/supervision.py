@@ -14,9 +14,9 @@ from xmlrpc.client import Error, Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra.errors import StackError
 from infra.local import store
 from infra.local.environments import as_configuration, base_environment, program_environments, supervisor_environment
-from infra.local.errors import StackError
 from infra.local.settings import ROOT, LocalStack
 
 CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"

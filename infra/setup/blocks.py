@@ -8,7 +8,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_aws.credentials import AwsCredentials
 from prefect_aws.s3 import S3Bucket
 from pydantic import BeforeValidator, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from blocks.checkpoints import Checkpoints
 from blocks.environment import DOCUMENT, MODELS_DOCUMENT, RESULTS_DOCUMENT
@@ -16,6 +16,7 @@ from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.transport_security import TransportSecurity
+from infra.settings import Settings
 
 T = TypeVar("T", bound=Block)
 
@@ -33,10 +34,10 @@ def _pem(value: object) -> object:
 Pem = Annotated[str, BeforeValidator(_pem)]
 
 
-class Addresses(BaseSettings):
+class Addresses(Settings):
     """Where the outside systems are, from environment variables that start with SLIPWAY_; an empty one is not given."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     mlflow_tracking_uri: str
     mlflow_username: str | None = None

@@ -1,10 +1,11 @@
-"""What differs between clusters, from environment variables that start with SLIPWAY_; the chart sets them."""
+"""What differs between clusters; the chart sets it."""
 
 import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.settings import Settings
 
 
 def _immutable(image: str) -> str:
@@ -16,10 +17,8 @@ def _immutable(image: str) -> str:
 Image = Annotated[str, AfterValidator(_immutable)]
 
 
-class ClusterSettings(BaseSettings):
+class ClusterSettings(Settings):
     """Where flow pods run, and what as."""
-
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore")
 
     namespace: str = Field(description="Namespace of the flow pods.")
     service_account: str = Field("default", description="Account of the flow pods.")
@@ -33,9 +32,7 @@ class ClusterSettings(BaseSettings):
     )
 
 
-class AlertSettings(BaseSettings):
+class AlertSettings(Settings):
     """Who is told."""
-
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore")
 
     alerts_url: SecretStr | None = Field(None, description="Receives {text: …} by POST, as Slack's webhooks do.")

@@ -13,10 +13,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.errors import ImageError
 from infra.images import __main__ as commands
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
-from infra.images.errors import ImageError
 from infra.images.names import IMAGES, Image, git_tag, select_images
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"

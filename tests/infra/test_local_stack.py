@@ -13,9 +13,9 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
+from infra.errors import StackError
 from infra.local import environment_file, preflight, readiness, supervision
 from infra.local import stack as local
-from infra.local.errors import StackError
 from infra.local.settings import BUCKETS, ROOT, LocalStack
 from tests.conftest import stack_on_free_ports
 

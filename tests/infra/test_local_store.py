@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.errors import StackError
 from infra.local import readiness, store, supervision
 from infra.local import stack as local
-from infra.local.errors import StackError
 from infra.local.settings import MODELS_BUCKET, LocalStack
 from tests.conftest import stack_on_free_ports
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.kubernetes.errors import ClusterError
+from infra.errors import ClusterError
 from infra.kubernetes.releases import install, merged_values
 
 
