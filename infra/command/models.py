@@ -1,34 +1,23 @@
-"""slipway at the prompt: `python -m flows status`, `explain-live`, `rollback` and `reconcile`."""
+"""`slipway status`, `explain-live`, `rollback` and `reconcile`: what models serve, and bringing it back."""
 
 import logging
-import sys
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from prefect.client.schemas.objects import State
-from prefect.exceptions import ParameterTypeError
 from prefect.logging.handlers import PrefectConsoleHandler
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from blocks.environment import load_environment, require_prefect
-from blocks.errors import SlipwayError
-from flows.reconciliation import reconcile_models
-from flows.rollback import Rollback, rollback_model
-from slipway.releases.explanation import Explanation
-from slipway.releases.explanation import explain_live as explained
-from slipway.releases.receipt import Receipt, listed
-from slipway.releases.survey import Depth, Drift, ModelState, survey_models
-
-app = App(name="python -m flows", help=__doc__)
-# What is shown is other people's text: names, reasons, aliases. None of it is markup.
-console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+from infra.command.exit_codes import ExitCode
+from infra.command.screen import console, show_table
+from slipway.releases.explanation import Explanation, explain_live
+from slipway.releases.receipt import Receipt, format_aliases
+from slipway.releases.survey import Depth, Drift, ModelState, survey
 
 
-@app.command
-def status(*models: str) -> None:
+def show_status(*models: str) -> None:
     """Show every model: aliases, versions in repository and archive, what each replica serves, drift.
 
     Parameters
@@ -37,13 +26,15 @@ def status(*models: str) -> None:
         Only these models.
     """
     require_prefect()
-    depth = Depth(ask_replicas=False, compare_files=False, keep_archived=sys.maxsize)
-    states = survey_models.fn(models or None, depth, **load_environment()._asdict())
-    console.print(model_table(states) if states else "no model is served, staged or live")
+    depth = Depth(ask_replicas=False, compare_files=False, keep_archived=None)
+    states = survey(models or None, load_environment(), depth)
+    if states:
+        show_table(make_model_table(states))
+    else:
+        console.print("no model is served, staged or live")
 
 
-@app.command
-def explain_live(model: str, *, json: bool = False) -> None:
+def show_live(model: str, *, json: bool = False) -> None:
     """Show what a model serves, since when, through which gates, and what a rollback would do.
 
     Parameters
@@ -54,15 +45,14 @@ def explain_live(model: str, *, json: bool = False) -> None:
         Print it as JSON.
     """
     require_prefect()
-    explanation = explained(model, **load_environment()._asdict())
+    explanation = explain_live(model, load_environment())
     if json:
-        console.print(explanation.model_dump_json(indent=2), soft_wrap=True)
+        console.print(explanation.model_dump_json(indent=2))
     else:
-        _print(explanation)
+        show_table(make_explanation_table(explanation))
 
 
-@app.command
-def rollback(model: str, *, to: str = "alias:previous", reason: str = "") -> None:
+def roll_back(model: str, *, to: str = "alias:previous", reason: str = "") -> None:
     """Roll a model back, as the flow rollback-model.
 
     Parameters
@@ -74,21 +64,22 @@ def rollback(model: str, *, to: str = "alias:previous", reason: str = "") -> Non
     reason
         Why; kept with the version rolled back from.
     """
+    from flows.rollback import Rollback, rollback_model
+
     require_prefect()
+    _keep_log_off_the_screen()
     state: State[Any] = rollback_model(model, to, reason, return_state=True)
     outcome: Rollback = state.result()
     if outcome.receipt is None:
         console.print(state.message)
-    else:
-        count, seconds = len(outcome.receipt.replicas), outcome.proven_s
-        console.print(
-            f"{model}: version {outcome.plan.registry_version} is live again, proven on {count} replicas in "
-            f"{seconds:.2f} s; aliases {listed(outcome.plan.aliases_after)}"
-        )
+        return
+    console.print(
+        f"{model}: version {outcome.plan.registry_version} is live again, proven on {len(outcome.receipt.replicas)} "
+        f"replicas in {outcome.proven_s:.2f} s; aliases {format_aliases(outcome.plan.aliases_after)}"
+    )
 
 
-@app.command
-def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = False) -> int:
+def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = False) -> ExitCode:
     """Repair what drifted and show what is left, as the flow reconcile-models; status 1 where something is.
 
     Parameters
@@ -98,57 +89,49 @@ def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = F
     dry_run
         Change nothing.
     """
+    from flows.reconciliation import reconcile_models
+
     require_prefect()
+    _keep_log_off_the_screen()
     outcome = reconcile_models(list(models) or None, dry_run)
     console.print(f"models {outcome.models}, repaired {len(outcome.repaired)}, left {len(outcome.left)}")
     for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
         for drift in findings:
-            console.print(f"  {label}: {_line(drift)}")
-    return 1 if outcome.left else 0
+            console.print(f"  {label}: {_describe_drift(drift)}")
+    return ExitCode.FAILED if outcome.left else ExitCode.DONE
 
 
-def model_table(states: tuple[ModelState, ...]) -> Table:
+def make_model_table(states: tuple[ModelState, ...]) -> Table:
     """Return a table with one row a model; what is too long for its column goes on below, the longest first."""
     addresses = sorted({address for state in states for address in state.served})
     headers = ("model", "aliases", "policy", "repository", "archive", *addresses, "drift")
     table = Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
     for state in states:
-        served = [Text("silent", "red") if (v := state.served[a]) is None else _numbers(v) for a in addresses]
-        table.add_row(
-            state.name,
-            listed(state.aliases),
-            _numbers(state.policy),
-            _numbers(state.repository),
-            _numbers(state.archive),
-            *served,
-            _drift_cell(state),
-        )
+        versions = (_list_versions(held) for held in (state.policy, state.repository, state.archive))
+        served = (_describe_served(state.served[address]) for address in addresses)
+        table.add_row(state.name, format_aliases(state.aliases), *versions, *served, _name_drift(state))
     return table
 
 
-def _drift_cell(state: ModelState) -> Text:
-    if state.foreign:
-        return Text("foreign, not touched")
-    drift = ", ".join(sorted({finding.kind for finding in state.drift}))
-    return Text(drift, "red") if drift else Text("none", "green")
-
-
-def _print(explanation: Explanation) -> None:
+def make_explanation_table(explanation: Explanation) -> Table:
+    """Return a table with what a model serves now, the proof of it, and the way back."""
     state, receipt = explanation.state, explanation.receipt
+    newest = max(state.policy, default="nothing")
     table = Table(Column(), Column(overflow="fold"), box=None, pad_edge=False, show_header=False)
     table.add_row("model", state.name)
-    table.add_row("aliases", listed(state.aliases))
-    table.add_row("served", f"{_numbers(state.policy)}; unversioned requests: {max(state.policy, default='nothing')}")
-    for label, value in _receipt_rows(receipt) if receipt else [("receipt", "none: nothing was released by slipway")]:
+    table.add_row("aliases", format_aliases(state.aliases))
+    table.add_row("served", f"{_list_versions(state.policy)}; unversioned requests: {newest}")
+    for label, value in _list_proof(receipt) if receipt else [("receipt", "none: nothing was released by slipway")]:
         table.add_row(label, value)
     for address, served in state.served.items():
-        table.add_row(f"now on {address}", "silent" if served is None else _numbers(served))
-    table.add_row("drift", "; ".join(_line(drift) for drift in state.drift) or "none")
+        table.add_row(f"now on {address}", "silent" if served is None else _list_versions(served))
+    table.add_row("drift", "; ".join(_describe_drift(drift) for drift in state.drift) or "none")
     table.add_row("rollback", explanation.rollback)
-    console.print(table)
+    return table
 
 
-def _receipt_rows(receipt: Receipt) -> list[tuple[str, str]]:
+def _list_proof(receipt: Receipt) -> list[tuple[str, str]]:
+    """Return label and text of all that a receipt says."""
     because = f", because: {receipt.reason}" if receipt.reason else ""
     proofs = [
         f"{replica.address}: {replica.comparison.samples} samples, largest difference "
@@ -168,12 +151,23 @@ def _receipt_rows(receipt: Receipt) -> list[tuple[str, str]]:
     ]
 
 
-def _line(drift: Drift) -> str:
+def _name_drift(state: ModelState) -> Text:
+    if state.foreign:
+        return Text("foreign, not touched")
+    kinds = ", ".join(sorted({finding.kind for finding in state.drift}))
+    return Text(kinds, "red") if kinds else Text("none", "green")
+
+
+def _describe_drift(drift: Drift) -> str:
     where = f" on {drift.address}" if drift.address else ""
     return f"{drift.model_name}: {drift.kind}{where}, observed {drift.observed}, expected {drift.expected}"
 
 
-def _numbers(versions: tuple[int, ...]) -> str:
+def _describe_served(versions: tuple[int, ...] | None) -> Text:
+    return Text("silent", "red") if versions is None else Text(_list_versions(versions))
+
+
+def _list_versions(versions: tuple[int, ...]) -> str:
     return ", ".join(map(str, versions)) or "-"
 
 
@@ -183,22 +177,3 @@ def _keep_log_off_the_screen() -> None:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):
                 handler.setLevel(logging.CRITICAL + 1)
-
-
-def main() -> None:
-    """Run a command; an error is one line and status 1, bad input 2."""
-    _keep_log_off_the_screen()
-    errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, style="red")
-    try:
-        code = app(sys.argv[1:], result_action="return_value")
-    except SlipwayError as error:
-        errors.print(f"{type(error).__name__}: {error}")
-        sys.exit(1)
-    except (ValidationError, ParameterTypeError) as error:
-        errors.print(str(error))
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()
