@@ -60,25 +60,25 @@ def start_commands(stack: LocalStack) -> list[Command]:
 
     Both import the flows, which takes longer than the servers' own start.
     """
-    if _record(stack).exists() and _record(stack).read_text() == _provided(stack):
+    record = _locate_record(stack)
+    if record.exists() and record.read_text() == _describe_provided(stack):
         return []
-    setup = ["infra.setup", "local", "--only"]
     return [
-        _command(stack, "registering the blocks", "blocks", [*setup, "blocks"]),
-        _command(stack, "deploying the flows", "deployments", [*setup, "deployments"]),
+        _start_setup(stack, "registering the blocks", only="blocks"),
+        _start_setup(stack, "deploying the flows", only="deployments"),
     ]
 
 
 def remember(stack: LocalStack) -> None:
     """Keep what the finished commands provided, for the next start."""
-    _record(stack).write_text(_provided(stack))
+    _locate_record(stack).write_text(_describe_provided(stack))
 
 
-def _record(stack: LocalStack) -> Path:
+def _locate_record(stack: LocalStack) -> Path:
     return stack.state / "provided.json"
 
 
-def _provided(stack: LocalStack) -> str:
+def _describe_provided(stack: LocalStack) -> str:
     """Return what the commands depend on and what the server now has of what they make."""
     digest = hashlib.sha256(json.dumps([stack.environment(), stack.worker_limit]).encode())
     sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".toml")]
@@ -94,17 +94,17 @@ def _count(stack: LocalStack, kind: str) -> int:
         return int(client.post(f"/{kind}/count", json={}).raise_for_status().json())
 
 
-def _command(stack: LocalStack, what: str, log_name: str, module: list[str]) -> Command:
-    with stack.log(log_name).open("wb") as log:
+def _start_setup(stack: LocalStack, what: str, only: str) -> Command:
+    with stack.log(only).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", *module],
+            [sys.executable, "-m", "infra", "setup", "local", "--only", only],
             env=setup_environment(stack) | mark(stack),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    return Command(what, log_name, process)
+    return Command(what, only, process)
 
 
 def finish_command(stack: LocalStack, command: Command) -> None:
