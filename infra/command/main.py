@@ -30,8 +30,8 @@ app = App(
     version_flags=(),
     suppress_keyboard_interrupt=False,
 )
-for name, (place, summary) in COMMANDS.items():
-    app.command(place, name=name, help=summary)
+for position, (name, (place, summary)) in enumerate(COMMANDS.items()):
+    app.command(place, name=name, help=summary, sort_key=position)
 
 
 def main() -> NoReturn:
@@ -46,18 +46,18 @@ def run(arguments: Sequence[str]) -> int:
         outcome = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except _find_foreseen_errors() as error:
+    except _list_foreseen() as error:
         from infra.command.errors import report
 
         return report(error)
     return outcome if isinstance(outcome, int) else ExitCode.DONE
 
 
-def _find_foreseen_errors() -> tuple[type[Exception], ...]:
-    """Return the errors to show, which Python asks for once there is an error: naming them imports what raises them."""
-    from infra.command.errors import FORESEEN
+def _list_foreseen() -> tuple[type[Exception], ...]:
+    """Return the errors to show in a line; Python asks for them once there is an error, and only then."""
+    from infra.command.errors import list_bad_input, list_failures
 
-    return FORESEEN
+    return (*list_failures(), *list_bad_input())
 
 
 def _end_terminated(*_: object) -> NoReturn:

@@ -1,11 +1,4 @@
-"""`slipway step STEP`: one step of a flow from a shell.
-
-Commands and options are made from the steps' own signatures. Blocks are loaded from Prefect; a value that another step
-returned is given as the JSON file that step printed, so that steps chain as they do in the flow:
-
-    slipway step fetch-model --model-name resnet18-digits-onnx > fetched.json
-    slipway step determine-version --fetched fetched.json > plan.json
-"""
+"""`slipway step STEP`: one step of a flow from a shell, its options made from the step's own signature."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -51,10 +44,16 @@ STEPS = {
     "settle-release": Step("deployment", Turn.SETTLES),
 }
 
-app = App(name="step", help=__doc__, default_parameter=Parameter(json_list=True))
+CHAIN = """
+Blocks are loaded from Prefect; a value that another step returned is given as the JSON file that step printed, so that
+steps chain as they do in the flow:
+
+    slipway step fetch-model --model-name resnet18-digits-onnx > fetched.json
+    slipway step determine-version --fetched fetched.json > plan.json
+"""
+app = App(name="step", help_epilogue=CHAIN, default_parameter=Parameter(json_list=True))
 for position, (name, step) in enumerate(STEPS.items()):
-    text = f"Step of the {step.flow} flow; its options: slipway step {name} --help"
-    app.command(f"{__name__}:{name}", name=name, help=text, sort_key=position)
+    app.command(f"{__name__}:{name}", name=name, help=f"A step of the {step.flow} flow.", sort_key=position)
 
 
 def __getattr__(name: str) -> Callable[..., ExitCode]:
