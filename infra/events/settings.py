@@ -1,5 +1,7 @@
 """What the event service needs to know."""
 
+from typing import ClassVar
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -13,6 +15,7 @@ class EventSettings(Settings):
     """Where the event service listens and whom it believes; Prefect's own settings say where Prefect is."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
+    read_by: ClassVar[str] = "The event service: `slipway events`"
 
     mlflow_tracking_uri: str = Field(description="The MLflow server whose registry is listened to.")
     mlflow_username: str | None = Field(None, description="User, where that server asks for basic authentication.")
@@ -20,7 +23,7 @@ class EventSettings(Settings):
     mlflow_token: SecretStr | None = Field(None, description="Bearer token, where it asks for one instead.")
     events_url: str = Field(description="Where that server reaches this service, with the path /webhooks/mlflow.")
     events_host: str = Field("127.0.0.1", description="Address to listen on.")
-    events_port: int = Field(8900, ge=1, le=65535)
+    events_port: int = Field(8900, ge=1, le=65535, description="Port to listen on.")
     webhook_secret: SecretStr = Field(description="What MLflow signs its deliveries with.")
     webhook_secret_before: SecretStr | None = Field(
         None, description="The secret before it was changed: deliveries on their way are still believed."

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -19,9 +19,10 @@ IMAGES = tuple(sorted(path.name.removesuffix(".Dockerfile") for path in DOCKERFI
 
 
 class ImageSettings(Settings):
-    """What building images takes from the environment; every field is a variable `SLIPWAY_<FIELD>`."""
+    """What images are built with and on, and whose they are."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
+    read_by: ClassVar[str] = "Images: `slipway images`"
 
     registry: str = Field("localhost", description="First part of every image's name.")
     builder: Literal["buildah", "podman", "docker"] | None = Field(None, description="The first that works, if unset.")

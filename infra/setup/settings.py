@@ -1,7 +1,7 @@
 """What differs between clusters; the chart sets it."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -18,7 +18,9 @@ Image = Annotated[str, AfterValidator(_immutable)]
 
 
 class ClusterSettings(Settings):
-    """Where flow pods run, and what as."""
+    """Where flow pods run, and what as; the chart `slipway` sets it."""
+
+    read_by: ClassVar[str] = "Set-up of a cluster: `slipway setup kubernetes`"
 
     namespace: str = Field(description="Namespace of the flow pods.")
     service_account: str = Field("default", description="Account of the flow pods.")
@@ -34,5 +36,7 @@ class ClusterSettings(Settings):
 
 class AlertSettings(Settings):
     """Who is told."""
+
+    read_by: ClassVar[str] = "Alerts: `slipway setup`"
 
     alerts_url: SecretStr | None = Field(None, description="Receives {text: …} by POST, as Slack's webhooks do.")
