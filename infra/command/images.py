@@ -36,7 +36,7 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
         reference = image.reference(settings.registry)
         start = time.monotonic()
         engine.build(image, reference, settings.python_image, settings.build_flags)
-        console.print(f"built {reference}, {engine.size(reference)}, in {time.monotonic() - start:.0f} s")
+        console.print(f"built {reference}, {engine.read_size(reference)}, in {time.monotonic() - start:.0f} s")
         if archives:
             hand_over(engine, reference, archives / f"{image.repository}.tar", settings.load_image)
 
@@ -100,7 +100,7 @@ def push(*names: str, tag: str | None = None) -> None:
     check_pushable(engine, images, settings.registry)
     for image in images:
         registry.create_repository(image)
-    with engine.forgetful() as session:
+    with engine.forget_logins() as session:
         session.login(registry.host, *registry.login())
         for image in images:
             push_once(session, image, settings.registry, registry)

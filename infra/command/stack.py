@@ -10,7 +10,7 @@ from infra.command.screen import console, show_table
 from infra.errors import StackError
 from infra.local import environment_file, status
 from infra.local import stack as local
-from infra.local.environments import setup_environment
+from infra.local.environments import make_setup_environment
 from infra.local.settings import LocalStack
 
 app = App(name="stack", help="The local stack: real servers on this machine.")
@@ -20,7 +20,7 @@ app = App(name="stack", help="The local stack: real servers on this machine.")
 def up() -> LocalStack:
     """Start the servers and wait until all of them answer."""
     start = time.monotonic()
-    stack = local.current()
+    stack = local.find_current()
     console.print(f"starting the local stack, state in {stack.state}")
     local.up(stack, lambda line: console.print(f"  {line}"))
     if not environment_file.write(stack):
@@ -34,7 +34,7 @@ def up() -> LocalStack:
 @app.command
 def down() -> None:
     """Stop every server; the state stays."""
-    stack = local.current()
+    stack = local.find_current()
     environment_file.remove(stack)
     console.print("the local stack is down" if local.down(stack) else "the local stack was not running")
 
@@ -43,7 +43,7 @@ def down() -> None:
 def demo() -> None:
     """Start the servers, run the training deployment on them and show what is live."""
     stack = up()
-    variables = setup_environment(stack)
+    variables = make_setup_environment(stack)
     os.environ.clear()
     os.environ.update(variables)  # before Prefect is imported, which takes its settings from here
     from infra.command.demo import show_demo
@@ -70,7 +70,7 @@ def logs(server: str | None = None, *, lines: int = 20, follow: bool = False) ->
     follow
         Go on showing lines as they come.
     """
-    stack = local.current()
+    stack = local.find_current()
     known = sorted(path.stem for path in (stack.state / "logs").glob("*.log"))
     if server is not None and server not in known:
         raise StackError(f"no log of a server {server!r}; there are {', '.join(known) or 'none yet'}")

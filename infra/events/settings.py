@@ -39,7 +39,7 @@ class EventSettings(Settings):
 
     @field_validator("webhook_secret", "webhook_secret_before")
     @classmethod
-    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _require_length(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
             raise ValueError(f"expected at least {SHORTEST_SECRET} characters: whoever guesses it can release models")
         return secret

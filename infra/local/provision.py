@@ -11,10 +11,10 @@ import httpx
 from botocore.exceptions import ClientError
 
 from infra.errors import StackError
-from infra.local.environments import setup_environment
-from infra.local.readiness import prefect_client, s3_client
+from infra.local.environments import make_setup_environment
+from infra.local.readiness import make_prefect_client, make_s3_client
 from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, WORK_POOL, LocalStack
-from infra.local.supervision import mark
+from infra.local.supervision import make_mark
 
 COMMAND_TIMEOUT_S = 180
 SOURCES = ("blocks", "flows", "slipway", "tasks", "infra/setup")
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 def create_buckets(stack: LocalStack) -> None:
     """Create what is missing of the buckets and of the prefix Triton reads, which it refuses when empty."""
-    client = s3_client(stack)
+    client = make_s3_client(stack)
     existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for bucket in BUCKETS:
         if bucket not in existing:
@@ -45,7 +45,7 @@ def create_buckets(stack: LocalStack) -> None:
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments or renew its limit; its worker fills in the job template."""
     limit = {"concurrency_limit": stack.worker_limit}
-    with prefect_client(stack) as client:
+    with make_prefect_client(stack) as client:
         answer = client.post("/work_pools/", json={"name": WORK_POOL, "type": "process"} | limit)
         if answer.status_code == httpx.codes.CONFLICT:
             answer = client.patch(f"/work_pools/{WORK_POOL}", json=limit)
@@ -90,7 +90,7 @@ def _describe_provided(stack: LocalStack) -> str:
 
 
 def _count(stack: LocalStack, kind: str) -> int:
-    with prefect_client(stack) as client:
+    with make_prefect_client(stack) as client:
         return int(client.post(f"/{kind}/count", json={}).raise_for_status().json())
 
 
@@ -98,7 +98,7 @@ def _start_setup(stack: LocalStack, what: str, only: str) -> Command:
     with stack.log(only).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "infra", "setup", "local", "--only", only],
-            env=setup_environment(stack) | mark(stack),
+            env=make_setup_environment(stack) | make_mark(stack),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,

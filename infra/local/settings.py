@@ -70,7 +70,7 @@ class LocalStack(Settings):
 
     @field_validator("host")
     @classmethod
-    def _loopback_only(cls, host: str) -> str:
+    def _require_loopback(cls, host: str) -> str:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"host {host!r}: expected a loopback address: MLflow and Triton answer whoever calls")
         return host
@@ -179,29 +179,29 @@ class LocalStack(Settings):
     @cached_property
     def s3_secret_access_key(self) -> str:
         """The S3 key of this state directory."""
-        return self._secret("s3-secret-access-key", secrets.token_hex(20))
+        return self._keep_secret("s3-secret-access-key", secrets.token_hex(20))
 
     @cached_property
     def webhook_secret(self) -> str:
         """What MLflow signs its webhooks with."""
-        return self._secret("webhook-secret", secrets.token_hex(20))
+        return self._keep_secret("webhook-secret", secrets.token_hex(20))
 
     @cached_property
     def webhook_encryption_key(self) -> str:
         """What MLflow encrypts that secret with in its database; without a key of ours each start makes another."""
-        return self._secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return self._keep_secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     @cached_property
     def prefect_auth_string(self) -> str:
         """What Prefect asks whoever calls it for, people who open its pages included."""
-        return self._secret(AUTH_FILE, f"slipway:{secrets.token_hex(20)}")
+        return self._keep_secret(AUTH_FILE, f"slipway:{secrets.token_hex(20)}")
 
     @cached_property
     def triton_control_key(self) -> str:
         """What Triton asks for before it loads, unloads or is told anything: who may do that can run code in it."""
-        return self._secret("triton-control-key", secrets.token_hex(20))
+        return self._keep_secret("triton-control-key", secrets.token_hex(20))
 
-    def _secret(self, name: str, new: str) -> str:
+    def _keep_secret(self, name: str, new: str) -> str:
         """Return what is kept under a name, the first time the new one; readable by its owner only."""
         path = self.state / name
         if not path.exists():

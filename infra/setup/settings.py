@@ -8,13 +8,13 @@ from pydantic import AfterValidator, Field, SecretStr
 from infra.settings import Settings
 
 
-def _immutable(image: str) -> str:
+def _require_immutable(image: str) -> str:
     if not re.fullmatch(r".+(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})", image):
         raise ValueError(f"image {image!r}: expected a digest or a tag other than latest, which may change")
     return image
 
 
-Image = Annotated[str, AfterValidator(_immutable)]
+Image = Annotated[str, AfterValidator(_require_immutable)]
 
 
 class ClusterSettings(Settings):

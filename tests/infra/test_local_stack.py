@@ -49,7 +49,7 @@ def test_a_taken_port_is_named_with_its_server_and_its_variable_and_nothing_star
     assert answer.stderr.count("\n") == 1
     assert f"port {stopped.mlflow_port} on 127.0.0.1, which mlflow wants" in answer.stderr
     assert "SLIPWAY_MLFLOW_PORT" in answer.stderr
-    assert not supervision.supervised_processes(stopped)
+    assert not supervision.find_processes(stopped)
 
 
 def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_stays(stopped: LocalStack) -> None:
@@ -63,7 +63,7 @@ def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_sta
     assert answer.stderr.startswith(
         f"error: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
     )
-    assert not supervision.supervised_processes(stopped)
+    assert not supervision.find_processes(stopped)
 
 
 def test_the_line_of_a_log_that_names_the_cause_is_found(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_the_line_of_a_log_that_names_the_cause_is_found(tmp_path: Path) -> None
     cause = "sqlalchemy.exc.DatabaseError: (sqlite3.DatabaseError) file is not a database"
     stack.log("mlflow").write_text(f"INFO Starting\n{cause}\n(Background on this error at: https://sqlalche.me)\n")
 
-    words = readiness.last_words(stack, "mlflow")
+    words = readiness.find_last_words(stack, "mlflow")
 
     assert words == f"its log {stack.log('mlflow')} says: {cause}"
 
 
 def test_every_server_answers_and_every_bucket_is_there(stack: LocalStack) -> None:
     states = {name: readiness.answers(stack, name) for name in stack.servers}
-    buckets = {bucket["Name"] for bucket in readiness.s3_client(stack).list_buckets()["Buckets"]}
+    buckets = {bucket["Name"] for bucket in readiness.make_s3_client(stack).list_buckets()["Buckets"]}
 
     assert states == dict.fromkeys(["s3", "mlflow", "prefect", "triton-0", "triton-1", "worker", "events"], True)
     assert buckets >= set(BUCKETS)
@@ -88,7 +88,7 @@ def test_every_server_answers_and_every_bucket_is_there(stack: LocalStack) -> No
 def test_servers_listen_on_loopback_only(stack: LocalStack) -> None:
     listening = {
         connection.laddr.ip.removeprefix("::ffff:")  # an IPv4 address as an IPv6 socket shows it
-        for process in supervision.supervised_processes(stack)
+        for process in supervision.find_processes(stack)
         for connection in process.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
     }
