@@ -4,16 +4,13 @@ What is neither a failure nor bad input is a mistake of ours: Python shows where
 """
 
 import sys
-from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError, UnknownCommandError
+from pydantic import ValidationError
 
 from blocks.errors import SlipwayError, bounded
 from infra.command.exit_codes import ExitCode
 from infra.command.screen import errors
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 Kinds = tuple[type[Exception], ...]
 _OF_BOTO = ("BotoCoreError", "ClientError")
@@ -27,7 +24,7 @@ def list_failures() -> Kinds:
 
 def list_bad_input() -> Kinds:
     """Return the errors that end with 2: an option, a parameter or a setting that cannot be used."""
-    return (CycloptsError, *_find("pydantic", "ValidationError"), *_find("prefect.exceptions", "ParameterTypeError"))
+    return (CycloptsError, ValidationError, *_find("prefect.exceptions", "ParameterTypeError"))
 
 
 def _find(module: str, *names: str) -> Kinds:
@@ -46,7 +43,7 @@ def explain(error: Exception) -> list[str]:
     """Return the lines that say what went wrong: one, or one for each value that cannot be used."""
     if isinstance(error, UnknownCommandError):
         return [_explain_unknown_command(error)]
-    if isinstance(error, _find("pydantic", "ValidationError")):
+    if isinstance(error, ValidationError):
         return _explain_values(error)
     if isinstance(error, list_bad_input()):
         return [str(error)]
@@ -60,7 +57,7 @@ def _explain_unknown_command(error: UnknownCommandError) -> str:
     return f"unknown command {unknown!r}; there are {', '.join(known)}; see --help"
 
 
-def _explain_values(error: "ValidationError") -> list[str]:
+def _explain_values(error: ValidationError) -> list[str]:
     from infra.settings import Settings, name_variable
 
     if error.title in {kind.__name__ for kind in Settings.__subclasses__()}:  # whose values may be secrets

@@ -13,8 +13,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.command import images as commands
 from infra.errors import ImageError
-from infra.images import __main__ as commands
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
 from infra.images.names import IMAGES, Image, make_git_tag, select_images

@@ -33,11 +33,11 @@ def silent(_: str) -> None:
 
 
 def commanded(stack: LocalStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m infra.local` as a user of this stack's settings would."""
+    """Run `slipway stack` as a user of this stack's settings would."""
     fields = stack.model_dump(mode="json", exclude_none=True)
     variables = {f"SLIPWAY_{name.upper()}": str(value) for name, value in fields.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
-    command = [sys.executable, "-m", "infra.local", *arguments]
+    command = [sys.executable, "-m", "infra", "stack", *arguments]
     return subprocess.run(command, env=inherited | variables, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
@@ -61,7 +61,7 @@ def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_sta
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert answer.stderr.startswith(
-        f"error: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
+        f"StackError: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
     )
     assert not supervision.find_processes(stopped)
 
@@ -131,7 +131,7 @@ def test_status_without_a_stack_is_one_line(tmp_path: Path) -> None:
     answer = commanded(stack_on_free_ports(tmp_path), "status")
 
     assert answer.returncode == 1
-    assert answer.stderr == f"error: no local stack runs in {tmp_path}; start it with make up\n"
+    assert answer.stderr == f"StackError: no local stack runs in {tmp_path}; start it with make up\n"
 
 
 def test_down_without_a_stack_is_no_error(tmp_path: Path) -> None:
