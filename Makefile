@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 RUN := uv run --no-sync
 # Two processes of tests, each with a stack of its own: while one waits, the other works.
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
-STACK := $(RUN) python -m infra.local
+SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
 # reason such as "can't serve $5" or `this` as its own.
@@ -28,37 +28,37 @@ help: ## List the targets
 
 .PHONY: demo
 demo: setup ## Start the local stack, train, gate, export, deploy, verify, and show what is live
-	@$(STACK) demo
+	@$(SLIPWAY) stack demo
 
 .PHONY: up
 up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons
-	@$(STACK) up
+	@$(SLIPWAY) stack up
 
 .PHONY: down
 down: setup ## Stop the local stack; its state stays in .local
-	@$(STACK) down
+	@$(SLIPWAY) stack down
 
 .PHONY: status
 status: setup ## Show what each server does, and model by model what is served
-	@$(STACK) status
+	@$(SLIPWAY) stack status
 	@echo
-	@$(RUN) python -m flows status
+	@$(SLIPWAY) status
 
 .PHONY: explain-live
 explain-live: setup ## Show what serves, since when, why, and what a rollback would do; MODEL=name
-	@$(RUN) python -m flows explain-live $${MODEL:+"$$MODEL"}
+	@$(SLIPWAY) explain-live $${MODEL:+"$$MODEL"}
 
 .PHONY: rollback
 rollback: setup ## Go back to the previous version; MODEL=name TO=version:3 REASON="..."
-	@$(RUN) python -m flows rollback $${MODEL:+"$$MODEL"} $${TO:+--to="$$TO"} $${REASON:+--reason="$$REASON"}
+	@$(SLIPWAY) rollback $${MODEL:+"$$MODEL"} $${TO:+--to="$$TO"} $${REASON:+--reason="$$REASON"}
 
 .PHONY: reconcile
 reconcile: setup ## Repair what drifted from what is committed, show what is left; ARGS=--dry-run
-	@$(call split,ARGS) $(RUN) python -m flows reconcile $(WORDS)
+	@$(call split,ARGS) $(SLIPWAY) reconcile $(WORDS)
 
 .PHONY: logs
 logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
-	@$(STACK) logs $${SERVER:+"$$SERVER"}
+	@$(SLIPWAY) stack logs $${SERVER:+"$$SERVER"}
 
 .PHONY: test
 test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
@@ -71,7 +71,7 @@ test-faults: setup ## Kill processes and freeze servers while releases run; slow
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there
 	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }
-	@$(if $(filter no,$(BUILD)),:,$(RUN) python -m infra.images build $${TAG:+--tag="$$TAG"} --archives .local/images)
+	@$(if $(filter no,$(BUILD)),:,$(SLIPWAY) images build $${TAG:+--tag="$$TAG"} --archives .local/images)
 	@$(call split,ARGS) $(RUN) pytest -m kubernetes tests/kubernetes $(WORDS)
 
 .PHONY: soak
@@ -84,36 +84,36 @@ bench: setup ## Time a release step by step, against plain boto3 and one Triton 
 
 .PHONY: images
 images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory
-	@$(call split,IMAGES) $(RUN) python -m infra.images build $(WORDS) $${TAG:+--tag="$$TAG"} $${ARCHIVES:+--archives="$$ARCHIVES"}
+	@$(call split,IMAGES) $(SLIPWAY) images build $(WORDS) $${TAG:+--tag="$$TAG"} $${ARCHIVES:+--archives="$$ARCHIVES"}
 
 .PHONY: check-env
 check-env: setup ## Check what pushing images to ECR needs: AWS_REGION, AWS_ACCOUNT_ID, credentials
-	@$(RUN) python -m infra.images check-env
+	@$(SLIPWAY) images check-env
 
 .PHONY: create-ecr
 create-ecr: setup ## Create the images' repositories in ECR, where they are missing
-	@$(call split,IMAGES) $(RUN) python -m infra.images create-ecr $(WORDS)
+	@$(call split,IMAGES) $(SLIPWAY) images create-ecr $(WORDS)
 
 .PHONY: login-ecr
 login-ecr: setup ## Log the container engine in to ECR for twelve hours, to pull by hand
-	@$(RUN) python -m infra.images login-ecr
+	@$(SLIPWAY) images login-ecr
 
 .PHONY: push
 push: setup ## Push the images that were built to ECR; IMAGES="deployment servers" TAG=name
-	@$(call split,IMAGES) $(RUN) python -m infra.images push $(WORDS) $${TAG:+--tag="$$TAG"}
+	@$(call split,IMAGES) $(SLIPWAY) images push $(WORDS) $${TAG:+--tag="$$TAG"}
 
 .PHONY: deploy-triton
 deploy-triton: setup ## Install Triton on a cluster; VALUES=infra/charts/triton/values-aws.yaml NAMESPACE=triton
-	@$(call split,VALUES ARGS) $(RUN) python -m infra.kubernetes deploy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
+	@$(call split,VALUES ARGS) $(SLIPWAY) cluster deploy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: destroy-triton
 destroy-triton: setup ## Remove it from the cluster; NAMESPACE=triton
-	@$(call split,ARGS) $(RUN) python -m infra.kubernetes destroy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
+	@$(call split,ARGS) $(SLIPWAY) cluster destroy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: smoke-test
 smoke-test: setup ## Ask every replica for one prediction; MODEL=name NAMESPACE=triton or ADDRESSES="host:8001 ..."
 	@$(call split,ADDRESSES ARGS) \
-		$(RUN) python -m infra.kubernetes smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
+		$(SLIPWAY) cluster smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: lint
 lint: setup ## Check style, format and types

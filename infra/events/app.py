@@ -29,7 +29,7 @@ from infra.events.delivery import Headers, Refused, Remembered, check_age, check
 from infra.events.quiet import HELD_BACK, PERIOD_S
 from infra.events.relay import pass_on
 from infra.events.settings import EventSettings
-from infra.events.subscription import subscribe, what_is_amiss
+from infra.events.subscription import look_for_fault, subscribe
 
 TRY_AGAIN_S = 5.0
 BODY_TIMEOUT_S = 10.0
@@ -80,7 +80,7 @@ class EventService:
         settings = self._settings
         while True:
             try:
-                amiss = await asyncio.to_thread(what_is_amiss, settings)
+                amiss = await asyncio.to_thread(look_for_fault, settings)
                 if amiss is not None or not self.subscribed:
                     await asyncio.to_thread(subscribe, settings)
                     self.subscribed = True

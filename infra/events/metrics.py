@@ -25,7 +25,7 @@ for outcome in OUTCOMES:
     DELIVERIES.labels(outcome)
 
 
-def names() -> Iterator[str]:
+def list_names() -> Iterator[str]:
     """Yield the name of every sample the service exposes."""
     for metric in REGISTRY.collect():
         yield f"{metric.name}_total" if metric.type == "counter" else metric.name

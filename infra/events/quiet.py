@@ -31,10 +31,10 @@ class FirstThenCount(logging.Filter):
             seen, self._seen = self._seen, Counter()
         for (name, level, text), count in seen.items():
             if count > 1:
-                logging.getLogger(name).handle(_record(name, level, f"{count - 1} more since then of: {text}"))
+                logging.getLogger(name).handle(_make_record(name, level, f"{count - 1} more since then of: {text}"))
 
 
-def _record(name: str, level: int, text: str) -> logging.LogRecord:
+def _make_record(name: str, level: int, text: str) -> logging.LogRecord:
     return logging.LogRecord(name, level, __file__, 0, text, None, None)
 
 

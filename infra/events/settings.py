@@ -1,17 +1,21 @@
-"""What the event service needs to know, from environment variables that start with SLIPWAY_."""
+"""What the event service needs to know."""
+
+from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from blocks.registry import ModelRegistry
+from infra.settings import Settings
 
 SHORTEST_SECRET = 16
 
 
-class EventSettings(BaseSettings):
+class EventSettings(Settings):
     """Where the event service listens and whom it believes; Prefect's own settings say where Prefect is."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+    read_by: ClassVar[str] = "The event service: `slipway events`"
 
     mlflow_tracking_uri: str = Field(description="The MLflow server whose registry is listened to.")
     mlflow_username: str | None = Field(None, description="User, where that server asks for basic authentication.")
@@ -19,7 +23,7 @@ class EventSettings(BaseSettings):
     mlflow_token: SecretStr | None = Field(None, description="Bearer token, where it asks for one instead.")
     events_url: str = Field(description="Where that server reaches this service, with the path /webhooks/mlflow.")
     events_host: str = Field("127.0.0.1", description="Address to listen on.")
-    events_port: int = Field(8900, ge=1, le=65535)
+    events_port: int = Field(8900, ge=1, le=65535, description="Port to listen on.")
     webhook_secret: SecretStr = Field(description="What MLflow signs its deliveries with.")
     webhook_secret_before: SecretStr | None = Field(
         None, description="The secret before it was changed: deliveries on their way are still believed."
@@ -35,7 +39,7 @@ class EventSettings(BaseSettings):
 
     @field_validator("webhook_secret", "webhook_secret_before")
     @classmethod
-    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+    def _require_length(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
             raise ValueError(f"expected at least {SHORTEST_SECRET} characters: whoever guesses it can release models")
         return secret

@@ -19,26 +19,26 @@ def subscribe(settings: EventSettings) -> Webhook:
     registry = settings.registry
     client, secret = registry.connect(), settings.webhook_secret.get_secret_value()
     with registry.reaching(f"the webhook to {settings.events_url}"):
-        ours = _ours(client, settings.events_url)
+        ours = _list_ours(client, settings.events_url)
         if not ours:
             client.create_webhook(NAME, settings.events_url, EVENTS, "Releases what 'deploy' is set on.", secret)
-            ours = _ours(client, settings.events_url)
+            ours = _list_ours(client, settings.events_url)
         kept, *others = ours
         for other in others:
             _delete(client, other)
         return client.update_webhook(kept.webhook_id, events=EVENTS, secret=secret, status="ACTIVE")
 
 
-def what_is_amiss(settings: EventSettings) -> str | None:
+def look_for_fault(settings: EventSettings) -> str | None:
     """Return what keeps MLflow from delivering everything to our address, None where nothing does.
 
     Raises `ServiceUnavailable` where it does not answer.
     """
     with settings.registry.reaching(f"the webhook to {settings.events_url}"):
-        return amiss(_ours(settings.registry.connect(), settings.events_url))
+        return find_fault(_list_ours(settings.registry.connect(), settings.events_url))
 
 
-def amiss(ours: list[Webhook]) -> str | None:
+def find_fault(ours: list[Webhook]) -> str | None:
     """Return what is wrong with the webhooks to one address, None where one delivers everything."""
     if not ours:
         return "was missing and is made anew"
@@ -51,7 +51,7 @@ def amiss(ours: list[Webhook]) -> str | None:
     return None
 
 
-def _ours(client: MlflowClient, url: str) -> list[Webhook]:
+def _list_ours(client: MlflowClient, url: str) -> list[Webhook]:
     found, token = [], None
     while True:
         page = client.list_webhooks(max_results=100, page_token=token)

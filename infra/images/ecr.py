@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.images.errors import ImageError
+from infra.errors import ImageError
 from infra.images.names import Image
 
 HOST = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<domain>amazonaws\.com(\.cn)?)")
@@ -32,13 +32,13 @@ class Registry(NamedTuple):
     region: str
     host: str
 
-    def client(self) -> Any:
+    def connect(self) -> Any:
         """Return a client with boto3's own credentials."""
         return boto3.client("ecr", region_name=self.region, config=TIMEOUTS)
 
     def create_repository(self, image: Image) -> bool:
         """Give an image a repository with immutable tags and a scan on push; return whether there was none."""
-        client, name = self.client(), image.repository
+        client, name = self.connect(), image.repository
         wanted: dict[str, Any] = {"registryId": self.account, "repositoryName": name}
         scan = {"scanOnPush": True}
         try:
@@ -51,7 +51,7 @@ class Registry(NamedTuple):
 
     def has(self, image: Image) -> bool:
         """Return whether the image was pushed before; its tag would be refused a second time."""
-        client = self.client()
+        client = self.connect()
         try:
             client.describe_images(
                 registryId=self.account, repositoryName=image.repository, imageIds=[{"imageTag": image.tag}]
@@ -62,7 +62,7 @@ class Registry(NamedTuple):
 
     def login(self) -> Login:
         """Return a fresh login."""
-        token = self.client().get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        token = self.connect().get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")
         return Login(user, password)
 
@@ -73,14 +73,14 @@ def check_environment(variables: Mapping[str, str] = os.environ) -> Registry:
     parts = HOST.fullmatch(given)
     region = parts["region"] if parts else variables.get("AWS_REGION", "")
     account = parts["account"] if parts else variables.get("AWS_ACCOUNT_ID", "")
-    lacks = [*_missing(given, region, account), *_without_credentials()]
+    lacks = [*_list_missing(given, region, account), *_list_missing_credentials()]
     if lacks:
         raise ImageError("images cannot be pushed:\n" + "\n".join(f"  - {lack}" for lack in lacks))
     domain = parts["domain"] if parts else "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return Registry(account, region, f"{account}.dkr.ecr.{region}.{domain}")
 
 
-def _missing(given: str, region: str, account: str) -> list[str]:
+def _list_missing(given: str, region: str, account: str) -> list[str]:
     lacks = []
     if given and not HOST.fullmatch(given):
         return [f"SLIPWAY_REGISTRY is {given!r}; expected ACCOUNT.dkr.ecr.REGION.amazonaws.com, or unset"]
@@ -93,7 +93,7 @@ def _missing(given: str, region: str, account: str) -> list[str]:
     return lacks
 
 
-def _without_credentials() -> list[str]:
+def _list_missing_credentials() -> list[str]:
     try:
         if boto3.Session().get_credentials() is None:
             return [f"boto3 finds no credentials ({CHAIN}); log in, say with `aws sso login`"]

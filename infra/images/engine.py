@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.images.errors import ImageError
+from infra.errors import ImageError
 from infra.images.names import ROOT, Image
 
 ENGINES = ("buildah", "podman", "docker")
@@ -35,11 +35,11 @@ class Engine:
 
     def has(self, reference: str) -> bool:
         """Return whether the engine's store has an image of this name."""
-        return bool(self.answer("images", "--quiet", "--filter", f"reference={reference}").strip())
+        return bool(self.ask("images", "--quiet", "--filter", f"reference={reference}").strip())
 
-    def size(self, reference: str) -> str:
+    def read_size(self, reference: str) -> str:
         """Return an image's size, in words."""
-        return self.answer("images", "--format", "{{.Size}}", "--filter", f"reference={reference}").partition("\n")[0]
+        return self.ask("images", "--format", "{{.Size}}", "--filter", f"reference={reference}").partition("\n")[0]
 
     def save(self, reference: str, archive: Path) -> None:
         """Write an image as an archive that `kind load image-archive` or `ctr images import` take."""
@@ -59,14 +59,14 @@ class Engine:
         self.run("login", "--username", user, "--password-stdin", registry, text=password)
 
     @contextmanager
-    def forgetful(self) -> Iterator["Engine"]:
+    def forget_logins(self) -> Iterator["Engine"]:
         """Yield this engine with a store of logins that is gone afterwards."""
         with tempfile.TemporaryDirectory() as directory:
             if self.program != "docker":
                 yield Engine(self.program, {"REGISTRY_AUTH_FILE": str(Path(directory, "auth.json"))})
                 return
             # another configuration directory hides the context that says where the daemon is
-            host = self.answer("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+            host = self.ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
             yield Engine(self.program, {"DOCKER_CONFIG": directory, "DOCKER_HOST": host})
 
     def run(self, *arguments: str, text: str | None = None) -> None:
@@ -76,7 +76,7 @@ class Engine:
         if answer.returncode != 0:
             raise ImageError(f"{shlex.join(command[:2])} ended with status {answer.returncode}; see its lines above")
 
-    def answer(self, *arguments: str) -> str:
+    def ask(self, *arguments: str) -> str:
         """Return what the program prints; raise an ImageError if it fails."""
         command = [self.program, *arguments]
         answer = subprocess.run(  # noqa: S603

@@ -5,22 +5,24 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from infra.images.errors import ImageError
+from infra.errors import ImageError
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ROOT / "infra" / "docker"
 IMAGES = tuple(sorted(path.name.removesuffix(".Dockerfile") for path in DOCKERFILES.glob("*.Dockerfile")))
 
 
-class ImageSettings(BaseSettings):
-    """What building images takes from the environment; every field is a variable `SLIPWAY_<FIELD>`."""
+class ImageSettings(Settings):
+    """What images are built with and on, and whose they are."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+    read_by: ClassVar[str] = "Images: `slipway images`"
 
     registry: str = Field("localhost", description="First part of every image's name.")
     builder: Literal["buildah", "podman", "docker"] | None = Field(None, description="The first that works, if unset.")
@@ -59,25 +61,25 @@ def select_images(names: tuple[str, ...], tag: str | None) -> list[Image]:
     unknown = sorted(set(names) - set(IMAGES))
     if unknown:
         raise ImageError(f"there is no image {', '.join(unknown)}; there are {', '.join(IMAGES)}")
-    tag = tag or git_tag()
+    tag = tag or make_git_tag()
     return [Image(name, tag) for name in names or IMAGES]
 
 
-def git_tag(root: Path = ROOT) -> str:
+def make_git_tag(root: Path = ROOT) -> str:
     """Return the commit's short name; changed or new files add `-dirty-` and a digest, so that no tag names two states.
 
     The digest is that of the tree git would commit, made through an index of its own: nothing is staged.
     """
-    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    commit = _run_git(root, "rev-parse", "--short=12", "HEAD")
     with tempfile.TemporaryDirectory() as directory:
         index = {"GIT_INDEX_FILE": str(Path(directory, "index"))}
-        _git(root, "read-tree", "HEAD", **index)
-        _git(root, "add", "--all", **index)
-        tree = _git(root, "write-tree", **index)
-    return commit if tree == _git(root, "rev-parse", "HEAD^{tree}") else f"{commit}-dirty-{tree[:8]}"
+        _run_git(root, "read-tree", "HEAD", **index)
+        _run_git(root, "add", "--all", **index)
+        tree = _run_git(root, "write-tree", **index)
+    return commit if tree == _run_git(root, "rev-parse", "HEAD^{tree}") else f"{commit}-dirty-{tree[:8]}"
 
 
-def _git(root: Path, *arguments: str, **variables: str) -> str:
+def _run_git(root: Path, *arguments: str, **variables: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables, check=True)  # noqa: S603

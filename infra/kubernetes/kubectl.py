@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
-from infra.kubernetes.errors import ClusterError
+from infra.errors import ClusterError
 
 TIMEOUT_S = 30.0
 _FORWARDED = re.compile(r"Forwarding from (127\.0\.0\.1:\d+)")
@@ -25,14 +25,14 @@ class Pod(NamedTuple):
     trouble: str  # what keeps it from being ready; empty where nothing but time does
 
 
-def pods(namespace: str, selector: str) -> list[Pod]:
+def list_pods(namespace: str, selector: str) -> list[Pod]:
     """Return the pods that carry these labels, in the order of their names."""
     answer = _kubectl("get", "pods", "--namespace", namespace, "--selector", selector, "--output", "json")
-    return sorted(_pod(item) for item in json.loads(answer)["items"])
+    return sorted(_read_pod(item) for item in json.loads(answer)["items"])
 
 
 @contextmanager
-def forwarded(namespace: str, pod: str, port: int) -> Iterator[str]:
+def forward(namespace: str, pod: str, port: int) -> Iterator[str]:
     """Make a port of a pod answer at the yielded address while the block runs."""
     command = ["kubectl", "port-forward", "--namespace", namespace, f"pod/{pod}", f":{port}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
@@ -79,14 +79,14 @@ def _kubectl(*arguments: str) -> str:
     return done.stdout
 
 
-def _pod(item: dict[str, Any]) -> Pod:
+def _read_pod(item: dict[str, Any]) -> Pod:
     status = item["status"]
     conditions = {found["type"]: found for found in status.get("conditions", [])}
     ready = conditions.get("Ready", {}).get("status") == "True"
-    return Pod(item["metadata"]["name"], status.get("phase", "Unknown"), ready, "" if ready else _trouble(item))
+    return Pod(item["metadata"]["name"], status.get("phase", "Unknown"), ready, "" if ready else _find_trouble(item))
 
 
-def _trouble(item: dict[str, Any]) -> str:
+def _find_trouble(item: dict[str, Any]) -> str:
     """Return the first reason given: it cannot be scheduled, pulled or started, it ended, or it does not get ready."""
     status = item["status"]
     for condition in status.get("conditions", []):

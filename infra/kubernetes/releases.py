@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.kubernetes.errors import ClusterError
-from infra.kubernetes.kubectl import Pod, pods
+from infra.errors import ClusterError
+from infra.kubernetes.kubectl import Pod, list_pods
 
 if TYPE_CHECKING:
     from helm_python import Config
@@ -56,7 +56,7 @@ def install(
     if not (path / "Chart.yaml").is_file():
         known = sorted(found.parent.name for found in CHARTS.glob("*/Chart.yaml"))
         raise ClusterError(f"there is no chart {chart!r} in {CHARTS}; there are {', '.join(known)}")
-    merged = merged_values(values_files, values)
+    merged = merge_values(values_files, values)
 
     def act(helm: "Config") -> dict[str, Any]:
         if _exists(helm, release):
@@ -80,7 +80,7 @@ def uninstall(release: str, namespace: str, timeout_s: int = TIMEOUT_S) -> bool:
     return _with_helm(f"release {release}", release, namespace, act)
 
 
-def merged_values(files: Iterable[Path], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def merge_values(files: Iterable[Path], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the values of all files, the later over the earlier, and the given ones over all; lists are replaced."""
     merged: dict[str, Any] = {}
     for path in files:
@@ -120,41 +120,41 @@ def _with_helm(subject: str, release: str, namespace: str, act: Callable[["Confi
         raise ClusterError(f"Helm's engine has no build for this machine; use helm itself on {CHARTS}") from exc
     where = f"{subject} in namespace {namespace}"
     try:
-        with helm.Config(namespace=namespace, kubeconfig_path=_kubeconfig()) as config:
+        with helm.Config(namespace=namespace, kubeconfig_path=_find_kubeconfig()) as config:
             return act(config)
     except helm.HelmKubeError as exc:
         raise ClusterError(f"{where}: {exc}; check KUBECONFIG and its current context") from exc
     except helm.HelmValuesError as exc:
-        raise ClusterError(f"{where}: {_values_message(str(exc))}; see the chart's values.yaml") from exc
+        raise ClusterError(f"{where}: {_join_lines(str(exc))}; see the chart's values.yaml") from exc
     except helm.HelmError as exc:
-        raise ClusterError(f"{where}: {_reason(str(exc), release, namespace)}") from exc
+        raise ClusterError(f"{where}: {_explain(str(exc), release, namespace)}") from exc
 
 
-def _kubeconfig() -> str | None:
+def _find_kubeconfig() -> str | None:
     """Return the one file KUBECONFIG names; the engine itself sees only what the variable was when it was loaded."""
     named = os.environ.get("KUBECONFIG", "")
     return named if named and os.pathsep not in named else None
 
 
-def _values_message(message: str) -> str:
+def _join_lines(message: str) -> str:
     lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
     return " ".join(lines)
 
 
-def _reason(message: str, release: str, namespace: str) -> str:
+def _explain(message: str, release: str, namespace: str) -> str:
     if "another operation" in message:
         return f"an earlier install was cut off ({message}); remove the release and install it again"
     if "don't meet the specifications of the schema" in message:
-        return f"{_values_message(message)}; see the chart's values.yaml"
-    waiting = [pod for pod in _pods(release, namespace) if pod.trouble]
+        return f"{_join_lines(message)}; see the chart's values.yaml"
+    waiting = [pod for pod in _list_pods(release, namespace) if pod.trouble]
     if not waiting:
-        return _values_message(message)
+        return _join_lines(message)
     named = "; ".join(f"pod {pod.name}: {pod.trouble}" for pod in waiting[:_MOST_PODS_NAMED])
-    return f"{_values_message(message)}; {named}; see kubectl -n {namespace} logs or describe pod {waiting[0].name}"
+    return f"{_join_lines(message)}; {named}; see kubectl -n {namespace} logs or describe pod {waiting[0].name}"
 
 
-def _pods(release: str, namespace: str) -> list[Pod]:
+def _list_pods(release: str, namespace: str) -> list[Pod]:
     try:
-        return pods(namespace, f"app.kubernetes.io/instance={release}")
+        return list_pods(namespace, f"app.kubernetes.io/instance={release}")
     except ClusterError:
         return []  # the reason Helm gave is told in any case

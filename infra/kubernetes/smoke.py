@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from tritonclient.utils import InferenceServerException
 
 from blocks.fleet import TritonFleet
-from infra.kubernetes.errors import ClusterError
-from infra.kubernetes.kubectl import forwarded, pods
+from infra.errors import ClusterError
+from infra.kubernetes.kubectl import forward, list_pods
 from slipway.formats.signature import Signature, TensorSpec
 from slipway.releases.proof import Question
 from slipway.releases.synthetic import check_answers, make_requests
@@ -32,7 +32,7 @@ class Answered(BaseModel):
 def smoke_test_release(model_name: str, release: str, namespace: str) -> Iterator[Answered]:
     """Yield the prediction of every replica of a release of the chart `triton`, reached through the Kubernetes API."""
     selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
-    replicas = pods(namespace, selector)
+    replicas = list_pods(namespace, selector)
     if not replicas:
         raise ClusterError(
             f"namespace {namespace} has no pod of release {release}; install it with make deploy-triton, or name "
@@ -41,14 +41,14 @@ def smoke_test_release(model_name: str, release: str, namespace: str) -> Iterato
     for pod in replicas:
         if pod.phase != "Running":
             raise ClusterError(f"Triton {pod.name}: its pod is {pod.phase} ({pod.trouble or 'starting'}), not Running")
-        with forwarded(namespace, pod.name, GRPC_PORT) as address:
+        with forward(namespace, pod.name, GRPC_PORT) as address:
             yield smoke_test(model_name, address, pod.name)
 
 
 def smoke_test(model_name: str, address: str, replica: str | None = None) -> Answered:
     """Return one replica's prediction; `ClusterError` says what is missing: the server, the model or an answer."""
     replica = replica or address
-    signature, version = _signature(model_name, address, replica)
+    signature, version = _ask_signature(model_name, address, replica)
     fleet = TritonFleet(replicas=[address], call_timeout_s=TIMEOUT_S)
     question = Question(fleet, address, model_name, version, signature.batched)
     inputs = make_requests(signature, None, 1, seed=SEED, subject=question.subject)
@@ -56,7 +56,7 @@ def smoke_test(model_name: str, address: str, replica: str | None = None) -> Ans
     return Answered(replica=replica, model=model_name, version=answer.version, latency_ms=answer.elapsed_ms)
 
 
-def _signature(model_name: str, address: str, replica: str) -> tuple[Signature, int]:
+def _ask_signature(model_name: str, address: str, replica: str) -> tuple[Signature, int]:
     """Return what a replica says a model takes and gives, and the newest version it serves."""
     with triton.InferenceServerClient(address) as client:
         try:
@@ -64,21 +64,21 @@ def _signature(model_name: str, address: str, replica: str) -> tuple[Signature, 
                 raise ClusterError(f"Triton {replica} is not ready; see its log for the models it is loading")
             metadata = client.get_model_metadata(model_name, client_timeout=TIMEOUT_S)
         except InferenceServerException as error:
-            raise ClusterError(_reason(error, model_name, replica)) from error
+            raise ClusterError(_explain(error, model_name, replica)) from error
     signature = Signature(
-        inputs=tuple(_spec(tensor) for tensor in metadata.inputs),
-        outputs=tuple(_spec(tensor) for tensor in metadata.outputs),
+        inputs=tuple(_read_spec(tensor) for tensor in metadata.inputs),
+        outputs=tuple(_read_spec(tensor) for tensor in metadata.outputs),
         opset=0,
     )
     return signature, max(int(version) for version in metadata.versions)
 
 
-def _spec(tensor: "triton.service_pb2.ModelMetadataResponse.TensorMetadata") -> TensorSpec:
+def _read_spec(tensor: "triton.service_pb2.ModelMetadataResponse.TensorMetadata") -> TensorSpec:
     shape = tuple(f"axis_{number}" if size < 0 else int(size) for number, size in enumerate(tensor.shape))
     return TensorSpec(name=tensor.name, dtype=tensor.datatype, shape=shape)
 
 
-def _reason(error: InferenceServerException, model_name: str, replica: str) -> str:
+def _explain(error: InferenceServerException, model_name: str, replica: str) -> str:
     message = str(error.message()).replace("\n", " ")
     if "unknown model" in message or "is not found" in message or "not ready" in message:
         return (

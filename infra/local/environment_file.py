@@ -1,4 +1,4 @@
-"""The `.env` at the repository's root that points plain `prefect` and `python -m tasks` at the running stack."""
+"""The `.env` at the repository's root that points plain `prefect` and `slipway` at the running stack."""
 
 from pathlib import Path
 

@@ -19,24 +19,24 @@ EVENT_SETTINGS = ("SLIPWAY_WEBHOOK_", "SLIPWAY_PREFECT_TIMEOUT_S")
 WEED_KEYS = ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 
 
-def base_environment() -> dict[str, str]:
+def inherit_environment() -> dict[str, str]:
     """Return what every process takes over from this one: where programs, home and proxies are, and no secrets."""
     return {
         name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)
     }
 
 
-def peoples(*prefixes: str) -> dict[str, str]:
+def select_variables(*prefixes: str) -> dict[str, str]:
     """Return the variables of this process that start so: settings that people made themselves."""
     return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 
-def setup_environment(stack: LocalStack) -> dict[str, str]:
+def make_setup_environment(stack: LocalStack) -> dict[str, str]:
     """Return what set-up and the demo run with: every address and secret of the stack, to put them into blocks."""
-    return base_environment() | peoples("SLIPWAY_") | stack.environment()
+    return inherit_environment() | select_variables("SLIPWAY_") | stack.environment()
 
 
-def supervisor_environment(stack: LocalStack, triton_python: str | None) -> dict[str, str]:
+def make_supervisor_environment(stack: LocalStack, triton_python: str | None) -> dict[str, str]:
     """Return what `supervisord.conf` expands, which every server takes over from it: nothing that is secret."""
     ports = {f"SLIPWAY_{name.upper()}": str(port) for name, port in stack if name.endswith("_port")}
     return ports | {
@@ -54,20 +54,20 @@ def supervisor_environment(stack: LocalStack, triton_python: str | None) -> dict
     }
 
 
-def program_environments(stack: LocalStack) -> dict[str, dict[str, str]]:
+def make_program_environments(stack: LocalStack) -> dict[str, dict[str, str]]:
     """Return what each supervised program has beside that, by name; each secret only where it is used."""
     triton = stack.s3_variables() | stack.control_variables()
     return {
-        "s3": _s3(stack),
-        "mlflow": _mlflow(stack),
-        "prefect": stack.prefect_variables() | _prefect(stack),
+        "s3": _make_s3_variables(stack),
+        "mlflow": _make_mlflow_variables(stack),
+        "prefect": stack.prefect_variables() | _make_prefect_variables(stack),
         **dict.fromkeys(stack.triton_names, triton),
         "worker": stack.prefect_variables() | {"MLFLOW_TRACKING_URI": stack.mlflow_url},
-        "events": peoples(*EVENT_SETTINGS) | stack.prefect_variables() | stack.event_variables(),
+        "events": select_variables(*EVENT_SETTINGS) | stack.prefect_variables() | stack.event_variables(),
     }
 
 
-def _s3(stack: LocalStack) -> dict[str, str]:
+def _make_s3_variables(stack: LocalStack) -> dict[str, str]:
     return {
         # keys of each start, which the server's parts ask each other for
         **{f"WEED_JWT_{kind}_KEY": secrets.token_hex(20) for kind in WEED_KEYS},
@@ -77,7 +77,7 @@ def _s3(stack: LocalStack) -> dict[str, str]:
     }
 
 
-def _mlflow(stack: LocalStack) -> dict[str, str]:
+def _make_mlflow_variables(stack: LocalStack) -> dict[str, str]:
     return stack.s3_variables() | {
         "MLFLOW_S3_ENDPOINT_URL": stack.s3_url,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -90,7 +90,7 @@ def _mlflow(stack: LocalStack) -> dict[str, str]:
     }
 
 
-def _prefect(stack: LocalStack) -> dict[str, str]:
+def _make_prefect_variables(stack: LocalStack) -> dict[str, str]:
     return {
         "PREFECT_SERVER_API_AUTH_STRING": stack.prefect_auth_string,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect_url},http://localhost:{stack.prefect_port}",
@@ -102,13 +102,13 @@ def _prefect(stack: LocalStack) -> dict[str, str]:
     }
 
 
-def as_configuration(environments: Mapping[str, Mapping[str, str]]) -> str:
+def format_configuration(environments: Mapping[str, Mapping[str, str]]) -> str:
     """Return the sections that give each program its environment, as supervisord reads them."""
     return "".join(
-        f"\n[program:{program}]\nenvironment={','.join(f'{name}={_quoted(value)}' for name, value in given.items())}\n"
+        f"\n[program:{program}]\nenvironment={','.join(f'{name}={_quote(value)}' for name, value in given.items())}\n"
         for program, given in environments.items()
     )
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return '"' + value.replace("%", "%%") + '"'

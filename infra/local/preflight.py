@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import ROOT, Endpoint, LocalStack
 
 TRITON_SCRIPT = ROOT / "infra" / "local" / "triton" / "serve.py"
@@ -47,7 +47,7 @@ def check_replicas(stack: LocalStack) -> None:
             raise StackError(f"no Triton answers at {address}, from SLIPWAY_TRITON_REPLICAS: {exc}") from exc
 
 
-def triton_python() -> str:
+def prepare_triton_python() -> str:
     """Return the interpreter of Triton's own locked environment, made ready if it is not yet."""
     check_platform()
     uv = shutil.which("uv") or os.environ.get("UV")
@@ -69,7 +69,7 @@ def _run(*command: str) -> str:
 
 def check_platform(lock: Path = TRITON_LOCK) -> None:
     """Raise a StackError where no build of the Triton wheel runs on this machine."""
-    wheels = _locked_wheels(lock)
+    wheels = _read_locked_wheels(lock)
     if not any(parse_wheel_filename(wheel)[3] & set(sys_tags()) for wheel in wheels):
         machine = f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}".strip()
         raise StackError(
@@ -78,7 +78,7 @@ def check_platform(lock: Path = TRITON_LOCK) -> None:
         )
 
 
-def _locked_wheels(lock: Path) -> list[str]:
+def _read_locked_wheels(lock: Path) -> list[str]:
     packages = tomllib.loads(lock.read_text())["package"]
     wheels = next(package["wheels"] for package in packages if package["name"] == TRITON_PACKAGE)
     return [wheel["url"].rsplit("/", 1)[-1] for wheel in wheels]

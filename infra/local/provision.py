@@ -10,11 +10,11 @@ from typing import NamedTuple
 import httpx
 from botocore.exceptions import ClientError
 
-from infra.local.environments import setup_environment
-from infra.local.errors import StackError
-from infra.local.readiness import prefect_client, s3_client
+from infra.errors import StackError
+from infra.local.environments import make_setup_environment
+from infra.local.readiness import make_prefect_client, make_s3_client
 from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, WORK_POOL, LocalStack
-from infra.local.supervision import mark
+from infra.local.supervision import make_mark
 
 COMMAND_TIMEOUT_S = 180
 SOURCES = ("blocks", "flows", "slipway", "tasks", "infra/setup")
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 def create_buckets(stack: LocalStack) -> None:
     """Create what is missing of the buckets and of the prefix Triton reads, which it refuses when empty."""
-    client = s3_client(stack)
+    client = make_s3_client(stack)
     existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for bucket in BUCKETS:
         if bucket not in existing:
@@ -45,7 +45,7 @@ def create_buckets(stack: LocalStack) -> None:
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments or renew its limit; its worker fills in the job template."""
     limit = {"concurrency_limit": stack.worker_limit}
-    with prefect_client(stack) as client:
+    with make_prefect_client(stack) as client:
         answer = client.post("/work_pools/", json={"name": WORK_POOL, "type": "process"} | limit)
         if answer.status_code == httpx.codes.CONFLICT:
             answer = client.patch(f"/work_pools/{WORK_POOL}", json=limit)
@@ -60,25 +60,25 @@ def start_commands(stack: LocalStack) -> list[Command]:
 
     Both import the flows, which takes longer than the servers' own start.
     """
-    if _record(stack).exists() and _record(stack).read_text() == _provided(stack):
+    record = _locate_record(stack)
+    if record.exists() and record.read_text() == _describe_provided(stack):
         return []
-    setup = ["infra.setup", "local", "--only"]
     return [
-        _command(stack, "registering the blocks", "blocks", [*setup, "blocks"]),
-        _command(stack, "deploying the flows", "deployments", [*setup, "deployments"]),
+        _start_setup(stack, "registering the blocks", only="blocks"),
+        _start_setup(stack, "deploying the flows", only="deployments"),
     ]
 
 
 def remember(stack: LocalStack) -> None:
     """Keep what the finished commands provided, for the next start."""
-    _record(stack).write_text(_provided(stack))
+    _locate_record(stack).write_text(_describe_provided(stack))
 
 
-def _record(stack: LocalStack) -> Path:
+def _locate_record(stack: LocalStack) -> Path:
     return stack.state / "provided.json"
 
 
-def _provided(stack: LocalStack) -> str:
+def _describe_provided(stack: LocalStack) -> str:
     """Return what the commands depend on and what the server now has of what they make."""
     digest = hashlib.sha256(json.dumps([stack.environment(), stack.worker_limit]).encode())
     sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if path.suffix in (".py", ".toml")]
@@ -90,21 +90,21 @@ def _provided(stack: LocalStack) -> str:
 
 
 def _count(stack: LocalStack, kind: str) -> int:
-    with prefect_client(stack) as client:
+    with make_prefect_client(stack) as client:
         return int(client.post(f"/{kind}/count", json={}).raise_for_status().json())
 
 
-def _command(stack: LocalStack, what: str, log_name: str, module: list[str]) -> Command:
-    with stack.log(log_name).open("wb") as log:
+def _start_setup(stack: LocalStack, what: str, only: str) -> Command:
+    with stack.log(only).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", *module],
-            env=setup_environment(stack) | mark(stack),
+            [sys.executable, "-m", "infra", "setup", "local", "--only", only],
+            env=make_setup_environment(stack) | make_mark(stack),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    return Command(what, log_name, process)
+    return Command(what, only, process)
 
 
 def finish_command(stack: LocalStack, command: Command) -> None:

@@ -11,7 +11,7 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
 from infra.local.supervision import programs, start_programs
 
@@ -38,7 +38,7 @@ CAUSES = (
 QUIET_LINES = ("INFO", "WARNING", "NOTICE", "I0", "I1", "W0", "W1", "+", "|")
 
 
-def s3_client(stack: LocalStack) -> "S3Client":
+def make_s3_client(stack: LocalStack) -> "S3Client":
     """Return a client of the stack's S3 server that answers or fails at once."""
     quick = Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 1}, s3={"addressing_style": "path"})
     return boto3.client(
@@ -51,7 +51,7 @@ def s3_client(stack: LocalStack) -> "S3Client":
     )
 
 
-def prefect_client(stack: LocalStack, timeout_s: float = 30) -> httpx.Client:
+def make_prefect_client(stack: LocalStack, timeout_s: float = 30) -> httpx.Client:
     """Return a client of the stack's Prefect API that may do all; to be closed."""
     user, _, password = stack.prefect_auth_string.partition(":")
     return httpx.Client(base_url=stack.prefect_api_url, auth=(user, password), timeout=timeout_s, trust_env=False)
@@ -65,16 +65,16 @@ def answers(stack: LocalStack, server: str) -> bool:
         return False
 
 
-def _s3(stack: LocalStack) -> bool:
-    return "Buckets" in s3_client(stack).list_buckets()
+def _ask_s3(stack: LocalStack) -> bool:
+    return "Buckets" in make_s3_client(stack).list_buckets()
 
 
-def _http(url: str) -> bool:
+def _ask_http(url: str) -> bool:
     return httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
 
 
-def _worker(stack: LocalStack) -> bool:
-    with prefect_client(stack, PROBE_TIMEOUT_S) as client:
+def _ask_worker(stack: LocalStack) -> bool:
+    with make_prefect_client(stack, PROBE_TIMEOUT_S) as client:
         answer = client.post(f"/work_pools/{WORK_POOL}/workers/filter", json={}).raise_for_status()
     # A worker of this name that stopped a moment ago still counts as online: only a newer heartbeat tells.
     started = datetime.now(UTC).timestamp() - programs(stack)["worker"].uptime_s
@@ -83,13 +83,13 @@ def _worker(stack: LocalStack) -> bool:
 
 
 _PROBES: dict[str, Callable[[LocalStack], bool]] = {
-    "s3": _s3,
-    "mlflow": lambda stack: _http(f"{stack.mlflow_url}/health"),
-    "prefect": lambda stack: _http(f"{stack.prefect_api_url}/health"),
-    "triton-0": lambda stack: _http(f"{stack.triton_urls['triton-0']}/v2/health/live"),
-    "triton-1": lambda stack: _http(f"{stack.triton_urls['triton-1']}/v2/health/live"),
-    "worker": _worker,
-    "events": lambda stack: _http(f"{stack.events_url}/ready"),
+    "s3": _ask_s3,
+    "mlflow": lambda stack: _ask_http(f"{stack.mlflow_url}/health"),
+    "prefect": lambda stack: _ask_http(f"{stack.prefect_api_url}/health"),
+    "triton-0": lambda stack: _ask_http(f"{stack.triton_urls['triton-0']}/v2/health/live"),
+    "triton-1": lambda stack: _ask_http(f"{stack.triton_urls['triton-1']}/v2/health/live"),
+    "worker": _ask_worker,
+    "events": lambda stack: _ask_http(f"{stack.events_url}/ready"),
 }
 
 
@@ -117,17 +117,17 @@ class Watch:
                     self._report(f"{server:9} {self._stack.address(server)} ({time.monotonic() - self._start:.1f} s)")
                 elif time.monotonic() - begin > DEADLINES_S[server]:
                     late = f"{server} did not answer within {DEADLINES_S[server]:.0f} s"
-                    raise StackError(f"{late}; {last_words(self._stack, server)}")
+                    raise StackError(f"{late}; {find_last_words(self._stack, server)}")
             time.sleep(POLL_INTERVAL_S if waiting else 0)
 
     def _notice_deaths(self) -> None:
         now = programs(self._stack)
         for name, pid in self._pids.items():
             if not now[name].alive or now[name].pid != pid:
-                raise StackError(f"{name} died while starting; {last_words(self._stack, name)}")
+                raise StackError(f"{name} died while starting; {find_last_words(self._stack, name)}")
 
 
-def last_words(stack: LocalStack, server: str) -> str:
+def find_last_words(stack: LocalStack, server: str) -> str:
     """Return a server's log path and the last line in it that is likely to say what went wrong."""
     path = stack.log(server)
     lines = path.read_text(errors="replace").splitlines()[-80:] if path.exists() else []

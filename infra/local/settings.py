@@ -6,10 +6,12 @@ import ipaddress
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,31 +37,32 @@ class Endpoint(NamedTuple):
     variable: str
 
 
-class LocalStack(BaseSettings):
-    """Where the local stack keeps its state and listens; every field is overridable as `SLIPWAY_<FIELD>`."""
+class LocalStack(Settings):
+    """Where the local stack keeps its state, and where each of its servers listens."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(extra="forbid")
+    read_by: ClassVar[str] = "The local stack: `slipway stack`"
 
     state: AbsolutePath = Field(ROOT / ".local", description="Directory of data, logs and the generated secrets.")
     host: str = Field("127.0.0.1", description="Loopback address every server listens on.")
-    prefect_port: Port = 4200
-    mlflow_port: Port = 5000
-    s3_port: Port = 9000
-    s3_grpc_port: Port = 9001
-    s3_master_port: Port = 9002
-    s3_master_grpc_port: Port = 9003
-    s3_volume_port: Port = 9004
-    s3_volume_grpc_port: Port = 9005
-    s3_filer_port: Port = 9006
-    s3_filer_grpc_port: Port = 9007
-    triton_0_http_port: Port = 8000
-    triton_0_grpc_port: Port = 8001
-    triton_0_metrics_port: Port = 8002
-    triton_1_http_port: Port = 8010
-    triton_1_grpc_port: Port = 8011
-    triton_1_metrics_port: Port = 8012
-    events_port: Port = 8900
-    s3_access_key_id: str = "slipway"
+    prefect_port: Port = Field(4200, description="Port: Prefect's pages and API.")
+    mlflow_port: Port = Field(5000, description="Port: MLflow's pages and API.")
+    s3_port: Port = Field(9000, description="Port: the S3 server.")
+    s3_grpc_port: Port = Field(9001, description="Port: the S3 server, for its own parts.")
+    s3_master_port: Port = Field(9002, description="Port: SeaweedFS's master.")
+    s3_master_grpc_port: Port = Field(9003, description="Port: the master, for the other parts.")
+    s3_volume_port: Port = Field(9004, description="Port: SeaweedFS's volume server.")
+    s3_volume_grpc_port: Port = Field(9005, description="Port: the volume server, for the other parts.")
+    s3_filer_port: Port = Field(9006, description="Port: SeaweedFS's filer.")
+    s3_filer_grpc_port: Port = Field(9007, description="Port: the filer, for the other parts.")
+    triton_0_http_port: Port = Field(8000, description="Port: the first Triton over HTTP.")
+    triton_0_grpc_port: Port = Field(8001, description="Port: the first Triton over gRPC.")
+    triton_0_metrics_port: Port = Field(8002, description="Port: the first Triton's metrics.")
+    triton_1_http_port: Port = Field(8010, description="Port: the second Triton over HTTP.")
+    triton_1_grpc_port: Port = Field(8011, description="Port: the second Triton over gRPC.")
+    triton_1_metrics_port: Port = Field(8012, description="Port: the second Triton's metrics.")
+    events_port: Port = Field(8900, description="Port: the event service, which MLflow calls.")
+    s3_access_key_id: str = Field("slipway", description="Key of the S3 server; its secret is made at the first start.")
     triton_replicas: str | None = Field(
         None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
     )
@@ -67,7 +70,7 @@ class LocalStack(BaseSettings):
 
     @field_validator("host")
     @classmethod
-    def _loopback_only(cls, host: str) -> str:
+    def _require_loopback(cls, host: str) -> str:
         if not ipaddress.ip_address(host).is_loopback:
             raise ValueError(f"host {host!r}: expected a loopback address: MLflow and Triton answer whoever calls")
         return host
@@ -176,29 +179,29 @@ class LocalStack(BaseSettings):
     @cached_property
     def s3_secret_access_key(self) -> str:
         """The S3 key of this state directory."""
-        return self._secret("s3-secret-access-key", secrets.token_hex(20))
+        return self._keep_secret("s3-secret-access-key", secrets.token_hex(20))
 
     @cached_property
     def webhook_secret(self) -> str:
         """What MLflow signs its webhooks with."""
-        return self._secret("webhook-secret", secrets.token_hex(20))
+        return self._keep_secret("webhook-secret", secrets.token_hex(20))
 
     @cached_property
     def webhook_encryption_key(self) -> str:
         """What MLflow encrypts that secret with in its database; without a key of ours each start makes another."""
-        return self._secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return self._keep_secret("webhook-encryption-key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     @cached_property
     def prefect_auth_string(self) -> str:
         """What Prefect asks whoever calls it for, people who open its pages included."""
-        return self._secret(AUTH_FILE, f"slipway:{secrets.token_hex(20)}")
+        return self._keep_secret(AUTH_FILE, f"slipway:{secrets.token_hex(20)}")
 
     @cached_property
     def triton_control_key(self) -> str:
         """What Triton asks for before it loads, unloads or is told anything: who may do that can run code in it."""
-        return self._secret("triton-control-key", secrets.token_hex(20))
+        return self._keep_secret("triton-control-key", secrets.token_hex(20))
 
-    def _secret(self, name: str, new: str) -> str:
+    def _keep_secret(self, name: str, new: str) -> str:
         """Return what is kept under a name, the first time the new one; readable by its owner only."""
         path = self.state / name
         if not path.exists():

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.errors import StackError
 from infra.local import preflight, provision, store, supervision
-from infra.local.errors import StackError
 from infra.local.readiness import Watch, answers
 from infra.local.settings import LocalStack
 
 Report = Callable[[str], None]
 
 
-def current() -> LocalStack:
+def find_current() -> LocalStack:
     """Return the stack of the state directory: with the addresses it runs on, else with the configured ones."""
     configured = LocalStack()
     try:
@@ -27,9 +27,9 @@ def current() -> LocalStack:
 def running(state: Path) -> LocalStack:
     """Return the stack that runs in a state directory; a StackError says that none does."""
     stack = LocalStack(state=state)
-    if not (_settings_file(stack).exists() and supervision.is_up(stack)):
+    if not (_locate_settings(stack).exists() and supervision.is_up(stack)):
         raise StackError(f"no local stack runs in {state}; start it with make up")
-    return LocalStack.model_validate_json(_settings_file(stack).read_text())
+    return LocalStack.model_validate_json(_locate_settings(stack).read_text())
 
 
 def up(stack: LocalStack, report: Report) -> None:
@@ -37,32 +37,32 @@ def up(stack: LocalStack, report: Report) -> None:
 
     After a failure nothing of a stack that was not running before is left; the StackError says what and where.
     """
-    with _alone(stack):
+    with _hold_alone(stack):
         if supervision.is_up(stack):
             _repair(stack, report)
             return
         store.check_data(stack)
         preflight.check_ports(stack.endpoints, stack.host)
         if stack.starts_triton:
-            python = preflight.triton_python()
+            python = preflight.prepare_triton_python()
         else:
             python = None
             preflight.check_replicas(stack)
         try:
             supervision.start_supervisor(stack, python)
-            _settings_file(stack).write_text(stack.model_dump_json())
+            _locate_settings(stack).write_text(stack.model_dump_json())
             _bring_up(stack, report)
         except BaseException:
             down(stack)
             raise
 
 
-def _settings_file(stack: LocalStack) -> Path:
+def _locate_settings(stack: LocalStack) -> Path:
     return stack.state / "running.json"
 
 
 @contextmanager
-def _alone(stack: LocalStack) -> Iterator[None]:
+def _hold_alone(stack: LocalStack) -> Iterator[None]:
     stack.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     stack.state.chmod(0o700)
     with (stack.state / "up.lock").open("w") as lock:
@@ -101,12 +101,12 @@ def _bring_up(stack: LocalStack, report: Report, *, with_flows: bool = True) -> 
 
 def down(stack: LocalStack) -> bool:
     """Stop every process of the stack and keep its state; return whether anything ran."""
-    with _undisturbed():
+    with _ignore_interruptions():
         return supervision.stop(stack)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _ignore_interruptions() -> Iterator[None]:
     """Keep a second, impatient Ctrl-C from leaving servers behind."""
     if threading.current_thread() is not threading.main_thread():
         yield

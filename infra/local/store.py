@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from infra.local.errors import StackError
+from infra.errors import StackError
 from infra.local.settings import BUCKETS, LocalStack
 
 SOCKETS = Path("/tmp")  # noqa: S108  # where the server puts them, whatever TMPDIR says

@@ -14,9 +14,14 @@ from xmlrpc.client import Error, Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra.errors import StackError
 from infra.local import store
-from infra.local.environments import as_configuration, base_environment, program_environments, supervisor_environment
-from infra.local.errors import StackError
+from infra.local.environments import (
+    format_configuration,
+    inherit_environment,
+    make_program_environments,
+    make_supervisor_environment,
+)
 from infra.local.settings import ROOT, LocalStack
 
 CONFIGURATION = ROOT / "infra" / "local" / "supervisord.conf"
@@ -49,7 +54,7 @@ def start_supervisor(stack: LocalStack, triton_python: str | None) -> None:
         (stack.state / directory).mkdir(parents=True, exist_ok=True)
     store.write_identities(stack)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_write_configuration(stack))]
-    variables = base_environment() | supervisor_environment(stack, triton_python) | mark(stack)
+    variables = inherit_environment() | make_supervisor_environment(stack, triton_python) | make_mark(stack)
     answer = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603
     if answer.returncode != 0:
         raise StackError(f"supervisord did not start: {(answer.stderr or answer.stdout).strip()}")
@@ -60,7 +65,7 @@ def _write_configuration(stack: LocalStack) -> Path:
     """Write supervisord's configuration with each program's environment, readable by its owner only."""
     path = stack.state / "supervisord.conf"
     path.touch(mode=0o600)
-    path.write_text(CONFIGURATION.read_text() + as_configuration(program_environments(stack)))
+    path.write_text(CONFIGURATION.read_text() + format_configuration(make_program_environments(stack)))
     return path
 
 
@@ -72,7 +77,7 @@ def _await_socket(stack: LocalStack, deadline_s: float = 10.0) -> None:
         time.sleep(0.1)
 
 
-def _supervisor(stack: LocalStack) -> Any:
+def _connect(stack: LocalStack) -> Any:
     transport = cast(Any, SupervisorTransport)(None, None, serverurl=f"unix://{stack.state}/supervisor.sock")
     return cast(Any, ServerProxy("http://127.0.0.1", transport=transport)).supervisor
 
@@ -80,14 +85,14 @@ def _supervisor(stack: LocalStack) -> Any:
 def is_up(stack: LocalStack) -> bool:
     """Return whether the stack's supervisor answers."""
     try:
-        return bool(_supervisor(stack).getState()["statename"] == "RUNNING")
+        return bool(_connect(stack).getState()["statename"] == "RUNNING")
     except (OSError, HTTPException, Error):
         return False
 
 
 def programs(stack: LocalStack) -> dict[str, Program]:
     """Return what every server does now, by name."""
-    answer = {info["name"]: info for info in _supervisor(stack).getAllProcessInfo()}
+    answer = {info["name"]: info for info in _connect(stack).getAllProcessInfo()}
     return {
         name: Program(name, info["statename"], info["pid"], max(0, info["now"] - info["start"]) if info["pid"] else 0)
         for name, info in answer.items()
@@ -101,14 +106,14 @@ def start_programs(stack: LocalStack, names: Iterable[str]) -> dict[str, int]:
     for name in names:
         if not before[name].alive:
             with contextlib.suppress(Fault):  # it died at once: whoever waits for it sees that, with its log
-                _supervisor(stack).startProcess(name, False)
+                _connect(stack).startProcess(name, False)
     now = programs(stack)
     return {name: now[name].pid for name in names}
 
 
 def stop_program(stack: LocalStack, name: str) -> None:
     """Stop one server and wait until it has ended."""
-    _supervisor(stack).stopProcess(name)
+    _connect(stack).stopProcess(name)
 
 
 def stop(stack: LocalStack) -> bool:
@@ -116,7 +121,7 @@ def stop(stack: LocalStack) -> bool:
     stopped = False
     if is_up(stack):
         with contextlib.suppress(OSError, HTTPException, Error):
-            supervisor = _supervisor(stack)
+            supervisor = _connect(stack)
             if programs(stack)["worker"].alive:
                 supervisor.stopProcess("worker")  # first, so that flow runs can still say that they were stopped
             supervisor.stopAllProcesses()
@@ -135,17 +140,17 @@ def _await_end(stack: LocalStack) -> None:
         time.sleep(0.05)
 
 
-def supervised_processes(stack: LocalStack) -> list[psutil.Process]:
+def find_processes(stack: LocalStack) -> list[psutil.Process]:
     """Return the processes that carry this stack's mark in their environment."""
-    return [process for process in psutil.process_iter() if _mark_of(process) == str(stack.state)]
+    return [process for process in psutil.process_iter() if _read_mark(process) == str(stack.state)]
 
 
-def mark(stack: LocalStack) -> dict[str, str]:
+def make_mark(stack: LocalStack) -> dict[str, str]:
     """Return the variable that every process of this stack, and no other, carries."""
     return {MARK: str(stack.state)}
 
 
-def _mark_of(process: psutil.Process) -> str | None:
+def _read_mark(process: psutil.Process) -> str | None:
     try:
         return process.environ().get(MARK)
     except (psutil.Error, OSError):
@@ -153,7 +158,7 @@ def _mark_of(process: psutil.Process) -> str | None:
 
 
 def _sweep(stack: LocalStack) -> bool:
-    left = supervised_processes(stack)
+    left = find_processes(stack)
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.terminate()

@@ -21,8 +21,8 @@ TEXT = (
 
 def apply_automations(client: SyncPrefectClient, settings: AlertSettings) -> None:
     """Create each automation or update the one of that name; doubles of a name are removed."""
-    receiver = _receiver(settings)
-    for wanted in automations(receiver):
+    receiver = _save_receiver(settings)
+    for wanted in read_automations(receiver):
         existing = client.read_automations_by_name(wanted.name)
         if existing:  # one that people have paused stays paused
             client.update_automation(existing[0].id, wanted.model_copy(update={"enabled": existing[0].enabled}))
@@ -32,7 +32,7 @@ def apply_automations(client: SyncPrefectClient, settings: AlertSettings) -> Non
             client.delete_automation(double.id)
 
 
-def automations(receiver: Any = None) -> list[AutomationCore]:
+def read_automations(receiver: Any = None) -> list[AutomationCore]:
     """Return the file's automations; with the receiver's document id, those that notify do so."""
     notification = {
         "type": "send-notification",
@@ -49,7 +49,7 @@ def automations(receiver: Any = None) -> list[AutomationCore]:
     return found
 
 
-def _receiver(settings: AlertSettings) -> Any:
+def _save_receiver(settings: AlertSettings) -> Any:
     if settings.alerts_url is None:
         return None
     block = CustomWebhookNotificationBlock(

@@ -29,7 +29,7 @@ def apply_deployments(client: SyncPrefectClient, world: str) -> int:
     """
     names = [option for name in WORLDS[world] for option in ("--name", name)]
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names]
-    before = switches(client)
+    before = read_switches(client)
     try:
         return subprocess.run(command, cwd=ROOT, check=False, timeout=DEADLINE_S).returncode  # noqa: S603
     finally:
@@ -37,7 +37,7 @@ def apply_deployments(client: SyncPrefectClient, world: str) -> int:
             _put_back(client, deployment_id, was)
 
 
-def switches(client: SyncPrefectClient) -> dict[UUID, Switches]:
+def read_switches(client: SyncPrefectClient) -> dict[UUID, Switches]:
     """Return how each of slipway's deployments is switched now."""
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=["slipway"]))
     return {

@@ -24,7 +24,7 @@ def apply_pools(client: SyncPrefectClient, settings: ClusterSettings) -> None:
         if unknown := sorted(given.keys() - set(POOLS)):
             raise InvalidInput(f"SLIPWAY_POOL_{variable}: unknown pools {unknown}; there are {list(POOLS)}")
     for name in POOLS:
-        template, limit = job_template(name, settings), settings.pool_limits.get(name)
+        template, limit = fill_template(name, settings), settings.pool_limits.get(name)
         pool = WorkPoolCreate(name=name, type="kubernetes", base_job_template=template, concurrency_limit=limit)
         try:
             client.create_work_pool(pool)
@@ -45,7 +45,7 @@ def apply_local_queues(client: SyncPrefectClient) -> None:
     apply_queues(client, LOCAL, pool.concurrency_limit)
 
 
-def job_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:
+def fill_template(pool: str, settings: ClusterSettings) -> dict[str, Any]:
     """Return a pool's base job template with this cluster's defaults; `InvalidInput` for an unknown variable."""
     template: dict[str, Any] = json.loads((TEMPLATES / f"{pool}.json").read_text())
     properties = template["variables"]["properties"]

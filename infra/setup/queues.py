@@ -22,9 +22,9 @@ def apply_queues(client: SyncPrefectClient, pool: str, limit: int | None) -> Non
         urgent = client.read_work_queue_by_name(URGENT, pool)
         client.update_work_queue(urgent.id, priority=1)
     rest = client.read_work_queue_by_name(DEFAULT, pool)
-    client.update_work_queue(rest.id, concurrency_limit=left_for_others(limit))
+    client.update_work_queue(rest.id, concurrency_limit=count_places_left(limit))
 
 
-def left_for_others(limit: int | None) -> int | None:
+def count_places_left(limit: int | None) -> int | None:
     """Return how many of a pool's places the runs of its default queue may take."""
     return None if limit is None else max(1, limit - RESERVED)

@@ -1,25 +1,26 @@
-"""What differs between clusters, from environment variables that start with SLIPWAY_; the chart sets them."""
+"""What differs between clusters; the chart sets it."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.settings import Settings
 
 
-def _immutable(image: str) -> str:
+def _require_immutable(image: str) -> str:
     if not re.fullmatch(r".+(:(?!latest$)[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64})", image):
         raise ValueError(f"image {image!r}: expected a digest or a tag other than latest, which may change")
     return image
 
 
-Image = Annotated[str, AfterValidator(_immutable)]
+Image = Annotated[str, AfterValidator(_require_immutable)]
 
 
-class ClusterSettings(BaseSettings):
-    """Where flow pods run, and what as."""
+class ClusterSettings(Settings):
+    """Where flow pods run, and what as; the chart `slipway` sets it."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore")
+    read_by: ClassVar[str] = "Set-up of a cluster: `slipway setup kubernetes`"
 
     namespace: str = Field(description="Namespace of the flow pods.")
     service_account: str = Field("default", description="Account of the flow pods.")
@@ -33,9 +34,9 @@ class ClusterSettings(BaseSettings):
     )
 
 
-class AlertSettings(BaseSettings):
+class AlertSettings(Settings):
     """Who is told."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", frozen=True, extra="ignore")
+    read_by: ClassVar[str] = "Alerts: `slipway setup`"
 
     alerts_url: SecretStr | None = Field(None, description="Receives {text: …} by POST, as Slack's webhooks do.")

@@ -9,7 +9,7 @@ import yaml
 from helm_python import Chart, HelmError
 from helm_python import _native as engine
 
-from infra.kubernetes.releases import CHARTS, merged_values
+from infra.kubernetes.releases import CHARTS, merge_values
 
 Object = dict[str, Any]
 OLD, CURRENT = "v1.20.2", "v1.37.0"
@@ -28,7 +28,7 @@ every_version = pytest.mark.parametrize("version", [OLD, CURRENT])
 
 
 def values_of(name: str, files: tuple[str, ...], **values: Any) -> dict[str, Any]:
-    return merged_values([CHARTS / name / file for file in files if file != "values.yaml"], values)
+    return merge_values([CHARTS / name / file for file in files if file != "values.yaml"], values)
 
 
 def render(name: str, values: dict[str, Any] | None = None, version: str = CURRENT) -> list[Object]:

@@ -71,7 +71,13 @@ def triton(directory: Path, *options: str) -> Iterator[str]:
     port, http_port = free_port(), free_port()
     for name in ("repository", "backends"):
         (directory / name).mkdir()
-    command = [preflight.triton_python(), "-c", _SERVE, str(directory), f"--model-repository={directory}/repository"]
+    command = [
+        preflight.prepare_triton_python(),
+        "-c",
+        _SERVE,
+        str(directory),
+        f"--model-repository={directory}/repository",
+    ]
     command += ["--model-control-mode=explicit", "--strict-readiness=false", "--allow-metrics=false"]
     command += ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", f"--http-port={http_port}"]
     with (directory / "log").open("wb") as log:

@@ -214,7 +214,7 @@ def test_what_people_keep_in_their_environment_reaches_no_server(monkeypatch: py
         monkeypatch.setenv(name, "mine")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
 
-    inherited = environments.base_environment()
+    inherited = environments.inherit_environment()
 
     assert "mine" not in inherited.values()
     assert inherited["HTTPS_PROXY"] == "http://proxy:3128"

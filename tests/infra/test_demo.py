@@ -14,11 +14,13 @@ from infra.local.settings import ROOT, LocalStack
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.models import register_linear
 
+SHOW = "from infra.command.demo import show_demo; from infra.local.stack import find_current; show_demo(find_current())"
+
 
 def demo(stack: LocalStack) -> str:
     """Return what the demo prints; its servers are there already."""
     finished = subprocess.run(
-        [sys.executable, "-m", "infra.local.demo"],
+        [sys.executable, "-c", SHOW],
         cwd=ROOT,
         env=os.environ | stack.environment() | {"COLUMNS": "300"},
         capture_output=True,

@@ -103,7 +103,10 @@ def test_what_the_deployment_image_leaves_out_is_in_the_lock() -> None:
     assert set(left_out("deployment")) - locked == set()
 
 
-@pytest.mark.parametrize("modules", ["flows.deployment, flows.rollback, flows.reconciliation", "infra.events.app"])
+@pytest.mark.parametrize(
+    "modules",
+    ["flows.deployment, flows.rollback, flows.reconciliation", "infra.command.models", "infra.command.events"],
+)
 def test_the_deployment_image_runs_without_what_it_leaves_out(modules: str) -> None:
     missing = [name for name in left_out("deployment") if name not in CLIENTS]
     names = [MODULES.get(name, name.replace("-", "_")) for name in missing]

@@ -13,11 +13,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra.images import __main__ as commands
+from infra.command import images as commands
+from infra.errors import ImageError
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
-from infra.images.errors import ImageError
-from infra.images.names import IMAGES, Image, git_tag, select_images
+from infra.images.names import IMAGES, Image, make_git_tag, select_images
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -33,12 +33,12 @@ def test_a_tag_names_one_state_of_the_code(tmp_path: Path) -> None:
     tmp_path.joinpath("code.py").write_text("1")
     git("add", ".")
     git("commit", "--message", "Begin")
-    tags = [git_tag(tmp_path)]
+    tags = [make_git_tag(tmp_path)]
     for content in ("2", "3", "1"):
         tmp_path.joinpath("code.py").write_text(content)
-        tags.append(git_tag(tmp_path))
+        tags.append(make_git_tag(tmp_path))
     tmp_path.joinpath("new.py").write_text("")
-    tags.append(git_tag(tmp_path))
+    tags.append(make_git_tag(tmp_path))
 
     clean, second, third, restored, added = tags
     assert restored == clean
@@ -49,7 +49,7 @@ def test_a_tag_names_one_state_of_the_code(tmp_path: Path) -> None:
 
 def test_without_git_a_tag_has_to_be_given(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="TAG="):
-        git_tag(tmp_path)
+        make_git_tag(tmp_path)
 
 
 def test_images_are_chosen_by_name() -> None:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
+from infra.errors import StackError
 from infra.local import environment_file, preflight, readiness, supervision
 from infra.local import stack as local
-from infra.local.errors import StackError
 from infra.local.settings import BUCKETS, ROOT, LocalStack
 from tests.conftest import stack_on_free_ports
 
@@ -33,11 +33,11 @@ def silent(_: str) -> None:
 
 
 def commanded(stack: LocalStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m infra.local` as a user of this stack's settings would."""
+    """Run `slipway stack` as a user of this stack's settings would."""
     fields = stack.model_dump(mode="json", exclude_none=True)
     variables = {f"SLIPWAY_{name.upper()}": str(value) for name, value in fields.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
-    command = [sys.executable, "-m", "infra.local", *arguments]
+    command = [sys.executable, "-m", "infra", "stack", *arguments]
     return subprocess.run(command, env=inherited | variables, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
@@ -49,7 +49,7 @@ def test_a_taken_port_is_named_with_its_server_and_its_variable_and_nothing_star
     assert answer.stderr.count("\n") == 1
     assert f"port {stopped.mlflow_port} on 127.0.0.1, which mlflow wants" in answer.stderr
     assert "SLIPWAY_MLFLOW_PORT" in answer.stderr
-    assert not supervision.supervised_processes(stopped)
+    assert not supervision.find_processes(stopped)
 
 
 def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_stays(stopped: LocalStack) -> None:
@@ -61,9 +61,9 @@ def test_a_server_that_dies_while_starting_is_named_with_its_log_and_nothing_sta
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert answer.stderr.startswith(
-        f"error: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
+        f"StackError: triton-0 died while starting; its log {stopped.log('triton-0')} says: NotADir"
     )
-    assert not supervision.supervised_processes(stopped)
+    assert not supervision.find_processes(stopped)
 
 
 def test_the_line_of_a_log_that_names_the_cause_is_found(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_the_line_of_a_log_that_names_the_cause_is_found(tmp_path: Path) -> None
     cause = "sqlalchemy.exc.DatabaseError: (sqlite3.DatabaseError) file is not a database"
     stack.log("mlflow").write_text(f"INFO Starting\n{cause}\n(Background on this error at: https://sqlalche.me)\n")
 
-    words = readiness.last_words(stack, "mlflow")
+    words = readiness.find_last_words(stack, "mlflow")
 
     assert words == f"its log {stack.log('mlflow')} says: {cause}"
 
 
 def test_every_server_answers_and_every_bucket_is_there(stack: LocalStack) -> None:
     states = {name: readiness.answers(stack, name) for name in stack.servers}
-    buckets = {bucket["Name"] for bucket in readiness.s3_client(stack).list_buckets()["Buckets"]}
+    buckets = {bucket["Name"] for bucket in readiness.make_s3_client(stack).list_buckets()["Buckets"]}
 
     assert states == dict.fromkeys(["s3", "mlflow", "prefect", "triton-0", "triton-1", "worker", "events"], True)
     assert buckets >= set(BUCKETS)
@@ -88,7 +88,7 @@ def test_every_server_answers_and_every_bucket_is_there(stack: LocalStack) -> No
 def test_servers_listen_on_loopback_only(stack: LocalStack) -> None:
     listening = {
         connection.laddr.ip.removeprefix("::ffff:")  # an IPv4 address as an IPv6 socket shows it
-        for process in supervision.supervised_processes(stack)
+        for process in supervision.find_processes(stack)
         for connection in process.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
     }
@@ -131,7 +131,7 @@ def test_status_without_a_stack_is_one_line(tmp_path: Path) -> None:
     answer = commanded(stack_on_free_ports(tmp_path), "status")
 
     assert answer.returncode == 1
-    assert answer.stderr == f"error: no local stack runs in {tmp_path}; start it with make up\n"
+    assert answer.stderr == f"StackError: no local stack runs in {tmp_path}; start it with make up\n"
 
 
 def test_down_without_a_stack_is_no_error(tmp_path: Path) -> None:

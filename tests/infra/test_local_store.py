@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.errors import StackError
 from infra.local import readiness, store, supervision
 from infra.local import stack as local
-from infra.local.errors import StackError
 from infra.local.settings import MODELS_BUCKET, LocalStack
 from tests.conftest import stack_on_free_ports
 
@@ -53,7 +53,7 @@ def test_a_state_of_the_server_before_it_is_refused_with_what_to_do(tmp_path: Pa
 
 
 def test_exactly_one_of_two_conditional_writes_is_taken(stack: LocalStack) -> None:
-    client = readiness.s3_client(stack)
+    client = readiness.make_s3_client(stack)
     written = client.put_object(Bucket=MODELS_BUCKET, Key="conditions/key", Body=b"first", IfNoneMatch="*")
 
     for condition in ({"IfNoneMatch": "*"}, {"IfMatch": '"00000000000000000000000000000000"'}):
@@ -66,7 +66,7 @@ def test_exactly_one_of_two_conditional_writes_is_taken(stack: LocalStack) -> No
 
 
 def test_what_was_acknowledged_is_there_after_the_server_was_killed(stack: LocalStack) -> None:
-    client, content = readiness.s3_client(stack), bytes(9_000_000)
+    client, content = readiness.make_s3_client(stack), bytes(9_000_000)
     client.put_object(Bucket=MODELS_BUCKET, Key="killed/key", Body=content)
 
     supervision.stop_program(stack, "s3")

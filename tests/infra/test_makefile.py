@@ -46,13 +46,13 @@ def test_a_reason_is_one_word_whatever_is_in_it(tmp_path: Path, reason: str) -> 
 
     found = arguments(tmp_path, "rollback", MODEL="my model", TO="version:3", REASON=reason)
 
-    assert found == ["python", "-m", "flows", "rollback", "my model", "--to=version:3", f"--reason={reason}"]
+    assert found == ["slipway", "rollback", "my model", "--to=version:3", f"--reason={reason}"]
     assert not (tmp_path / "run").exists()
 
 
 def test_what_is_not_given_is_not_there(tmp_path: Path) -> None:
-    assert arguments(tmp_path, "rollback", MODEL="m") == ["python", "-m", "flows", "rollback", "m"]
-    assert arguments(tmp_path, "reconcile") == ["python", "-m", "flows", "reconcile"]
+    assert arguments(tmp_path, "rollback", MODEL="m") == ["slipway", "rollback", "m"]
+    assert arguments(tmp_path, "reconcile") == ["slipway", "reconcile"]
 
 
 def test_arguments_are_words_with_quotes_honoured_and_nothing_run(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_arguments_are_words_with_quotes_honoured_and_nothing_run(tmp_path: Path
 
     found = arguments(tmp_path, "reconcile", ARGS=given)
 
-    assert found[4:8] == ["--dry-run", "-k", "a or b", "c d"]
+    assert found[2:6] == ["--dry-run", "-k", "a or b", "c d"]
     assert found[-1] == "*" and not marker.exists()
 
 
@@ -75,13 +75,13 @@ def test_an_open_quote_ends_the_target_and_runs_nothing_else(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("target", "given", "expected"),
     [
-        ("explain-live", {"MODEL": "`m`"}, ["flows", "explain-live", "`m`"]),
-        ("smoke-test", {"MODEL": "m", "ADDRESSES": "a:1 b:2"}, ["infra.kubernetes", "smoke-test", "m", "a:1", "b:2"]),
-        ("images", {"IMAGES": "a b", "TAG": "$(x)"}, ["infra.images", "build", "a", "b", "--tag=$(x)"]),
-        ("logs", {"SERVER": "a b"}, ["infra.local", "logs", "a b"]),
+        ("explain-live", {"MODEL": "`m`"}, ["explain-live", "`m`"]),
+        ("smoke-test", {"MODEL": "m", "ADDRESSES": "a:1 b:2"}, ["cluster", "smoke-test", "m", "a:1", "b:2"]),
+        ("images", {"IMAGES": "a b", "TAG": "$(x)"}, ["images", "build", "a", "b", "--tag=$(x)"]),
+        ("logs", {"SERVER": "a b"}, ["stack", "logs", "a b"]),
     ],
 )
 def test_every_target_passes_on_what_it_was_given(
     tmp_path: Path, target: str, given: dict[str, str], expected: list[str]
 ) -> None:
-    assert arguments(tmp_path, target, **given)[2:] == expected
+    assert arguments(tmp_path, target, **given)[1:] == expected

@@ -13,7 +13,7 @@ import yaml
 
 from blocks.environment import Environment
 from flows.deployment import deploy_model
-from infra.events.metrics import names
+from infra.events.metrics import list_names
 from infra.kubernetes.releases import CHARTS
 from infra.local.settings import ROOT, LocalStack
 from tests.apparatus.models import FEATURES, register_linear
@@ -99,7 +99,7 @@ def test_the_metrics_of_an_expression_are_told_from_its_other_words(expression: 
 def test_every_expression_reads_metrics_of_triton_of_the_event_service_or_of_prometheus(expression: str) -> None:
     unknown = {name for name in metric_names(expression) if not name.startswith("nv_")}
 
-    assert unknown <= set(names()) | PROMETHEUS_METRICS
+    assert unknown <= set(list_names()) | PROMETHEUS_METRICS
     assert metric_names(expression)
     assert all(expression.count(left) == expression.count(right) for left, right in ("()", "{}", "[]"))
 
@@ -113,7 +113,7 @@ def test_every_metric_of_triton_is_one_it_exposes(triton_metrics: set[str]) -> N
 def test_every_metric_of_the_event_service_is_watched() -> None:
     asked = {name for _, expression in expressions() for name in metric_names(expression)}
 
-    assert set(names()) <= asked
+    assert set(list_names()) <= asked
 
 
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in alerts()])

@@ -16,8 +16,8 @@ from prefect.flows import Flow
 from blocks.errors import InvalidInput
 from flows.running.elsewhere import DEADLINE_S
 from infra.local.settings import ROOT, LocalStack
-from infra.setup.automations import apply_automations, automations
-from infra.setup.pools import POOLS, job_template
+from infra.setup.automations import apply_automations, read_automations
+from infra.setup.pools import POOLS, fill_template
 from infra.setup.queues import URGENT
 from infra.setup.settings import AlertSettings, ClusterSettings
 
@@ -96,7 +96,7 @@ def test_every_parameter_is_one_of_the_flows(deployment: dict[str, Any]) -> None
 def test_every_job_variable_is_one_of_the_pools(deployment: dict[str, Any]) -> None:
     pool, variables = deployment["work_pool"]["name"], deployment["work_pool"].get("job_variables", {})
 
-    known = set() if pool == "local" else job_template(pool, SETTINGS)["variables"]["properties"].keys()
+    known = set() if pool == "local" else fill_template(pool, SETTINGS)["variables"]["properties"].keys()
 
     assert variables.keys() <= set(known)
 
@@ -116,7 +116,7 @@ def test_what_brings_serving_back_has_a_queue_of_its_own() -> None:
 def test_a_parent_may_work_longer_than_it_follows_its_child_and_that_longer_than_the_child_may_work() -> None:
     parents = [found for found in DEPLOYMENTS if found.get("parameters", {}).get("training_deployment")]
 
-    variables = job_template("gpu", SETTINGS)["variables"]["properties"]
+    variables = fill_template("gpu", SETTINGS)["variables"]["properties"]
     for parent in parents:
         allowed_s = parent["work_pool"]["job_variables"]["active_deadline_seconds"]
         assert allowed_s > DEADLINE_S >= variables["active_deadline_seconds"]["default"]
@@ -127,7 +127,7 @@ def test_a_training_that_may_take_longer_than_its_parent_follows_it_is_refused()
     settings = SETTINGS.model_copy(update={"pool_variables": {"gpu": {"active_deadline_seconds": 72 * 3600}}})
 
     with pytest.raises(InvalidInput, match=r"pool 'gpu', active_deadline_seconds: 259200 > 172800"):
-        job_template("gpu", settings)
+        fill_template("gpu", settings)
 
 
 def test_nightly_training_is_off_until_somebody_switches_it_on() -> None:
@@ -138,7 +138,7 @@ def test_nightly_training_is_off_until_somebody_switches_it_on() -> None:
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_placeholder_of_a_pools_template_is_a_variable_and_every_variable_is_used(pool: str) -> None:
-    template = job_template(pool, SETTINGS)
+    template = fill_template(pool, SETTINGS)
 
     text = json.dumps(template["job_configuration"])
 
@@ -152,7 +152,7 @@ def test_the_worker_takes_what_a_pool_makes_of_its_variables(pool: str) -> None:
     from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
     made = asyncio.run(
-        KubernetesWorkerJobConfiguration.from_template_and_values(job_template(pool, SETTINGS), {"image": "a/b:1"})
+        KubernetesWorkerJobConfiguration.from_template_and_values(fill_template(pool, SETTINGS), {"image": "a/b:1"})
     )
 
     container = made.job_manifest["spec"]["template"]["spec"]["containers"][0]
@@ -162,7 +162,7 @@ def test_the_worker_takes_what_a_pool_makes_of_its_variables(pool: str) -> None:
 
 
 def test_the_gpu_pool_asks_for_a_gpu_and_the_node_that_has_one() -> None:
-    template = job_template("gpu", SETTINGS)
+    template = fill_template("gpu", SETTINGS)
     pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
     defaults = {name: found.get("default") for name, found in template["variables"]["properties"].items()}
 
@@ -172,12 +172,12 @@ def test_the_gpu_pool_asks_for_a_gpu_and_the_node_that_has_one() -> None:
     assert defaults["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert (defaults["cpu_request"], defaults["cpu_limit"]) == ("3", "4")
     assert (defaults["memory_request"], defaults["memory_limit"]) == ("8Gi", "14Gi")
-    assert "nvidia" not in json.dumps(job_template("cpu", SETTINGS))
+    assert "nvidia" not in json.dumps(fill_template("cpu", SETTINGS))
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_pod_needs_an_image_whose_tag_does_not_change(pool: str) -> None:
-    schema = job_template(pool, SETTINGS)["variables"]
+    schema = fill_template(pool, SETTINGS)["variables"]
 
     jsonschema.validate({"image": "registry/slipway-training:1f2e3d4"}, schema)
     for image in ("registry/slipway-training", "registry/slipway-training:latest"):
@@ -188,7 +188,7 @@ def test_a_pod_needs_an_image_whose_tag_does_not_change(pool: str) -> None:
 def test_what_a_cluster_sets_is_a_default_of_its_pools() -> None:
     settings = SETTINGS.model_copy(update={"pool_variables": {"gpu": {"memory_request": "1Gi"}}})
 
-    properties = job_template("gpu", settings)["variables"]["properties"]
+    properties = fill_template("gpu", settings)["variables"]["properties"]
 
     assert properties["memory_request"]["default"] == "1Gi"
     assert (properties["namespace"]["default"], properties["service_account_name"]["default"]) == ("ml", "flows")
@@ -198,7 +198,7 @@ def test_a_variable_no_pool_has_is_refused() -> None:
     settings = SETTINGS.model_copy(update={"pool_variables": {"gpu": {"memory": "1Gi"}}})
 
     with pytest.raises(InvalidInput, match="pool 'gpu' has no variable 'memory'"):
-        job_template("gpu", settings)
+        fill_template("gpu", settings)
 
 
 def test_automations_applied_twice_change_nothing_and_stay_paused_where_people_paused_them(stack: LocalStack) -> None:
@@ -212,7 +212,7 @@ def test_automations_applied_twice_change_nothing_and_stay_paused_where_people_p
 
 
 def test_people_are_told_of_what_cannot_wait() -> None:
-    names = {found.name for found in automations()}
+    names = {found.name for found in read_automations()}
 
     assert names == {
         "slipway-action-failed",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.kubernetes.errors import ClusterError
-from infra.kubernetes.releases import install, merged_values
+from infra.errors import ClusterError
+from infra.kubernetes.releases import install, merge_values
 
 
 def test_lays_later_files_over_earlier_ones_and_values_over_all(tmp_path: Path) -> None:
@@ -14,14 +14,14 @@ def test_lays_later_files_over_earlier_ones_and_values_over_all(tmp_path: Path) 
     first.write_text("a: {x: 1, y: 1}\nlist: [1, 2]\n")
     second.write_text("a: {y: 2}\nlist: [3]\n")
 
-    merged = merged_values([first, second], {"a": {"z": 3}})
+    merged = merge_values([first, second], {"a": {"z": 3}})
 
     assert merged == {"a": {"x": 1, "y": 2, "z": 3}, "list": [3]}
 
 
 def test_names_a_values_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"values file .*absent\.yaml cannot be read"):
-        merged_values([tmp_path / "absent.yaml"])
+        merge_values([tmp_path / "absent.yaml"])
 
 
 def test_names_the_charts_there_are() -> None:

@@ -14,7 +14,7 @@ from tritonclient.grpc import InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
 from blocks.fleet import CONTROL_HEADER
-from infra.local.readiness import s3_client
+from infra.local.readiness import make_s3_client
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
 from tests.apparatus.replicas import Replica
 
@@ -67,7 +67,7 @@ class WithKey(InferenceServerClientPlugin):  # type: ignore[misc]
 @pytest.fixture
 def put(stack: LocalStack, client: triton_grpc.InferenceServerClient) -> Iterator[Put]:
     """Puts a model's files into the repository, and takes them away after the test."""
-    s3, keys, names = s3_client(stack), [], set()
+    s3, keys, names = make_s3_client(stack), [], set()
 
     def put(name: str, config: str | None = None, **versions: bytes) -> None:
         names.add(name)

@@ -15,7 +15,7 @@ from uuid import UUID
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from infra.images.names import ImageSettings, select_images
-from infra.kubernetes.kubectl import Pod, forwarded, pods
+from infra.kubernetes.kubectl import Pod, forward, list_pods
 from infra.kubernetes.releases import CHARTS, install, uninstall
 from infra.local.settings import ROOT
 
@@ -128,7 +128,7 @@ class Cluster:
 
     def replicas(self) -> list[Pod]:
         """Return Triton's pods."""
-        return pods(self.namespace, REPLICAS)
+        return list_pods(self.namespace, REPLICAS)
 
     @contextmanager
     def fleet(self) -> Iterator[TritonFleet]:
@@ -136,7 +136,7 @@ class Cluster:
         key = self.secret("control-key", "triton-control")
         with ExitStack() as stack:
             addresses = [
-                stack.enter_context(forwarded(self.namespace, pod.name, 8001)) for pod in self.replicas() if pod.ready
+                stack.enter_context(forward(self.namespace, pod.name, 8001)) for pod in self.replicas() if pod.ready
             ]
             yield TritonFleet.model_validate({"replicas": addresses, "control_key": key})
 
@@ -182,8 +182,8 @@ class Cluster:
             ("mlflow_url", "app.kubernetes.io/name=mlflow", 5000),
             ("events_url", "app.kubernetes.io/component=events", 8900),
         ):
-            (pod, *_) = [pod for pod in pods(self.namespace, selector) if pod.ready]
-            address = self._forwards.enter_context(forwarded(self.namespace, pod.name, port))
+            (pod, *_) = [pod for pod in list_pods(self.namespace, selector) if pod.ready]
+            address = self._forwards.enter_context(forward(self.namespace, pod.name, port))
             setattr(self, attribute, f"http://{address}")
         os.environ["PREFECT_API_URL"] = f"{self.prefect_url}/api"
         os.environ["PREFECT_API_AUTH_STRING"] = self.secret("auth-string", "prefect-auth")

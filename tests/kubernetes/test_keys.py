@@ -6,7 +6,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from blocks.fleet import TritonFleet
-from infra.kubernetes.kubectl import forwarded
+from infra.kubernetes.kubectl import forward
 from tests.kubernetes.cluster import Cluster
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
@@ -17,7 +17,7 @@ PYTHON = '{"parameters": {"config": "{}", "file:1/model.py": "cHJpbnQoMSk="}}'
 
 def test_triton_loads_nothing_for_a_page_or_a_pod_without_the_key(cluster: Cluster) -> None:
     replica = cluster.replicas()[0].name
-    with forwarded(cluster.namespace, replica, 8000) as http, forwarded(cluster.namespace, replica, 8001) as grpc:
+    with forward(cluster.namespace, replica, 8000) as http, forward(cluster.namespace, replica, 8001) as grpc:
         headers = ELSEWHERE | {"Content-Type": "text/plain"}
         answer = httpx.post(f"http://{http}/v2/repository/models/evil/load", content=PYTHON, headers=headers)
         assert answer.status_code == 403

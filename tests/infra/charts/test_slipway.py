@@ -71,7 +71,7 @@ def test_registers_everything_after_install_and_upgrade() -> None:
         "helm.sh/hook": "post-install,post-upgrade",
         "helm.sh/hook-delete-policy": "before-hook-creation",
     }
-    assert container["command"] == ["python", "-m", "infra.setup", "kubernetes"]
+    assert container["command"] == ["python", "-m", "infra", "setup", "kubernetes"]
     assert {name for name in environment(container) if name.startswith("SLIPWAY_")} == {
         "SLIPWAY_NAMESPACE",
         "SLIPWAY_SERVICE_ACCOUNT",

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from infra.events.__main__ import configuration
 from infra.events.patience import ImpatientProtocol
+from infra.events.server import configure
 from tests.apparatus.ports import free_port
 
 HALF_OPEN = 400
@@ -37,7 +37,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def served(app: Starlette) -> Iterator[int]:
-    server = uvicorn.Server(configuration(app, "127.0.0.1", port := free_port()))
+    server = uvicorn.Server(configure(app, "127.0.0.1", port := free_port()))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

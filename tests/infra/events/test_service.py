@@ -237,7 +237,7 @@ def test_a_signed_time_of_four_hundred_digits_is_malformed(stack: LocalStack, se
 
 def test_a_setting_that_is_missing_or_weak_is_named() -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
-    command = [sys.executable, "-m", "infra.events"]
+    command = [sys.executable, "-m", "infra", "events"]
 
     finished = subprocess.run(
         command, cwd=ROOT, env=variables | {"SLIPWAY_WEBHOOK_SECRET": "short"}, capture_output=True, text=True
@@ -267,7 +267,7 @@ def service(stack: LocalStack, **variables: str) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"SLIPWAY_EVENTS_PORT": str(port), "SLIPWAY_EVENTS_URL": f"{url}/webhooks/mlflow"} | variables
-    process = subprocess.Popen([sys.executable, "-m", "infra.events"], cwd=ROOT, env=os.environ | own)
+    process = subprocess.Popen([sys.executable, "-m", "infra", "events"], cwd=ROOT, env=os.environ | own)
     try:
         await_answer(url)
         yield url

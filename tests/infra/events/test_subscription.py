@@ -7,7 +7,7 @@ from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookEventStr, Webh
 from pydantic import SecretStr
 
 from infra.events.settings import EventSettings
-from infra.events.subscription import amiss
+from infra.events.subscription import find_fault
 
 SET: WebhookEventStr = "model_version_alias.created"
 REMOVED: WebhookEventStr = "model_version_alias.deleted"
@@ -19,17 +19,17 @@ def webhook(status: Any = "ACTIVE", events: tuple[WebhookEventStr, ...] = (SET, 
 
 @pytest.mark.parametrize("status", ["ACTIVE", WebhookStatus.ACTIVE])
 def test_one_that_is_enabled_and_tells_everything_is_as_it_should_be(status: Any) -> None:
-    assert amiss([webhook(status)]) is None
+    assert find_fault([webhook(status)]) is None
 
 
 @pytest.mark.parametrize("status", ["DISABLED", WebhookStatus.DISABLED])
 def test_one_that_somebody_disabled_is_not(status: Any) -> None:
-    assert "was disabled" in (amiss([webhook(status)]) or "")
-    assert "was missing" in (amiss([]) or "")
+    assert "was disabled" in (find_fault([webhook(status)]) or "")
+    assert "was missing" in (find_fault([]) or "")
 
 
 def test_one_that_tells_less_is_named_with_what_it_does_not_tell() -> None:
-    assert amiss([webhook(events=(SET,))]) == f"did not tell {REMOVED} and does again"
+    assert find_fault([webhook(events=(SET,))]) == f"did not tell {REMOVED} and does again"
 
 
 def test_mlflow_is_asked_by_whom_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from blocks.events import Happened
 from infra.local.settings import LocalStack
-from infra.setup.automations import RECEIVER, apply_automations, automations
+from infra.setup.automations import RECEIVER, apply_automations, read_automations
 from infra.setup.settings import AlertSettings
 
 SHORTEST = timedelta(seconds=10)  # that an automation can wait for what does not happen
@@ -74,7 +74,7 @@ def told() -> Iterator[list[str]]:
     with receiver() as (url, received), get_client(sync_client=True) as client:
         apply_automations(client, AlertSettings(alerts_url=SecretStr(url)))
         try:
-            with resumed(client, *(automation.name for automation in automations())):
+            with resumed(client, *(automation.name for automation in read_automations())):
                 hurry(client, "slipway-run-pending", "slipway-run-lost")
                 time.sleep(2)  # until the server has taken the change over
                 yield received

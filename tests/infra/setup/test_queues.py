@@ -15,7 +15,7 @@ from blocks.errors import InvalidInput
 from infra.local.settings import LocalStack
 from infra.setup import pools
 from infra.setup.pools import apply_local_queues
-from infra.setup.queues import DEFAULT, RESERVED, URGENT, apply_queues, left_for_others
+from infra.setup.queues import DEFAULT, RESERVED, URGENT, apply_queues, count_places_left
 
 LIMIT = 10
 
@@ -92,14 +92,14 @@ def test_setting_up_again_follows_the_pools_limit(pool: Pool, limit: int | None)
     apply_queues(pool.client, pool.name, limit)
 
     found = {queue.name: queue for queue in pool.client.read_work_queues(pool.name)}
-    assert found[DEFAULT].concurrency_limit == left_for_others(limit)
+    assert found[DEFAULT].concurrency_limit == count_places_left(limit)
     assert found[URGENT].concurrency_limit is None
     assert (found[URGENT].priority, found[DEFAULT].priority) == (1, 2)
 
 
 @pytest.mark.parametrize(("limit", "left"), [(None, None), (10, 8), (3, 1), (2, 1), (1, 1)])
 def test_others_keep_a_place_in_every_pool(limit: int | None, left: int | None) -> None:
-    assert left_for_others(limit) == left
+    assert count_places_left(limit) == left
 
 
 def test_the_local_pool_has_its_queues(stack: LocalStack) -> None:
@@ -107,7 +107,7 @@ def test_the_local_pool_has_its_queues(stack: LocalStack) -> None:
         apply_local_queues(client)
 
         rest = client.read_work_queue_by_name(DEFAULT, "local")
-        assert rest.concurrency_limit == left_for_others(client.read_work_pool("local").concurrency_limit)
+        assert rest.concurrency_limit == count_places_left(client.read_work_pool("local").concurrency_limit)
         assert client.read_deployment_by_name("rollback-model/local").work_queue_name == URGENT
 
 

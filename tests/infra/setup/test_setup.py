@@ -12,7 +12,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from blocks.errors import InvalidInput
 from infra.local.provision import create_work_pool
 from infra.local.settings import LocalStack
-from infra.setup.deployments import apply_deployments, switches
+from infra.setup.deployments import apply_deployments, read_switches
 from infra.setup.pools import POOLS, apply_pools
 from infra.setup.settings import ClusterSettings
 
@@ -76,11 +76,11 @@ def test_a_limit_of_no_pool_is_refused(client: SyncPrefectClient) -> None:
 
 
 def test_what_is_switched_off_or_on_stays_so(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
-    before = switches(client)  # the tests' stack has paused what acts by itself
+    before = read_switches(client)  # the tests' stack has paused what acts by itself
     assert [switch.paused for switch in before.values()].count(True) == 2
     assert [list(switch.triggers.values()) for switch in before.values() if switch.triggers] == [[False]]
     assert before[nightly.id].schedules == {"nightly": True}
 
     assert apply_deployments(client, "local") == 0
 
-    assert switches(client) == before
+    assert read_switches(client) == before

@@ -1,18 +1,14 @@
-"""The commands behind `make deploy-triton`, `make destroy-triton` and `make smoke-test`."""
+"""`slipway cluster`: Triton on a cluster, installed, asked and removed."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 from cyclopts import App
-from rich.console import Console
 
-from blocks.errors import SlipwayError
+from infra.command.screen import console
 from infra.kubernetes import releases
 from infra.kubernetes.smoke import Answered, smoke_test, smoke_test_release
 
-app = App(name="python -m infra.kubernetes", help="Triton on the cluster that KUBECONFIG names.")
-console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+app = App(name="cluster", help="Triton on the cluster that KUBECONFIG names.")
 
 
 @app.command
@@ -34,7 +30,7 @@ def deploy_triton(
     """
     console.print(f"installing {release} in namespace {namespace}, waiting for at most {timeout_s} s")
     installed = releases.install("triton", release, namespace, values, timeout_s=timeout_s)
-    console.print(f"revision {installed.revision} is ready\n\n{installed.notes.strip()}", markup=False)
+    console.print(f"revision {installed.revision} is ready\n\n{installed.notes.strip()}")
 
 
 @app.command
@@ -78,19 +74,3 @@ def smoke(model: str, *addresses: str, namespace: str = "triton", release: str =
 
 def _show(answer: Answered) -> None:
     console.print(f"{answer.replica}  {answer.model} version {answer.version}  {answer.latency_ms:.1f} ms")
-
-
-def main() -> None:
-    """Run a command; an error is one line and status 1."""
-    try:
-        result: Any = app(result_action="return_value")
-    except SlipwayError as exc:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {exc}", markup=False, style="red")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(result if isinstance(result, int) else 0)
-
-
-if __name__ == "__main__":
-    main()

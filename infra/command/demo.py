@@ -1,10 +1,9 @@
 """Runs the training deployment as a user would, follows what its alias releases, and shows what is live.
 
-`python -m infra.local.demo`: nobody calls deploy-model, MLflow's webhook does.
+Nobody calls deploy-model: MLflow's webhook does.
 """
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,17 +23,16 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort, TaskRunSort
-from rich.console import Console
 from rich.table import Table
 
 from blocks.environment import load_environment
 from blocks.errors import SlipwayError
 from blocks.run import make_artifact_key
 from flows.running.defaults import load_defaults
-from infra.local.errors import StackError
+from infra.command.screen import console
+from infra.errors import StackError
 from infra.local.settings import LocalStack
-from infra.local.stack import running
-from infra.local.status import from_here
+from infra.local.status import shorten
 
 DEPLOYMENT = "train-model/local"
 DEADLINE_S = 1200.0
@@ -42,20 +40,19 @@ TRIGGER_DEADLINE_S = 180.0  # the poll tells of what the webhook did not, every 
 ALIAS_SET_AT = "alias_set_at"
 RECORDED_DEADLINE_S = 30.0
 POLL_INTERVAL_S = 1.0
-console = Console(highlight=False, soft_wrap=True)
 
 
-def main() -> int:
-    """Run the deployment, follow it, show what is live; return 0 for a promoted or a rejected candidate."""
-    stack = running(LocalStack().state)
+def show_demo(stack: LocalStack) -> None:
+    """Run the deployment, follow it and show what is live, of a promoted candidate as of a rejected one."""
     with get_client(sync_client=True) as client:
-        run = completed(follow(client, start(client, stack).id), stack)
+        run = require_completed(follow(client, start(client, stack).id), stack)
         if run.state_name != "Rejected":
-            release = completed(follow(client, triggered_release(client, stack).id), stack)
-            console.print(f"{seconds_to_live(client, release):.1f} s from the alias 'deploy' set to verified live")
-        console.print(live_table(client, stack, run))
+            release = require_completed(follow(client, await_triggered_release(client, stack).id), stack)
+            console.print(
+                f"{measure_seconds_to_live(client, release):.1f} s from the alias 'deploy' set to verified live"
+            )
+        console.print(make_live_table(client, stack, run))
     console.print("\ntry next: uv run prefect deployment run train-model/local -p epochs=8 -p learning_rate=0.0005")
-    return 0
 
 
 def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
@@ -66,7 +63,7 @@ def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
     return run
 
 
-def completed(run: FlowRun, stack: LocalStack) -> FlowRun:
+def require_completed(run: FlowRun, stack: LocalStack) -> FlowRun:
     """Return a run that completed; a StackError says how it ended otherwise."""
     if run.state is None or not run.state.is_completed():
         message = run.state.message if run.state else "no state"
@@ -74,8 +71,8 @@ def completed(run: FlowRun, stack: LocalStack) -> FlowRun:
     return run
 
 
-def triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
-    """Return the run of deploy-model that the alias `deploy` has triggered, as soon as there is one."""
+def await_triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
+    """Return the run of deploy-model that the alias `deploy` triggers, as soon as there is one."""
     served = load_defaults().deploy_model.model_name
     version = load_environment().registry.aliases(served)["deploy"]
     wanted = {"model_name": served, "source": f"version:{version}"}
@@ -93,17 +90,17 @@ def triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
     )
 
 
-def seconds_to_live(client: SyncPrefectClient, release: FlowRun) -> float:
+def measure_seconds_to_live(client: SyncPrefectClient, release: FlowRun) -> float:
     """Return the seconds from the alias set in MLflow to the end of the run's verification."""
-    proven = _end_of_step(client, release.id, "verify-deployment")
+    proven = _await_end_of_step(client, release.id, "verify-deployment")
     return proven.timestamp() - datetime.fromisoformat(release.parameters[ALIAS_SET_AT]).timestamp()
 
 
-def _end_of_step(client: SyncPrefectClient, run_id: UUID, name: str) -> datetime:
+def _await_end_of_step(client: SyncPrefectClient, run_id: UUID, name: str) -> datetime:
     """Return when a step ended, which Prefect records a moment after the run's own end."""
     end = time.monotonic() + RECORDED_DEADLINE_S
     while time.monotonic() < end:
-        steps = client.read_task_runs(flow_run_filter=_these([run_id]))
+        steps = client.read_task_runs(flow_run_filter=_filter_runs([run_id]))
         if ends := [step.end_time for step in steps if step.name.startswith(name) and step.end_time]:
             return max(ends)
         time.sleep(POLL_INTERVAL_S)
@@ -116,7 +113,7 @@ def follow(client: SyncPrefectClient, run_id: UUID) -> FlowRun:
     while True:
         run = client.read_flow_run(run_id)
         for step in client.read_task_runs(
-            flow_run_filter=_these(_family(client, run_id)), sort=TaskRunSort.END_TIME_DESC
+            flow_run_filter=_filter_runs(_list_family(client, run_id)), sort=TaskRunSort.END_TIME_DESC
         )[::-1]:
             if _has_ended(step) and step.id not in seen:
                 seen.add(step.id)
@@ -135,43 +132,43 @@ def _has_ended(step: TaskRun) -> bool:
     return step.state is not None and step.state.is_final() and step.state.state_details.child_flow_run_id is None
 
 
-def _family(client: SyncPrefectClient, run_id: UUID) -> list[UUID]:
+def _list_family(client: SyncPrefectClient, run_id: UUID) -> list[UUID]:
     parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]))
     return [run_id, *(run.id for run in client.read_flow_runs(flow_run_filter=parent))]
 
 
-def _these(run_ids: list[UUID]) -> FlowRunFilter:
+def _filter_runs(run_ids: list[UUID]) -> FlowRunFilter:
     return FlowRunFilter(id=FlowRunFilterId(any_=run_ids))
 
 
-def live_table(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) -> Table:
+def make_live_table(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) -> Table:
     """Return the gates' figures of a run, and what MLflow and every replica hold now."""
     defaults = load_defaults()
     served = defaults.deploy_model.model_name
     table = Table(show_header=False, box=None, pad_edge=False)
     for gate in ("gate-1", "gate-2"):
-        table.add_row(gate, _gate(client, run, gate))
+        table.add_row(gate, _describe_gate(client, run, gate))
     for model_name in (defaults.train_model.model_name, served):
-        table.add_row("MLflow", f"{model_name}: {_aliases(model_name)}")
-    for address, text in _replicas(client, served):
+        table.add_row("MLflow", f"{model_name}: {_describe_aliases(model_name)}")
+    for address, text in _describe_replicas(client, served):
         table.add_row("Triton", f"{address}: {text}")
     table.add_row("pages", f"Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
-    table.add_row("", f"Prefect's password is the text in {from_here(stack.auth_file)}")
+    table.add_row("", f"Prefect's password is the text in {shorten(stack.auth_file)}")
     return table
 
 
-def _gate(client: SyncPrefectClient, run: FlowRun, key: str) -> str:
-    found = _artifacts(client, key, [run.id])
+def _describe_gate(client: SyncPrefectClient, run: FlowRun, key: str) -> str:
+    found = _read_artifacts(client, key, [run.id])
     return found[0].description or "-" if found else "not reached"
 
 
-def _artifacts(client: SyncPrefectClient, key: str, run_ids: list[UUID] | None = None) -> list[Artifact]:
+def _read_artifacts(client: SyncPrefectClient, key: str, run_ids: list[UUID] | None = None) -> list[Artifact]:
     narrowed = ArtifactFilterFlowRunId(any_=run_ids) if run_ids else None
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]), flow_run_id=narrowed)
     return client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
 
 
-def _aliases(model_name: str) -> str:
+def _describe_aliases(model_name: str) -> str:
     try:
         aliases = load_environment().registry.aliases(model_name)
     except SlipwayError as exc:
@@ -184,34 +181,24 @@ def _aliases(model_name: str) -> str:
     )
 
 
-def _replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str, str]]:
-    receipts = _artifacts(client, make_artifact_key("receipt", model_name))
-    rows: list[dict[str, Any]] = _rows(receipts[0]) if receipts else []
+def _describe_replicas(client: SyncPrefectClient, model_name: str) -> Iterable[tuple[str, str]]:
+    receipts = _read_artifacts(client, make_artifact_key("receipt", model_name))
+    rows: list[dict[str, Any]] = _read_rows(receipts[0]) if receipts else []
     proofs = {row["replica"]: row for row in rows}
     fleet = load_environment().fleet
     for address in fleet.addresses():
         versions = ", ".join(map(str, fleet.ready_versions(address, model_name))) or "none"
-        yield address, f"{model_name} version {versions} ready; {_proof(proofs.get(address))}"
+        yield address, f"{model_name} version {versions} ready; {_describe_proof(proofs.get(address))}"
 
 
-def _rows(receipt: Artifact) -> list[dict[str, Any]]:
+def _read_rows(receipt: Artifact) -> list[dict[str, Any]]:
     return json.loads(receipt.data) if isinstance(receipt.data, str) else []
 
 
-def _proof(row: dict[str, Any] | None) -> str:
+def _describe_proof(row: dict[str, Any] | None) -> str:
     if row is None:
         return "no receipt yet"
     return (
         f"version {row['Triton version']} verified: largest difference {row['largest difference']:.1e}, "
         f"latency p50 {row['p50 ms']} ms, p95 {row['p95 ms']} ms"
     )
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except SlipwayError as exc:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {exc}", markup=False, style="red")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)

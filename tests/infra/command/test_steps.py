@@ -14,10 +14,13 @@ from cyclopts import App, Parameter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.environment import Environment
+from infra.command.exit_codes import ExitCode
+from infra.command.main import run as run_command
+from infra.command.running import load_step, make_command
+from infra.command.steps import STEPS
 from infra.local.settings import ROOT
 from slipway.learning.gate import Criteria, Verdict, judge
 from slipway.releases.journal import read_open
-from tasks.__main__ import REFUSED, STEPS, Outcome, command, main, step
 from tests.apparatus.models import register_linear
 from tests.apparatus.ports import free_port
 
@@ -30,11 +33,11 @@ def model_name() -> str:
 
 def test_the_steps_of_both_flows_are_there_under_their_names() -> None:
     assert list(STEPS)[:4] == ["train", "promote", "export-onnx", "validate-onnx"]
-    assert [step(name).__name__ for name in STEPS] == [name.replace("-", "_") for name in STEPS]
+    assert [load_step(name).__name__ for name in STEPS] == [name.replace("-", "_") for name in STEPS]
 
 
 def test_a_step_s_options_have_the_flows_defaults_and_descriptions(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["train", "--help"])
+    run_command(["step", "train", "--help"])
 
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--epochs INT Passes over the training images. [default: 4]" in shown
@@ -47,7 +50,7 @@ def test_the_seven_steps_chain_through_files(
 
     def run(*arguments: str) -> Any:
         capsys.readouterr()
-        assert main(list(arguments)) == 0, capsys.readouterr().err
+        assert run_command(["step", *arguments]) == 0, capsys.readouterr().err
         return json.loads(capsys.readouterr().out)
 
     def kept(name: str, value: Any) -> str:
@@ -85,12 +88,9 @@ def test_the_seven_steps_chain_through_files(
 def test_bad_input_is_one_message_and_a_status(
     environment: Environment, arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        observed = main(arguments)
-    except SystemExit as end:
-        observed = int(str(end.code))
+    observed = run_command(["step", *arguments])
 
-    assert (observed, message in "".join(capsys.readouterr())) == (status, True)
+    assert (observed, message in capsys.readouterr().err) == (status, True)
 
 
 def promoted(accuracy: float) -> Verdict:
@@ -101,38 +101,38 @@ def promoted(accuracy: float) -> Verdict:
     return judge("m", 1, criteria, candidate_value=accuracy, champion_version=None, champion_value=None)
 
 
-def run_alone(function: Callable[..., Any], *arguments: str) -> Outcome:
+def run_alone(function: Callable[..., Any], *arguments: str) -> ExitCode:
     app = App(default_parameter=Parameter(json_list=True))
-    app.command(command(function, {}), name="step")
-    outcome = app(["step", *arguments], result_action="return_value")
-    assert isinstance(outcome, Outcome)
-    return outcome
+    app.command(make_command(function, {}), name="step")
+    code = app(["step", *arguments], result_action="return_value")
+    assert isinstance(code, ExitCode)
+    return code
 
 
 def test_whatever_a_step_prints_stdout_is_left_to_its_result(capfd: pytest.CaptureFixture[str]) -> None:
     run_alone(promoted, "--accuracy=0.95")
 
     shown = capfd.readouterr()
-    assert shown.out == "" and "View run" in shown.err and "50 %" in shown.err
+    assert json.loads(shown.out)["passed"] and "View run" in shown.err and "50 %" in shown.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "passed"),
     [
         (["--accuracy=0.95", "--exit-code"], 0, True),
-        (["--accuracy=0.5", "--exit-code"], REFUSED, False),
+        (["--accuracy=0.5", "--exit-code"], ExitCode.REFUSED, False),
         (["--accuracy=0.5"], 0, False),
     ],
 )
 def test_a_refusal_is_told_from_a_pass_by_json_and_where_asked_for_by_status(
-    arguments: list[str], status: int, passed: bool
+    arguments: list[str], status: int, passed: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = run_alone(promoted, *arguments)
+    code = run_alone(promoted, *arguments)
 
-    found = json.loads(outcome.json)
-    assert (outcome.status, found["passed"]) == (status, passed)
-    assert found["reason"].startswith("model 'm' version 1 ")
-    assert Verdict.model_validate_json(outcome.json).passed == passed
+    shown = capfd.readouterr().out
+    assert (code, json.loads(shown)["passed"]) == (status, passed)
+    assert json.loads(shown)["reason"].startswith("model 'm' version 1 ")
+    assert Verdict.model_validate_json(shown).passed == passed
 
 
 def test_a_step_that_needs_a_server_says_in_one_line_that_prefect_does_not_run(
@@ -141,7 +141,7 @@ def test_a_step_that_needs_a_server_says_in_one_line_that_prefect_does_not_run(
     address = f"http://127.0.0.1:{free_port()}/api"
 
     with temporary_settings({PREFECT_API_URL: address}):
-        status = main(["fetch-model", "--model-name", "m"])
+        status = run_command(["step", "fetch-model", "--model-name", "m"])
 
     out, errors = capsys.readouterr()
     assert (status, out, errors.count("\n")) == (1, "", 1)
@@ -151,10 +151,10 @@ def test_a_step_that_needs_a_server_says_in_one_line_that_prefect_does_not_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tasks", "fetch-model", "--model-name=m"], "InvalidInput: Prefect: no address is set"),
+        (["infra", "step", "fetch-model", "--model-name=m"], "InvalidInput: Prefect: no address is set"),
         (["tasks", "prepare-artifacts", "--fetched=none", "--plan=none"], "InvalidInput: --fetched none: no JSON file"),
-        (["flows", "status"], "InvalidInput: Prefect: no address is set"),
-        (["flows", "rollback", "m"], "InvalidInput: Prefect: no address is set"),
+        (["infra", "status"], "InvalidInput: Prefect: no address is set"),
+        (["infra", "rollback", "m"], "InvalidInput: Prefect: no address is set"),
     ],
 )
 def test_a_step_called_outside_of_the_folder_ends_with_a_line_and_no_traceback(

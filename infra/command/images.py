@@ -1,23 +1,19 @@
-"""The commands behind `make images`, `make check-env`, `make create-ecr`, `make login-ecr` and `make push`."""
+"""`slipway images`: build the container images, and push them to Amazon's registry."""
 
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
 from cyclopts import App
-from pydantic import ValidationError
-from rich.console import Console
 
+from infra.command.screen import console
+from infra.errors import ImageError
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
-from infra.images.errors import ImageError
 from infra.images.names import Image, ImageSettings, select_images
 
-app = App(name="python -m infra.images", help="slipway's container images.")
-console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+app = App(name="images", help="Build and push the container images.")
 
 
 @app.command
@@ -40,7 +36,7 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
         reference = image.reference(settings.registry)
         start = time.monotonic()
         engine.build(image, reference, settings.python_image, settings.build_flags)
-        console.print(f"built {reference}, {engine.size(reference)}, in {time.monotonic() - start:.0f} s")
+        console.print(f"built {reference}, {engine.read_size(reference)}, in {time.monotonic() - start:.0f} s")
         if archives:
             hand_over(engine, reference, archives / f"{image.repository}.tar", settings.load_image)
 
@@ -104,7 +100,7 @@ def push(*names: str, tag: str | None = None) -> None:
     check_pushable(engine, images, settings.registry)
     for image in images:
         registry.create_repository(image)
-    with engine.forgetful() as session:
+    with engine.forget_logins() as session:
         session.login(registry.host, *registry.login())
         for image in images:
             push_once(session, image, settings.registry, registry)
@@ -127,18 +123,3 @@ def push_once(engine: Engine, image: Image, built_for: str, registry: ecr.Regist
         return
     engine.push(image.reference(built_for), target)
     console.print(f"pushed {target}")
-
-
-def main() -> None:
-    """Run a command; an error is its message and status 1."""
-    try:
-        app(result_action="return_value")
-    except (ImageError, ValidationError, OSError, BotoCoreError, ClientError) as exc:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {exc}", markup=False, style="red")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
 """slipway at the prompt: one look says what serves and why, wrong input is one line and a status."""
 
-import sys
 import uuid
 from collections.abc import Callable
 from io import StringIO
@@ -8,9 +7,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-import flows.__main__ as prompt
 from blocks.environment import Environment
 from flows.deployment import deploy_model
+from infra.command.main import run as run_command
+from infra.command.models import make_model_table
 from slipway.releases.survey import ModelState
 from tests.apparatus.models import register_linear
 
@@ -28,15 +28,12 @@ def model_name(environment: Environment) -> str:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run a command; return its status, output and errors."""
 
     def at_the_prompt(*arguments: str) -> Ran:
         capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["python -m flows", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            prompt.main()
-        return int(str(ended.value.code)), *capsys.readouterr()
+        return run_command(arguments), *capsys.readouterr()
 
     return at_the_prompt
 
@@ -90,7 +87,7 @@ def test_a_long_name_leaves_the_other_columns_whole() -> None:
         drift=(),
     )
 
-    Console(file=shown, markup=False, width=120).print(prompt.model_table((state,)))
+    Console(file=shown, markup=False, width=120).print(make_model_table((state,)))
 
     first = shown.getvalue().splitlines()[1]
     assert all(value in first for value in ("live = 12", "11, 12", "10, 11, 12", "silent", "none"))

@@ -1,0 +1,179 @@
+"""`slipway status`, `explain-live`, `rollback` and `reconcile`: what models serve, and bringing it back."""
+
+import logging
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from prefect.client.schemas.objects import State
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.table import Column, Table
+from rich.text import Text
+
+from blocks.environment import load_environment, require_prefect
+from infra.command.exit_codes import ExitCode
+from infra.command.screen import console, show_table
+from slipway.releases.explanation import Explanation, explain_live
+from slipway.releases.receipt import Receipt, format_aliases
+from slipway.releases.survey import Depth, Drift, ModelState, survey
+
+
+def show_status(*models: str) -> None:
+    """Show every model: aliases, versions in repository and archive, what each replica serves, drift.
+
+    Parameters
+    ----------
+    models
+        Only these models.
+    """
+    require_prefect()
+    depth = Depth(ask_replicas=False, compare_files=False, keep_archived=None)
+    states = survey(models or None, load_environment(), depth)
+    if states:
+        show_table(make_model_table(states))
+    else:
+        console.print("no model is served, staged or live")
+
+
+def show_live(model: str, *, json: bool = False) -> None:
+    """Show what a model serves, since when, through which gates, and what a rollback would do.
+
+    Parameters
+    ----------
+    model
+        Name of the model in the MLflow registry.
+    json
+        Print it as JSON.
+    """
+    require_prefect()
+    explanation = explain_live(model, load_environment())
+    if json:
+        console.print(explanation.model_dump_json(indent=2))
+    else:
+        show_table(make_explanation_table(explanation))
+
+
+def roll_back(model: str, *, to: str = "alias:previous", reason: str = "") -> None:
+    """Roll a model back, as the flow rollback-model.
+
+    Parameters
+    ----------
+    model
+        Name of the model in the MLflow registry.
+    to
+        alias:previous, or version:N for an older version.
+    reason
+        Why; kept with the version rolled back from.
+    """
+    from flows.rollback import Rollback, rollback_model
+
+    require_prefect()
+    _keep_log_off_the_screen()
+    state: State[Any] = rollback_model(model, to, reason, return_state=True)
+    outcome: Rollback = state.result()
+    if outcome.receipt is None:
+        console.print(state.message)
+        return
+    console.print(
+        f"{model}: version {outcome.plan.registry_version} is live again, proven on {len(outcome.receipt.replicas)} "
+        f"replicas in {outcome.proven_s:.2f} s; aliases {format_aliases(outcome.plan.aliases_after)}"
+    )
+
+
+def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = False) -> ExitCode:
+    """Repair what drifted and show what is left, as the flow reconcile-models; status 1 where something is.
+
+    Parameters
+    ----------
+    models
+        Only these models.
+    dry_run
+        Change nothing.
+    """
+    from flows.reconciliation import reconcile_models
+
+    require_prefect()
+    _keep_log_off_the_screen()
+    outcome = reconcile_models(list(models) or None, dry_run)
+    console.print(f"models {outcome.models}, repaired {len(outcome.repaired)}, left {len(outcome.left)}")
+    for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
+        for drift in findings:
+            console.print(f"  {label}: {_describe_drift(drift)}")
+    return ExitCode.FAILED if outcome.left else ExitCode.DONE
+
+
+def make_model_table(states: tuple[ModelState, ...]) -> Table:
+    """Return a table with one row a model; what is too long for its column goes on below, the longest first."""
+    addresses = sorted({address for state in states for address in state.served})
+    headers = ("model", "aliases", "policy", "repository", "archive", *addresses, "drift")
+    table = Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
+    for state in states:
+        versions = (_list_versions(held) for held in (state.policy, state.repository, state.archive))
+        served = (_describe_served(state.served[address]) for address in addresses)
+        table.add_row(state.name, format_aliases(state.aliases), *versions, *served, _name_drift(state))
+    return table
+
+
+def make_explanation_table(explanation: Explanation) -> Table:
+    """Return a table with what a model serves now, the proof of it, and the way back."""
+    state, receipt = explanation.state, explanation.receipt
+    newest = max(state.policy, default="nothing")
+    table = Table(Column(), Column(overflow="fold"), box=None, pad_edge=False, show_header=False)
+    table.add_row("model", state.name)
+    table.add_row("aliases", format_aliases(state.aliases))
+    table.add_row("served", f"{_list_versions(state.policy)}; unversioned requests: {newest}")
+    for label, value in _list_proof(receipt) if receipt else [("receipt", "none: nothing was released by slipway")]:
+        table.add_row(label, value)
+    for address, served in state.served.items():
+        table.add_row(f"now on {address}", "silent" if served is None else _list_versions(served))
+    table.add_row("drift", "; ".join(_describe_drift(drift) for drift in state.drift) or "none")
+    table.add_row("rollback", explanation.rollback)
+    return table
+
+
+def _list_proof(receipt: Receipt) -> list[tuple[str, str]]:
+    """Return label and text of all that a receipt says."""
+    because = f", because: {receipt.reason}" if receipt.reason else ""
+    proofs = [
+        f"{replica.address}: {replica.comparison.samples} samples, largest difference "
+        f"{replica.comparison.max_difference:.1e}"
+        for replica in receipt.replicas
+        if replica.comparison is not None
+    ]
+    return [
+        ("live", f"MLflow version {receipt.registry_version}, Triton version {receipt.version}"),
+        ("since", f"{receipt.live_since:%Y-%m-%d %H:%M:%S %Z}"),
+        ("by", f"{receipt.kind}, flow run {receipt.flow_run_id}{because}"),
+        ("training run", receipt.training_run_id or "not recorded"),
+        *((gate, figures) for gate, figures in receipt.gates.items()),
+        ("approval", receipt.approval or "not asked for"),
+        *((f"SHA-256 of {name}", sha256) for name, sha256 in receipt.sha256.items()),
+        *(("proven on", proof) for proof in proofs),
+    ]
+
+
+def _name_drift(state: ModelState) -> Text:
+    if state.foreign:
+        return Text("foreign, not touched")
+    kinds = ", ".join(sorted({finding.kind for finding in state.drift}))
+    return Text(kinds, "red") if kinds else Text("none", "green")
+
+
+def _describe_drift(drift: Drift) -> str:
+    where = f" on {drift.address}" if drift.address else ""
+    return f"{drift.model_name}: {drift.kind}{where}, observed {drift.observed}, expected {drift.expected}"
+
+
+def _describe_served(versions: tuple[int, ...] | None) -> Text:
+    return Text("silent", "red") if versions is None else Text(_list_versions(versions))
+
+
+def _list_versions(versions: tuple[int, ...]) -> str:
+    return ", ".join(map(str, versions)) or "-"
+
+
+def _keep_log_off_the_screen() -> None:
+    """Leave a flow's log to Prefect, where it is complete; the screen shows the outcome."""
+    for name in (None, "prefect"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)
