@@ -69,7 +69,7 @@ class LocalChecksums:
         return self._known[kind]
 
 
-def stated_checksum(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[Checksum, str | None]:
+def read_stated_checksum(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[Checksum, str | None]:
     """Return which checksum of its content a store states, and the checksum, None where it states none."""
     if checksum := head.get("ChecksumSHA256"):
         # of the whole object, or, where it came in parts, of the parts' checksums and with their number behind

@@ -57,7 +57,7 @@ def load_environment(name: str = DEFAULT) -> Environment:
     """Return an environment by its name, from its block documents; `InvalidInput` where Prefect has none."""
     if (instead := _used_instead.get()) is not None:
         return instead
-    document = document_of(name)
+    document = name_document(name)
     return Environment(
         load_block(ModelRegistry, document),
         load_block(ModelRepository, document),
@@ -66,7 +66,7 @@ def load_environment(name: str = DEFAULT) -> Environment:
     )
 
 
-def document_of(environment: str) -> str:
+def name_document(environment: str) -> str:
     """Return the name of an environment's block documents."""
     return DOCUMENT if environment == DEFAULT else f"{DOCUMENT}-{environment}"
 

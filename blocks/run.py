@@ -6,10 +6,15 @@ Outside of a run, in a step from a shell, what is said goes to the log `slipway`
 import logging
 import re
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from prefect import runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
 
@@ -53,6 +58,19 @@ def publish_table(key: str, rows: list[dict[str, Any]], description: str) -> Non
     """Show a table as an artifact of the run, one row an entry."""
     if _is_running():
         create_table_artifact(key=key, table=rows, description=description)
+
+
+def create_progress(key: str, description: str) -> UUID | None:
+    """Show a bar as an artifact of the run, and return its id, None where there is no run."""
+    if not _is_running():
+        return None
+    created = create_progress_artifact(progress=0.0, key=key, description=description)
+    return created if isinstance(created, UUID) else None
+
+
+def update_progress(artifact_id: UUID, percent: float, description: str) -> None:
+    """Bring a bar up to date."""
+    update_progress_artifact(artifact_id, progress=percent, description=description)
 
 
 def make_artifact_key(kind: str, model_name: str) -> str:

@@ -19,7 +19,7 @@ from blocks.moments import Moment
 from blocks.names import ModelName, Source
 from flows.running.approval import ApprovalTimeout, ask_for_approval
 from flows.running.defaults import load_defaults
-from flows.running.forms import described
+from flows.running.forms import with_form
 from flows.running.hooks import settle_what_was_begun, tell_failure
 from flows.running.turns import journaled, turn_of
 from slipway.releases.aliases import AliasChange
@@ -79,7 +79,7 @@ class Deployment(BaseModel):
     on_cancellation=[settle_what_was_begun],
     on_crashed=[settle_what_was_begun],
 )
-@described
+@with_form()
 def deploy_model(
     model_name: ModelName = DEFAULTS.model_name,
     source: Source = DEFAULTS.source,

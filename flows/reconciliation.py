@@ -13,7 +13,7 @@ from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
 from blocks.events import Happened, tell
 from blocks.names import ModelName
 from blocks.run import warn
-from flows.running.forms import described
+from flows.running.forms import with_form
 from slipway.releases.lock import model_lock
 from slipway.releases.plan import KeepArchived
 from slipway.releases.settlement import settle
@@ -36,7 +36,7 @@ class Reconciliation(BaseModel):
 
 
 @flow(name="reconcile-models", flow_run_name="reconcile models")
-@described
+@with_form()
 def reconcile_models(
     model_names: Annotated[list[ModelName] | None, Field(description="Only these models; all where left out.")] = None,
     dry_run: Annotated[bool, Field(description="Report what is other than it ought to be, change nothing.")] = False,

@@ -20,7 +20,7 @@ from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.names import ModelName, Source
 from blocks.run import say, warn
 from flows.deployment import DEFAULTS, SilentReplicas, carry_out
-from flows.running.forms import described
+from flows.running.forms import with_form
 from flows.running.hooks import settle_what_was_begun
 from flows.running.turns import journaled, turn_of
 from slipway.releases.plan import KeepArchived, ReleasePlan
@@ -56,7 +56,7 @@ class Rollback(BaseModel):
     on_cancellation=[settle_what_was_begun],
     on_crashed=[settle_what_was_begun],
 )
-@described
+@with_form()
 def rollback_model(
     model_name: ModelName = DEFAULTS.model_name,
     to: Source = "alias:previous",

@@ -38,13 +38,11 @@ def test_another_file_takes_its_place(defaults: Path) -> None:
 def test_an_unknown_key_is_named_with_its_file_and_the_allowed_ones(defaults: Path) -> None:
     defaults.write_text(defaults.read_text().replace("epochs = 4", "epochs = 4\nepoch = 5"))
 
-    with pytest.raises(InvalidInput) as explain_refusal:
+    with pytest.raises(InvalidInput) as refusal:
         load_defaults()
 
-    assert str(defaults) in str(explain_refusal.value)
-    assert "unknown key 'epoch' in section [train-model], allowed are model_name, dataset, epochs" in str(
-        explain_refusal.value
-    )
+    assert str(defaults) in str(refusal.value)
+    assert "unknown key 'epoch' in section [train-model], allowed are model_name, dataset, epochs" in str(refusal.value)
 
 
 def test_an_unknown_section_is_named(defaults: Path) -> None:
