@@ -162,9 +162,8 @@ def test_nothing_is_left_of_a_release_whose_first_alias_cannot_move(
 def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(
     environment: Environment, model_name: str, mlflow: FaultyProxy
 ) -> None:
-    second_release = (
-        given(environment, model_name, CUT_OFF_BYTES).released().registered()
-    )  # its undoing only removes `previous`
+    # its undoing only removes `previous`
+    second_release = given(environment, model_name, CUT_OFF_BYTES).released().registered()
     mlflow.faults = [Fault("POST", ALIAS, skip=1)]
     message = f"MLflow at {mlflow.url}: no usable answer for alias 'live'"
 
