@@ -1,12 +1,13 @@
 """Servers that fail while a release runs: it ends released, or as before with a message that names what failed."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from blocks.environment import Environment
+from blocks.environment import Environment, using
 from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayError, VerificationFailed
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
@@ -39,9 +40,10 @@ def candidate(environment: Environment, pool: list[Candidate]) -> Iterator[Candi
 
 
 @pytest.fixture
-def inject(monkeypatch: pytest.MonkeyPatch) -> Injecting:
-    """Give blocks to the releases of this test."""
-    return lambda environment: monkeypatch.setattr("flows.deployment.load_environment", lambda: environment)
+def inject() -> Iterator[Injecting]:
+    """Give an environment to the releases of this test."""
+    with ExitStack() as injected:
+        yield lambda environment: injected.enter_context(using(environment))
 
 
 @pytest.fixture
@@ -223,7 +225,8 @@ def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
 def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
     environment: Environment, candidate: Candidate, inject: Injecting, replica: Replica
 ) -> None:
-    inject(environment._replace(fleet=environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
+    fleet = environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})
+    inject(replace(environment, fleet=fleet))
     server = replica.process
 
     def mend() -> None:
