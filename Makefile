@@ -120,6 +120,7 @@ lint: setup ## Check style, format and types
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy
+	@$(RUN) lint-imports --no-logo >/dev/null || $(RUN) lint-imports
 
 .PHONY: format
 format: setup ## Rewrite the code in the project's format

@@ -17,9 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError
 
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError
+from blocks.labels import LATEST_FILE
 from blocks.object_store import ObjectStore
-
-_LATEST = "latest.json"
 
 
 class Checkpoint(BaseModel):
@@ -60,19 +59,19 @@ class Checkpoints(Block):
         digest = FileDigest.of(file)
         checkpoint = Checkpoint(key=f"{self._place(training)}{uuid4().hex}.pt", epoch=epoch, run_id=run_id, file=digest)
         self.store.upload(file, checkpoint.key, digest)
-        self.store.write(self._place(training) + _LATEST, checkpoint.model_dump_json().encode())
+        self.store.write(self._place(training) + LATEST_FILE, checkpoint.model_dump_json().encode())
         for key in self.store.keys(self._place(training)):
-            if key not in (checkpoint.key, self._place(training) + _LATEST):
+            if key not in (checkpoint.key, self._place(training) + LATEST_FILE):
                 self.store.delete(key)
 
     def latest(self, training: str) -> Checkpoint | None:
         """Return a training's latest checkpoint, None where it has none; `IntegrityError` where that is damaged."""
-        content = self.store.read(self._place(training) + _LATEST)
+        content = self.store.read(self._place(training) + LATEST_FILE)
         try:
             return Checkpoint.model_validate_json(content) if content is not None else None
         except ValidationError as error:
             raise IntegrityError(
-                f"checkpoint of training {training} in {self.store.address}: {_LATEST} is damaged "
+                f"checkpoint of training {training} in {self.store.address}: {LATEST_FILE} is damaged "
                 f"({error.error_count()} errors); expected what `keep` wrote: delete it to begin anew"
             ) from error
 

@@ -15,7 +15,7 @@ PART_BYTES = 16 * 1024**2
 
 
 class FileDigest(BaseModel):
-    """What identifies a file's content: its name, size and SHA-256."""
+    """What identifies a file's content: its name, or its path below a version's directory, its size and SHA-256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,11 +24,11 @@ class FileDigest(BaseModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
     @classmethod
-    def of(cls, path: Path) -> "FileDigest":
-        """Digest a file by streaming it."""
+    def of(cls, path: Path, name: str | None = None) -> "FileDigest":
+        """Digest a file by streaming it; its name may be a path below some directory."""
         with path.open("rb") as file:
             return cls(
-                name=path.name,
+                name=name or path.name,
                 size_bytes=path.stat().st_size,
                 sha256=hashlib.file_digest(file, "sha256").hexdigest(),
             )
@@ -69,7 +69,7 @@ class LocalChecksums:
         return self._known[kind]
 
 
-def stated_checksum(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[Checksum, str | None]:
+def read_stated_checksum(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[Checksum, str | None]:
     """Return which checksum of its content a store states, and the checksum, None where it states none."""
     if checksum := head.get("ChecksumSHA256"):
         # of the whole object, or, where it came in parts, of the parts' checksums and with their number behind

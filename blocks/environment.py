@@ -36,11 +36,14 @@ class Environment:
     repository: ModelRepository
     fleet: TritonFleet
     name: str = DEFAULT
+    epoch: int = 0
+    """Of the model's lock that it is used under, 0 where none is held; it only grows."""
 
-    def behind(self, fence: Callable[[], None] | None) -> Self:
+    def behind(self, fence: Callable[[], None], epoch: int) -> Self:
         """Return this environment with a fence that is asked right before each change of any of its systems."""
         return replace(
             self,
+            epoch=epoch,
             registry=self.registry.behind(fence),
             repository=self.repository.behind(fence),
             fleet=self.fleet.behind(fence),
@@ -54,7 +57,7 @@ def load_environment(name: str = DEFAULT) -> Environment:
     """Return an environment by its name, from its block documents; `InvalidInput` where Prefect has none."""
     if (instead := _used_instead.get()) is not None:
         return instead
-    document = document_of(name)
+    document = name_document(name)
     return Environment(
         load_block(ModelRegistry, document),
         load_block(ModelRepository, document),
@@ -63,7 +66,7 @@ def load_environment(name: str = DEFAULT) -> Environment:
     )
 
 
-def document_of(environment: str) -> str:
+def name_document(environment: str) -> str:
     """Return the name of an environment's block documents."""
     return DOCUMENT if environment == DEFAULT else f"{DOCUMENT}-{environment}"
 

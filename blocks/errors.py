@@ -1,25 +1,29 @@
 """The errors slipway raises, all with a message that says subject, observed, expected and what to do.
 
 SlipwayError
-├── InvalidInput          what the caller gave cannot be used; nothing was changed
-│   ├── NotRegistered     the registry knows no such model, alias or version
-│   ├── ForeignModel      a model of that name is in the model repository and was never released by slipway
-│   ├── UnusableModel     the model's files are corrupt, unsafe, incomplete or not what was expected
-│   └── NoRollbackTarget  there is no version to go back to
-├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
-│   └── ReplicaLost       a Triton replica went away: it ended, restarts, or nothing listens at its address
-├── AccessRefused         MLflow, S3 or Triton answered, and refused the credentials or the key it was given
-├── VersionConflict       the version exists with other content
-├── IntegrityError        what was stored is not what was sent
-├── LoadFailed            a Triton replica refused or did not finish loading a version
-├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
-├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
-├── ApprovalRefused       a person said no to a proven candidate
-├── ReleaseInProgress     another release of the model did not end in time
-├── ReleaseTakenOver      the model's lock was lost or is another run's now; this run changes nothing more
-├── StepFailed            the run that carries out a step on another pool failed, crashed or was late
-│   └── StepCancelled     that run was cancelled
-└── VerificationFailed    a replica serves something other than the proven model
+├── InvalidInput              what the caller gave cannot be used; nothing was changed
+│   ├── NotRegistered         the registry knows no such model, alias or version
+│   ├── ForeignModel          a model of that name is in the model repository and was never released by slipway
+│   ├── UnusableModel         the model's files are corrupt, unsafe, incomplete or not what was expected
+│   └── NoRollbackTarget      there is no version to go back to
+├── Transient                 nothing is wrong with what was asked for: the same again may succeed
+│   ├── ServiceUnavailable    MLflow, S3 or Triton did not answer, answered late or with a server error
+│   │   └── ReplicaLost       a Triton replica went away: it ended, restarts, or nothing listens at its address
+│   └── ReleaseInProgress     another release of the model did not end in time
+├── GateRefused               a gate decided, on what it measured or was told: the same again is refused again
+│   ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
+│   ├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
+│   └── ApprovalRefused       a person said no to a proven candidate
+├── AccessRefused             MLflow, S3 or Triton answered, and refused the credentials or the key it was given
+├── VersionConflict           the version exists with other content
+├── IntegrityError            what was stored is not what was sent
+├── LoadFailed                a Triton replica refused or did not finish loading a version
+├── VerificationFailed        a replica serves something other than the proven model
+├── ReleaseTakenOver          the model's lock was lost or is another run's now; this run changes nothing more
+└── StepFailed                the run that carries out a step on another pool failed, crashed or was late
+    └── StepCancelled         that run was cancelled
+
+`docs/messages.md` says what to do about each.
 """
 
 MESSAGE_CHARS = 4000
@@ -38,10 +42,28 @@ def _ends(text: str, chars: int) -> str:
 
 
 class SlipwayError(Exception):
-    """The base of every error slipway raises; Prefect's database keeps its message, so that is never a long one."""
+    """The base of every error slipway raises; Prefect's database keeps its message, so that is never a long one.
 
-    def __init__(self, *arguments: object) -> None:
+    Args:
+        arguments: the message.
+        model_name: the model it is about, where it is about one.
+        version: the version of that model, where it is about one.
+        address: the server it is about, where it is about one.
+    """
+
+    model_name: str | None
+    version: int | None
+    address: str | None
+
+    def __init__(
+        self,
+        *arguments: object,
+        model_name: str | None = None,
+        version: int | None = None,
+        address: str | None = None,
+    ) -> None:
         super().__init__(*(_ends(a, MESSAGE_CHARS) if isinstance(a, str) else a for a in arguments))
+        self.model_name, self.version, self.address = model_name, version, address
 
 
 class InvalidInput(SlipwayError):
@@ -64,7 +86,15 @@ class NoRollbackTarget(InvalidInput):
     """Raised when a model has no version a rollback could go back to; nothing was changed."""
 
 
-class ServiceUnavailable(SlipwayError):
+class Transient(SlipwayError):
+    """Raised when nothing is wrong with what was asked for, so that the same again may succeed."""
+
+
+class GateRefused(SlipwayError):
+    """Raised when a gate decided, on what it measured or was told, so that the same again is refused again."""
+
+
+class ServiceUnavailable(Transient):
     """Raised when MLflow, S3 or Triton is down, too slow or answers with a server error, retries included."""
 
 
@@ -88,19 +118,19 @@ class LoadFailed(SlipwayError):
     """Raised when a Triton replica refuses a version or does not finish loading it in time."""
 
 
-class ValidationFailed(SlipwayError):
+class ValidationFailed(GateRefused):
     """Raised when gate 2 finds that the ONNX export does not compute what the PyTorch model computes."""
 
 
-class ServiceLevelMissed(SlipwayError):
+class ServiceLevelMissed(GateRefused):
     """Raised when gate 3 measures a candidate that is slower or larger than the limits allow."""
 
 
-class ApprovalRefused(SlipwayError):
+class ApprovalRefused(GateRefused):
     """Raised when a person said no to a proven candidate."""
 
 
-class ReleaseInProgress(SlipwayError):
+class ReleaseInProgress(Transient):
     """Raised when another release of the same model does not end in the time a release waits for it."""
 
 

@@ -1,12 +1,20 @@
-"""What slipway tells Prefect, as events of a model: automations react to them, the event service counts them."""
+"""The events of a model in Prefect: what MLflow tells slipway, and what slipway tells whoever listens.
 
+Automations react to them, the event service counts them.
+"""
+
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from prefect.events import emit_event
+from prefect.events import Event, emit_event
+from prefect.events.schemas.events import Resource
 from prefect.settings import get_current_settings
+from prefect.types import DateTime
 
 PREFIX = "slipway."
+ALIAS_SET, ALIAS_REMOVED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
 
 
 class Happened(StrEnum):
@@ -41,3 +49,25 @@ def tell(happened: Happened, model_name: str | None, **payload: Any) -> None:
 def tell_gate(gate: int, passed: bool, model_name: str, reason: str) -> None:
     """Emit what a gate came to."""
     tell(Happened.GATE_PASSED if passed else Happened.GATE_REFUSED, model_name, gate=gate, reason=reason)
+
+
+def make_alias_event(
+    event_id: UUID, model_name: str, alias: str, version: int | None, *, set_at: datetime, found_by: str
+) -> Event:
+    """Return the event of an alias that was set on a version, or removed (no version).
+
+    Its resource is `mlflow.registered-model.<name>`, with the label `mlflow.alias`.
+    """
+    resource = {
+        "prefect.resource.id": f"mlflow.registered-model.{model_name}",
+        "prefect.resource.name": model_name,
+        "mlflow.alias": alias,
+    }
+    payload = {"model": model_name, "alias": alias, "set_at": set_at.isoformat()}
+    return Event(
+        id=event_id,
+        event=ALIAS_SET if version is not None else ALIAS_REMOVED,
+        occurred=DateTime.now(UTC),
+        resource=Resource(resource),
+        payload=payload | {"version": version, "found_by": found_by},
+    )

@@ -1,27 +1,29 @@
 """The Triton fleet: every replica behind the names it is known by, spoken to over gRPC, one by one."""
 
-import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import httpx
 import numpy as np
 import tritonclient.grpc as triton
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr, StringConstraints
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed, bounded
 from blocks.fence import Fenced
-from blocks.replica_errors import meaning, reason, unreachable
+from blocks.replica_errors import meaning, reason, unanswered
+from blocks.transport import KeptChannels, Transport
 from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
 _DNS = "dns:///"
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
+_MEMORY_USED = ("nv_cpu_memory_used_bytes", "nv_gpu_memory_used_bytes")
 _METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
 
 Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
@@ -75,6 +77,19 @@ class TritonFleet(Fenced, Block):
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
 
+    _transport: Transport | None = PrivateAttr(None)
+
+    @property
+    def transport(self) -> Transport:
+        """What reaches the replicas: the channels that this process keeps, or what was given in their place."""
+        return self._transport or KeptChannels(self.tls)
+
+    def through(self, transport: Transport) -> Self:
+        """Return this fleet with its replicas reached through another transport."""
+        rerouted = self.model_copy()
+        rerouted._transport = transport
+        return rerouted
+
     def addresses(self) -> list[str]:
         """Return the address of every replica, names resolved anew on each call."""
         found = [address for replica in self.replicas for address in self._expanded(replica)]
@@ -115,7 +130,9 @@ class TritonFleet(Fenced, Block):
         except InferenceServerException as error:
             raise LoadFailed(
                 f"model '{model_name}' on Triton {address}: load refused ({reason(error)}); the versions it served "
-                "before are still served"
+                "before are still served",
+                model_name=model_name,
+                address=address,
             ) from error
 
     def unload_model(self, address: str, model_name: str) -> None:
@@ -125,7 +142,11 @@ class TritonFleet(Fenced, Block):
             with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
-            raise LoadFailed(f"model '{model_name}' on Triton {address}: unload refused ({reason(error)})") from error
+            raise LoadFailed(
+                f"model '{model_name}' on Triton {address}: unload refused ({reason(error)})",
+                model_name=model_name,
+                address=address,
+            ) from error
 
     def is_ready(self, address: str, model_name: str, version: int) -> bool:
         """Tell whether one replica serves exactly this version."""
@@ -183,7 +204,12 @@ class TritonFleet(Fenced, Block):
         except InferenceServerException as error:
             if meaning(error) is not None:
                 raise
-            raise VerificationFailed(f"Triton {asked.address}: {asked.subject} refused ({reason(error)})") from error
+            raise VerificationFailed(
+                f"Triton {asked.address}: {asked.subject} refused ({reason(error)})",
+                model_name=asked.model_name,
+                version=asked.version,
+                address=asked.address,
+            ) from error
         elapsed_ms = (time.perf_counter() - start) * 1000
         arrays = {name: result.as_numpy(name) for name in asked.outputs}
         return Answer(int(result.get_response().model_version), arrays, elapsed_ms)
@@ -198,17 +224,20 @@ class TritonFleet(Fenced, Block):
         if not found:
             raise InvalidInput(
                 f"service level max_memory_mib: the fleet names no metrics address for Triton {address}; set "
-                "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out"
+                "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out",
+                address=address,
             )
         try:
             time.sleep(_METRICS_INTERVAL_S)
             text = httpx.get(f"http://{found[0]}/metrics", timeout=self.call_timeout_s).raise_for_status().text
-        except httpx.HTTPError as error:
+            families = [*text_string_to_metric_families(text)]
+        except (httpx.HTTPError, ValueError) as error:
             raise ServiceUnavailable(
-                f"Triton {address}: no metrics ({error}); check the fleet's metrics addresses and that replica"
+                f"Triton {address}: no metrics ({bounded(error)}); check the fleet's metrics addresses and that "
+                "replica",
+                address=address,
             ) from error
-        used = re.findall(r"^nv_(?:cpu|gpu)_memory_used_bytes(?:{[^}]*})? (\S+)$", text, re.MULTILINE)
-        return sum(float(value) for value in used)
+        return sum(sample.value for family in families if family.name in _MEMORY_USED for sample in family.samples)
 
     def _control(self) -> dict[str, str] | None:
         return {CONTROL_HEADER: self.control_key.get_secret_value()} if self.control_key else None
@@ -222,7 +251,8 @@ class TritonFleet(Fenced, Block):
         except OSError as error:
             raise ServiceUnavailable(
                 f"Triton fleet {replica}: the name does not resolve ({error}); expected the address of every replica: "
-                "check the headless Service"
+                "check the headless Service",
+                address=replica,
             ) from error
         hosts = sorted({str(answer[4][0]) for answer in answers})
         return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts]
@@ -231,20 +261,13 @@ class TritonFleet(Fenced, Block):
     def _talking(
         self, address: str, subject: str, timeout_s: float | None = None
     ) -> Iterator[triton.InferenceServerClient]:
-        client = self._connected(address)
         try:
-            yield client
+            with self.transport.connect(address) as client:
+                yield client
         except InferenceServerException as error:
-            if (found := unreachable(error, address, subject, timeout_s or self.call_timeout_s)) is None:
+            if (found := unanswered(error, address, subject, timeout_s or self.call_timeout_s)) is None:
                 raise
             raise found from error
-        finally:
-            client.close()
-
-    def _connected(self, address: str) -> triton.InferenceServerClient:
-        if self.tls is None:
-            return triton.InferenceServerClient(address)
-        return triton.InferenceServerClient(address, creds=self.tls.credentials(), channel_args=self.tls.options())
 
 
 def _as_input(name: str, array: np.ndarray) -> triton.InferInput:

@@ -11,7 +11,7 @@ SKEW = timedelta(minutes=5)  # by which two machines' clocks may differ
 EARLIEST = datetime(2018, 6, 1, tzinfo=UTC)  # MLflow is not older
 
 
-def checked_moment(moment: datetime) -> datetime:
+def check_moment(moment: datetime) -> datetime:
     """Return a moment in UTC; `ValueError` where it has no time zone, is yet to come or lies before MLflow's time."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(f"time {moment.isoformat()}: expected a time zone, say {moment.isoformat()}+00:00")
@@ -21,7 +21,7 @@ def checked_moment(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-Moment = Annotated[datetime, AfterValidator(checked_moment)]
+Moment = Annotated[datetime, AfterValidator(check_moment)]
 
 
 def read_moment(text: str, subject: str) -> datetime:
@@ -31,7 +31,7 @@ def read_moment(text: str, subject: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-        return checked_moment(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return check_moment(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except ValueError as error:
         expected = "expected an ISO 8601 time that has been: mend or remove it"
         raise InvalidInput(f"{subject} is {text[:80]!r} ({str(error)[:200]}); {expected}") from error

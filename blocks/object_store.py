@@ -8,7 +8,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -23,8 +23,10 @@ from botocore.exceptions import (
 from prefect_aws.s3 import S3Bucket
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, stated_checksum
-from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable, bounded
+from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, read_stated_checksum
+from blocks.errors import IntegrityError, InvalidInput
+from blocks.meanings import Answer
+from blocks.store_errors import read_answer, unanswered, undeleted_error
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NO_SUCH_KEY = {"NoSuchKey", "404"}
-_CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-_REFUSED = {"401", "403", "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 _DELETED_AT_ONCE = 200  # and at most four folders of each, a thousand in all
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
 # CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
@@ -51,7 +50,7 @@ _RECEIVING = Retrying(
 
 
 @cache
-def _client(credentials: Any) -> "S3Client":
+def _make_client(credentials: Any) -> "S3Client":
     # Making one costs a tenth of a second and more, most of it to read AWS's own description of the service.
     params = credentials.aws_client_parameters.get_params_override()
     params["config"] = _BOUNDS.merge(params.get("config", Config()))
@@ -85,7 +84,7 @@ class ObjectStore:
     @property
     def client(self) -> "S3Client":
         """A boto3 client with the block's credentials and our bounds on time."""
-        return _client(self._block.credentials)
+        return _make_client(self._block.credentials)
 
     @property
     def address(self) -> str:
@@ -117,11 +116,11 @@ class ObjectStore:
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object under a key."""
-        return self._head(key) is not None
+        return self._ask_head(key) is not None
 
     def modified(self, key: str) -> datetime | None:
         """Return when an object was last written, in whole seconds, None where there is no such key."""
-        head = self._head(key)
+        head = self._ask_head(key)
         return head["LastModified"].replace(microsecond=0) if head else None
 
     def fingerprint(self, key: str) -> str | None:
@@ -129,21 +128,21 @@ class ObjectStore:
 
         As long as the fingerprint is the same, so is the content; it tells nothing else.
         """
-        head = self._head(key)
+        head = self._ask_head(key)
         return f"{head['ContentLength']}:{head.get('ChecksumSHA256') or head['ETag']}" if head else None
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of an object as it is stored, read back in chunks."""
         with self._reaching(key):
-            return self._received(key, _sha256)
+            return self._receive(key, _compute_sha256)
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""
         with self._reaching(key):
             try:
-                return self._received(key, lambda body: body.read())
+                return self._receive(key, lambda body: body.read())
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
 
@@ -154,7 +153,7 @@ class ObjectStore:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key)
                 content = answer["Body"].read()
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -182,8 +181,8 @@ class ObjectStore:
             try:
                 return self._put_if(key, content, etag)["ETag"]
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code not in _CONDITION_FAILED and not (etag is not None and code in _NO_SUCH_KEY):
+                said = read_answer(error)
+                if said is not Answer.CHANGED and not (etag is not None and said is Answer.ABSENT):
                     raise
                 # botocore repeats a request whose answer was lost; the first one may have done what this was to do
                 repeated = error.response["ResponseMetadata"]["RetryAttempts"] > 0
@@ -197,12 +196,9 @@ class ObjectStore:
             try:
                 self.client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code in _NO_SUCH_KEY:
-                    return True
-                if code not in _CONDITION_FAILED:
+                if (said := read_answer(error)) is None:
                     raise
-                return False
+                return said is Answer.ABSENT
         return True
 
     def check_conditions(self, prefix: str) -> None:
@@ -229,7 +225,7 @@ class ObjectStore:
         self._require_fence()
         with self._reaching(key), ThreadPoolExecutor(2) as beside:
             # hashing lets go of the GIL, so that what the proof will need is there when the transfer ends
-            hashed = [beside.submit(local.of, kind) for kind in {WHOLE_SHA256, self._likely_stated(digest)}]
+            hashed = [beside.submit(local.of, kind) for kind in {WHOLE_SHA256, self._guess_stated(digest)}]
             extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": digest.sha256}}
             self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
         for future in hashed:
@@ -264,18 +260,18 @@ class ObjectStore:
 
     def _delete(self, keys: list[str]) -> None:
         self._require_fence()
-        batch = [{"Key": key} for key in [*keys, *self._folders_of(keys)]]
+        batch = [{"Key": key} for key in [*keys, *self._list_folders(keys)]]
         with self._reaching(keys[0]):
             answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
         if errors := answer.get("Errors"):
             first, code = errors[0], errors[0].get("Code", "")
-            error = AccessRefused if code in _REFUSED else ServiceUnavailable
-            raise error(
+            raise undeleted_error(code)(
                 f"{self.address}: {len(errors)} of {len(keys)} keys were not deleted, the first {first.get('Key')} "
-                f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again"
+                f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again",
+                address=self.address,
             )
 
-    def _folders_of(self, keys: list[str]) -> list[str]:
+    def _list_folders(self, keys: list[str]) -> list[str]:
         """Return the folders, the deepest first, that a store over a file system may be left with (SeaweedFS).
 
         It lists them as if they had keys. Deleting one that still has some, or that is none (AWS), changes nothing.
@@ -288,7 +284,7 @@ class ObjectStore:
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
-        observed, expected = self._compared(key, LocalChecksums(path), digest)
+        observed, expected = self._compare(key, LocalChecksums(path), digest)
         return observed == expected
 
     def prove(self, key: str, path: Path, digest: FileDigest) -> None:
@@ -300,19 +296,19 @@ class ObjectStore:
         self._prove(key, LocalChecksums(path), digest)
 
     def _prove(self, key: str, local: "LocalChecksums", digest: FileDigest) -> None:
-        observed, expected = self._compared(key, local, digest)
+        observed, expected = self._compare(key, local, digest)
         if observed != expected:
             raise IntegrityError(
                 f"{self.address}, key {key}: holds {observed}, expected {expected}; the transfer was damaged: try again"
             )
 
-    def _compared(self, key: str, local: "LocalChecksums", digest: FileDigest) -> tuple[str, str]:
-        head = self._head(key)
+    def _compare(self, key: str, local: "LocalChecksums", digest: FileDigest) -> tuple[str, str]:
+        head = self._ask_head(key)
         if head is None:
             return "nothing", f"{digest.size_bytes} bytes"
         if head["ContentLength"] != digest.size_bytes:
             return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
-        kind, stated = stated_checksum(head, digest)
+        kind, stated = read_stated_checksum(head, digest)
         if stated is None:
             return self.sha256(key), digest.sha256
         return stated, digest.sha256 if kind == WHOLE_SHA256 else local.of(kind)
@@ -326,20 +322,20 @@ class ObjectStore:
         if self._fence is not None:
             self._fence()
 
-    def _likely_stated(self, digest: FileDigest) -> "Checksum":
+    def _guess_stated(self, digest: FileDigest) -> "Checksum":
         if digest.size_bytes <= PART_BYTES:
             return WHOLE_SHA256
         return Checksum("sha256", in_parts=True)
 
-    def _received(self, key: str, take: "Callable[[StreamingBody], T]") -> T:
+    def _receive(self, key: str, take: "Callable[[StreamingBody], T]") -> T:
         return _RECEIVING(lambda: take(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]))
 
-    def _head(self, key: str) -> "HeadObjectOutputTypeDef | None":
+    def _ask_head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         with self._reaching(key):
             try:
                 return self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if error.response["Error"]["Code"] in _NO_SUCH_KEY:
+                if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
 
@@ -348,27 +344,10 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            self._translate(error, subject)
-
-    def _translate(self, error: Exception, subject: str) -> NoReturn:
-        said = bounded(error)
-        if _code(error) in _REFUSED:
-            raise AccessRefused(
-                f"{self.address}: refused access to {subject} ({said}); check the credentials in the block and what "
-                "the bucket's policy allows them"
-            ) from error
-        raise ServiceUnavailable(
-            f"{self.address}: no usable answer for {subject} ({said}); check the store and the bucket, and try again"
-        ) from error
+            raise unanswered(error, self.address, subject) from error
 
 
-def _code(error: Exception) -> str:
-    """Return S3's code of an error; boto3 hides it where a transfer failed."""
-    cause = error if isinstance(error, ClientError) else error.__cause__ or error.__context__
-    return cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
-
-
-def _sha256(body: "StreamingBody") -> str:
+def _compute_sha256(body: "StreamingBody") -> str:
     digest = hashlib.sha256()
     for chunk in body.iter_chunks(1024**2):
         digest.update(chunk)

@@ -17,9 +17,10 @@ from mlflow.tracking import MlflowClient
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError, bounded
+from blocks.errors import NotRegistered
 from blocks.fence import Fenced
-from blocks.registry_access import identify_at, meaning
+from blocks.registry_access import identify_at
+from blocks.registry_errors import is_absent, unanswered
 
 _PAGE = 200
 _DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
@@ -35,7 +36,7 @@ class RegisteredVersion(BaseModel):
     source_uri: str = Field(description="Where the version's files are, as MLflow names it (models:/m-…).")
     run_id: str | None = None
     run_name: str | None = None
-    created_at: datetime | None = None
+    created_at: datetime
     aliases: tuple[str, ...] = ()
     tags: dict[str, str] = {}
     metrics: dict[str, float] = {}
@@ -85,9 +86,9 @@ class ModelRegistry(Fenced, Block):
         """Return a client, with MLflow's own functions, which know only one server, pointed at this one as well."""
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
-        return self._client()
+        return self._make_client()
 
-    def _client(self) -> MlflowClient:
+    def _make_client(self) -> MlflowClient:
         """Return a client of this server alone, whatever else the process speaks to meanwhile.
 
         MLflow reads its limits from the environment with each request, those of the registry asked last then; whom a
@@ -98,10 +99,10 @@ class ModelRegistry(Fenced, Block):
         os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
         os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = str(self.presigned_downloads).lower()
         os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-        identify_at(self.tracking_uri, self._authorization())
+        identify_at(self.tracking_uri, self._make_authorization())
         return MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def _authorization(self) -> str | None:
+    def _make_authorization(self) -> str | None:
         if self.token is not None:
             return f"Bearer {self.token.get_secret_value()}"
         if self.username and self.password:
@@ -115,40 +116,19 @@ class ModelRegistry(Fenced, Block):
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise self._translated(error, subject) from error
-
-    def _translated(self, error: MlflowException | OSError, subject: str) -> SlipwayError:
-        address, found = self.tracking_uri, meaning(error)
-        if found is NotRegistered:
-            return NotRegistered(
-                f"{subject}: not in the MLflow registry at {address} ({bounded(error)}); expected a registered model, "
-                "alias and version: see its Models page"
-            )
-        if found is AccessRefused:
-            return AccessRefused(
-                f"MLflow at {address}: access refused to {subject} ({bounded(error)}); give the registry a user who "
-                "may (SLIPWAY_MLFLOW_USERNAME and SLIPWAY_MLFLOW_PASSWORD, or SLIPWAY_MLFLOW_TOKEN)"
-            )
-        if isinstance(error, OSError):
-            return ServiceUnavailable(
-                f"MLflow at {address}: transfer of {subject} broke off ({bounded(error) or type(error).__name__}); "
-                "check the server and its artifact store and try again"
-            )
-        return ServiceUnavailable(
-            f"MLflow at {address}: no usable answer for {subject} after {self.max_retries} retries of "
-            f"{self.request_timeout_s} s ({bounded(error)}); check the server and try again"
-        )
+            patience = f"{self.max_retries} retries of {self.request_timeout_s} s"
+            raise unanswered(error, self.tracking_uri, subject, patience) from error
 
     def version(self, model_name: str, version: int) -> RegisteredVersion:
         """Return version `version` of a model; `NotRegistered` where there is none."""
         with self.reaching(f"model '{model_name}' version {version}"):
-            return self._described(self._client().get_model_version(model_name, str(version)))
+            return self._describe(self._make_client().get_model_version(model_name, str(version)))
 
     def at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
         """Return the version an alias points to, None where the registry knows no such model or alias."""
         try:
             with self.reaching(f"model '{model_name}' alias '{alias}'"):
-                return self._described(self._client().get_model_version_by_alias(model_name, alias))
+                return self._describe(self._make_client().get_model_version_by_alias(model_name, alias))
         except NotRegistered:
             return None
 
@@ -158,7 +138,7 @@ class ModelRegistry(Fenced, Block):
         if kind == "version":
             return self.version(model_name, int(value))
         with self.reaching(f"model '{model_name}' alias '{value}'"):
-            return self._described(self._client().get_model_version_by_alias(model_name, value))
+            return self._describe(self._make_client().get_model_version_by_alias(model_name, value))
 
     def aliases(self, model_name: str) -> dict[str, int]:
         """Return every alias of a model with its version."""
@@ -167,37 +147,37 @@ class ModelRegistry(Fenced, Block):
     def model(self, model_name: str) -> RegisteredModel:
         """Return a model's aliases and tags; `NotRegistered` where there is no such model."""
         with self.reaching(f"model '{model_name}'"):
-            return _model(self._client().get_registered_model(model_name))
+            return _describe_model(self._make_client().get_registered_model(model_name))
 
     def models(self) -> Iterator[RegisteredModel]:
         """Yield every registered model, a page at a time."""
-        yield from map(_model, self._pages("all models", self._client().search_registered_models))
+        yield from map(_describe_model, self._read_pages("all models", self._make_client().search_registered_models))
 
     def versions(self, model_name: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield every version of a model with its tags, the newest first, a page at a time."""
         search = partial(
-            self._client().search_model_versions,
+            self._make_client().search_model_versions,
             filter_string=f"name = '{model_name}'",
             order_by=["version_number DESC"],
         )
-        for found in self._pages(f"versions of model '{model_name}'", search):
+        for found in self._read_pages(f"versions of model '{model_name}'", search):
             yield int(found.version), dict(found.tags)
 
     def set_alias(self, model_name: str, alias: str, version: int) -> None:
         """Point an alias at a version, wherever it pointed before."""
         self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
-            self._client().set_registered_model_alias(model_name, alias, str(version))
+            self._make_client().set_registered_model_alias(model_name, alias, str(version))
 
     def remove_alias(self, model_name: str, alias: str) -> None:
         """Remove an alias; one that does not exist is no error."""
         self.require_fence()
         with self.reaching(f"alias '{alias}' of model '{model_name}'"):
-            self._client().delete_registered_model_alias(model_name, alias)
+            self._make_client().delete_registered_model_alias(model_name, alias)
 
     def tag_version(self, model_name: str, version: int, tags: dict[str, str]) -> None:
         """Set tags on a version."""
-        client = self._client()
+        client = self._make_client()
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             for key, value in tags.items():
                 self.require_fence()
@@ -205,7 +185,7 @@ class ModelRegistry(Fenced, Block):
 
     def untag_version(self, model_name: str, version: int, tags: tuple[str, ...]) -> None:
         """Remove tags of a version; one that is not there is no error."""
-        client = self._client()
+        client = self._make_client()
         with self.reaching(f"tags of model '{model_name}' version {version}"):
             present = client.get_model_version(model_name, str(version)).tags
             for key in present.keys() & set(tags):
@@ -214,7 +194,7 @@ class ModelRegistry(Fenced, Block):
 
     def tag_model(self, model_name: str, tags: dict[str, str]) -> None:
         """Set tags on a registered model."""
-        client = self._client()
+        client = self._make_client()
         with self.reaching(f"tags of model '{model_name}'"):
             for key, value in tags.items():
                 self.require_fence()
@@ -224,12 +204,12 @@ class ModelRegistry(Fenced, Block):
         """Remove a tag of a registered model; one that is not there is no error."""
         self.require_fence()
         with self.reaching(f"tags of model '{model_name}'"):
-            self._client().delete_registered_model_tag(model_name, tag)
+            self._make_client().delete_registered_model_tag(model_name, tag)
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""
-        client = self._client()
-        os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_chunk_bytes()))
+        client = self._make_client()
+        os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_choose_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
             # of models:/… MLflow asks the server that the process names, or a database of its own, whatever it is told
@@ -239,7 +219,7 @@ class ModelRegistry(Fenced, Block):
             )
             return Path(found)
 
-    def _pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
+    def _read_pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
         token: str | None = None
         while True:
             with self.reaching(subject):
@@ -248,8 +228,8 @@ class ModelRegistry(Fenced, Block):
             if not (token := page.token):
                 return
 
-    def _described(self, found: ModelVersion) -> RegisteredVersion:
-        run = self._run(found.run_id) if found.run_id else None
+    def _describe(self, found: ModelVersion) -> RegisteredVersion:
+        run = self._find_run(found.run_id) if found.run_id else None
         return RegisteredVersion(
             model_name=found.name,
             version=int(found.version),
@@ -263,17 +243,17 @@ class ModelRegistry(Fenced, Block):
             params=dict(run.data.params) if run else {},
         )
 
-    def _run(self, run_id: str) -> Run | None:
+    def _find_run(self, run_id: str) -> Run | None:
         """Return a run, None where it is gone: `mlflow gc` removes runs, and versions outlive them."""
         try:
-            return self._client().get_run(run_id)
+            return self._make_client().get_run(run_id)
         except MlflowException as error:
-            if meaning(error) is NotRegistered:
+            if is_absent(error):
                 return None
             raise
 
 
-def _chunk_bytes() -> int:
+def _choose_chunk_bytes() -> int:
     """Return the size of the chunks that MLflow may download at once and still hold no more than 64 MiB.
 
     It takes two a core, 20 at most, and has each in memory twice; its own choice of 100 MB means up to 4 GB.
@@ -282,6 +262,6 @@ def _chunk_bytes() -> int:
     return _DOWNLOAD_MEMORY_BYTES // (2 * at_once)
 
 
-def _model(found: Any) -> RegisteredModel:
+def _describe_model(found: Any) -> RegisteredModel:
     aliases = {alias: int(version) for alias, version in sorted(found.aliases.items())}
     return RegisteredModel(name=found.name, aliases=aliases, tags=dict(found.tags))

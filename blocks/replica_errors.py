@@ -5,22 +5,10 @@ for a queue that is full, and gRPC says the same where nothing listens. What Tri
 text begins; the rest is a replica that cannot be reached.
 """
 
-import re
-from typing import NamedTuple
-
 from tritonclient.utils import InferenceServerException
 
 from blocks.errors import AccessRefused, ReplicaLost, ServiceUnavailable, SlipwayError, bounded
-
-
-class Meaning(NamedTuple):
-    """What a status means where its text begins with a phrase, a regular expression; None: an answer to the request."""
-
-    status: str
-    phrase: str
-    error: type[SlipwayError] | None
-    advice: str = ""
-
+from blocks.meanings import Answer, Meaning, find_meaning
 
 _REQUEST = r"(\[request id: [^\]]*\] )?"
 _CONNECTING = r"(failed to connect to all addresses; last error: \w+: \S+: )"
@@ -40,8 +28,8 @@ MEANINGS = (
         _TLS,
     ),
     Meaning("UNAVAILABLE", f"{_CONNECTING}.*Trying to connect an http1.x server", ServiceUnavailable, _ADDRESS),
-    Meaning("UNAVAILABLE", f"{_REQUEST}Request for unknown model: ", None),
-    Meaning("UNAVAILABLE", "explicit model load / unload is not allowed", None),
+    Meaning("UNAVAILABLE", f"{_REQUEST}Request for unknown model: ", Answer.REFUSED),
+    Meaning("UNAVAILABLE", "explicit model load / unload is not allowed", Answer.REFUSED),
     Meaning(
         "UNAVAILABLE",
         f"{_REQUEST}(Exceeds maximum queue size|Request timeout expired)",
@@ -60,19 +48,21 @@ MEANINGS = (
 def meaning(error: InferenceServerException) -> Meaning | None:
     """Return what an error means, None where the replica answered and refused what was asked for."""
     status, text = str(error.status()).removeprefix("StatusCode."), str(error.message())
-    known = next((m for m in MEANINGS if m.status == status and re.match(m.phrase, text, re.DOTALL)), None)
-    return known if known and known.error else None
+    known = find_meaning(MEANINGS, status, text)
+    return None if known is None or known.means is Answer.REFUSED else known
 
 
-def unreachable(error: InferenceServerException, address: str, subject: str, bound_s: float) -> SlipwayError | None:
+def unanswered(error: InferenceServerException, address: str, subject: str, bound_s: float) -> SlipwayError | None:
     """Return the error to raise where a replica did not answer or refused who asks, None where it gave an answer."""
     known = meaning(error)
-    if known is None or known.error is None:
+    if known is None or isinstance(known.means, Answer):
         return None
-    if known.error is AccessRefused:
-        return AccessRefused(f"Triton {address}: access refused to {subject} ({reason(error)}); {known.advice}")
+    if known.means is AccessRefused:
+        text = f"Triton {address}: access refused to {subject} ({reason(error)}); {known.advice}"
+        return AccessRefused(text, address=address)
     within = f" within {bound_s:g} s" if known.status == "DEADLINE_EXCEEDED" else ""
-    return known.error(f"Triton {address}: no answer to {subject}{within} ({reason(error)}); {known.advice}")
+    text = f"Triton {address}: no answer to {subject}{within} ({reason(error)}); {known.advice}"
+    return known.means(text, address=address)
 
 
 def reason(error: InferenceServerException) -> str:

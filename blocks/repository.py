@@ -1,7 +1,9 @@
 """The model repository in S3: what Triton reads, what is staged, what is archived, and the pointer that commits.
 
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
-repository/<model>/<N>/model.onnx     a version, complete before the policy names it
+repository/<model>/labels.txt         what every version uses, say labels or a Python environment: the live version's
+repository/<model>/<N>/model.onnx     a version, complete before the policy names it; its files may lie in subfolders
+repository/<model>/<N>/shared/…       what the version brings for its model as a whole, see above
 repository/<model>/<N>/metadata.json  where the version came from
 repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
@@ -31,17 +33,18 @@ from blocks.object_store import ObjectStore, StoredObject
 
 METADATA_FILE = "metadata.json"
 CLAIM_FILE = "claim"
+SHARED = "shared/"
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
 
 
-def candidate_name(model_name: str, epoch: int) -> str:
+def name_candidate(model_name: str, epoch: int) -> str:
     """Return the name a model's candidate is proven under, one that no later holder of the model's lock uses."""
     return f"_candidate.{epoch}.{model_name}"
 
 
-def proven_model(candidate: str) -> str | None:
+def parse_candidate(candidate: str) -> str | None:
     """Return the model whose candidate is called so, None where it is no candidate's name."""
     found = _CANDIDATE.fullmatch(candidate)
     return found["model"] if found else None
@@ -114,10 +117,10 @@ class ModelRepository(Fenced, Block):
         journals = self.store.keys(f"{self.journal_prefix}/")
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
-            if (model := proven_model(name)) is not None:
+            if (model := parse_candidate(name)) is not None:
                 candidates[model] = candidates.get(model, frozenset()) | {name}
         return RepositoryContents(
-            served=frozenset(name for name in names if proven_model(name) is None),
+            served=frozenset(name for name in names if parse_candidate(name) is None),
             recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
             candidates=candidates,
             staged=frozenset(self.store.names_of_keys(f"{self.staging_prefix}/")),
@@ -127,13 +130,13 @@ class ModelRepository(Fenced, Block):
     def versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
-            repository=self._numbers(f"{self.repository_prefix}/{model_name}/"),
-            archive=self._numbers(f"{self.archive_prefix}/{model_name}/"),
+            repository=self._list_numbers(f"{self.repository_prefix}/{model_name}/"),
+            archive=self._list_numbers(f"{self.archive_prefix}/{model_name}/"),
         )
 
     def recorded_versions(self, model_name: str) -> tuple[int, ...]:
         """Return every version number slipway ever took for a model; none where the model is not slipway's."""
-        return self._numbers(f"{self.records_prefix}/{model_name}/")
+        return self._list_numbers(f"{self.records_prefix}/{model_name}/")
 
     def is_foreign(self, model_name: str) -> bool:
         """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
@@ -167,7 +170,7 @@ class ModelRepository(Fenced, Block):
         found = self.store.look_at(self._config_key(model_name))
         if found is None:
             return None
-        text = self._text(found, self._config_key(model_name))
+        text = self._decode(found, self._config_key(model_name))
         signed = _COMMIT.match(text)
         if signed is None:
             return Commit(text, found.etag, 0, None)
@@ -247,21 +250,29 @@ class ModelRepository(Fenced, Block):
     def place(self, model_name: str, version: int) -> None:
         """Put a version that is complete in staging or in the archive where Triton reads; there already, do nothing."""
         final = self.directory(model_name, version)
-        if (source := self._complete(model_name, version)) != final:
+        if (source := self._find_complete(model_name, version)) != final:
             self._copy(source, final)
         for key in self.store.keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
-            if self._same(key, f"{final}{key[len(archived) :]}"):
+            if self._is_same(key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
+
+    def share(self, model_name: str, version: int) -> None:
+        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
+        shared = f"{self.directory(model_name, version)}{SHARED}"
+        if self.store.keys(shared):
+            self._copy(shared, f"{self.repository_prefix}/{model_name}/")
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
         candidate = f"{self.repository_prefix}/{name}/"
-        self._copy(self._complete(model_name, version), f"{candidate}{version}/")
+        source = self._find_complete(model_name, version)
+        self._copy(source, f"{candidate}{version}/")
+        self._copy(f"{source}{SHARED}", candidate)
         self.store.write(f"{candidate}config.pbtxt", config.encode())
 
     def remove_candidate(self, name: str) -> None:
         """Delete a candidate's copy."""
-        if proven_model(name) is None:
+        if parse_candidate(name) is None:
             raise ValueError(f"{name!r}: is no candidate's name")
         self.store.delete_below(f"{self.repository_prefix}/{name}/")
 
@@ -325,13 +336,13 @@ class ModelRepository(Fenced, Block):
             "it; nothing was overwritten: see `make status`, then release again"
         )
 
-    def _text(self, found: StoredObject, key: str) -> str:
+    def _decode(self, found: StoredObject, key: str) -> str:
         try:
             return found.content.decode()
         except UnicodeDecodeError as error:
             raise IntegrityError(f"{self.store.address}, key {key}: is no UTF-8 text ({error}); mend it") from error
 
-    def _complete(self, model_name: str, version: int) -> str:
+    def _find_complete(self, model_name: str, version: int) -> str:
         """Return where a version is complete, which is where it has its metadata.json, written last."""
         prefixes = (self.repository_prefix, self.staging_prefix, self.archive_prefix)
         places = [f"{prefix}/{model_name}/{version}/" for prefix in prefixes]
@@ -348,10 +359,10 @@ class ModelRepository(Fenced, Block):
         keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
-            if self._same(key, copied):
+            if self._is_same(key, copied):
                 continue  # begun before and broken off; written anew, Triton would take it for changed
             self.store.copy(key, copied)
-            if not self._same(key, copied):
+            if not self._is_same(key, copied):
                 raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
         return keys
 
@@ -360,14 +371,14 @@ class ModelRepository(Fenced, Block):
         for key in self._copy(source, target):
             self.store.delete(key)
 
-    def _same(self, key: str, other: str) -> bool:
+    def _is_same(self, key: str, other: str) -> bool:
         """Tell whether two objects exist and have one content."""
         one, two = self.store.fingerprint(key), self.store.fingerprint(other)
         if one is None or two is None:
             return False
-        return one == two or (_size(one) == _size(two) and self.store.sha256(key) == self.store.sha256(other))
+        return one == two or (_read_size(one) == _read_size(two) and self.store.sha256(key) == self.store.sha256(other))
 
-    def _numbers(self, prefix: str) -> tuple[int, ...]:
+    def _list_numbers(self, prefix: str) -> tuple[int, ...]:
         return tuple(sorted(int(name) for name in self.store.names_of_keys(prefix) if name.isdecimal()))
 
     def _version_key(self, model_name: str, version: int) -> str:
@@ -387,5 +398,5 @@ class ModelRepository(Fenced, Block):
         return f"{self.journal_prefix}/{model_name}.json"
 
 
-def _size(fingerprint: str) -> str:
+def _read_size(fingerprint: str) -> str:
     return fingerprint.partition(":")[0]

@@ -3,13 +3,11 @@
 import grpc
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-_LARGEST_MESSAGE_BYTES = 2**31 - 1
-
 
 class TransportSecurity(BaseModel):
     """Certificates and keys, each as PEM text, so that flows on any machine have them with the fleet's block."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     root_certificates: str | None = Field(
         default=None, description="PEM of the authorities that the replicas' certificates come from; none: gRPC's own."
@@ -45,7 +43,6 @@ class TransportSecurity(BaseModel):
             *(text.encode() if text else None for text in (self.root_certificates, key, self.client_certificate))
         )
 
-    def options(self) -> list[tuple[str, int | str]]:
-        """Return the options of that channel, tritonclient's own included."""
-        sizes = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE_BYTES) for way in ("send", "receive")]
-        return [*sizes, *([("grpc.ssl_target_name_override", self.server_name)] if self.server_name else [])]
+    def options(self) -> list[tuple[str, str]]:
+        """Return the options that channel needs besides."""
+        return [("grpc.ssl_target_name_override", self.server_name)] if self.server_name else []

@@ -6,7 +6,7 @@ find-missed-updates -> mlflow.model-version-alias.created -> deploy-model
 from typing import Any
 from uuid import uuid4
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -18,8 +18,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TERMINAL_STATES
 
 from blocks.environment import load_environment
+from blocks.events import make_alias_event
+from blocks.run import warn
 from slipway.releases.alias_update import AliasUpdate
-from slipway.releases.missed_updates import find_missed_updates
+from tasks.polling.find_missed_updates import find_missed_updates
 
 _PAGE = 200
 
@@ -32,16 +34,18 @@ def poll_aliases() -> tuple[AliasUpdate, ...]:
     """
     missed = find_missed_updates(registry=load_environment().registry)
     with get_client(sync_client=True) as client:
-        awaited = _awaited(client) if missed else set()
+        awaited = _list_awaited(client) if missed else set()
         told = tuple(update for update in missed if (update.model_name, f"version:{update.version}") not in awaited)
         for update in told:
-            event = update.event(uuid4(), found_by="poll")
+            event = make_alias_event(
+                uuid4(), update.model_name, update.alias, update.version, set_at=update.set_at, found_by="poll"
+            )
             client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
-            get_run_logger().warning("'deploy' on %s version %d was missed", update.model_name, update.version)
+            warn(f"'deploy' on {update.model_name} version {update.version} was missed")
     return told
 
 
-def _awaited(client: SyncPrefectClient) -> set[tuple[str, str]]:
+def _list_awaited(client: SyncPrefectClient) -> set[tuple[str, str]]:
     """Return model and source of every run of deploy-model that has not ended."""
     ended = FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))
     filters: dict[str, Any] = {

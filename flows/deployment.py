@@ -1,54 +1,48 @@
 """The deployment flow: from a version in the MLflow registry to a proven prediction on every Triton replica.
 
-fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> prove-candidate [-> approval]
-    -> commit-version -> reload-triton -+-> update-aliases
-                                        +-> verify-deployment -> finish-release
+answer-update -> fetch-model -> determine-version -> prepare-artifacts -> upload-to-s3 -> prove-candidate [-> approval]
+    -> commit-version -> reload-triton -+-> update-aliases    -+-> finish-release
+                                        +-> verify-deployment -+
 """
 
 from typing import Annotated, Any, Literal, cast
 
-from prefect import flow, get_run_logger, runtime
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.flows import Flow
+from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.environment import RESULT_STORAGE, Environment, load_environment
-from blocks.errors import ReleaseTakenOver
-from blocks.events import Happened, tell
+from blocks.environment import RESULT_STORAGE, Environment
 from blocks.moments import Moment
 from blocks.names import ModelName, Source
 from flows.running.approval import ApprovalTimeout, ask_for_approval
 from flows.running.defaults import load_defaults
-from flows.running.forms import described
-from flows.running.turns import turn_of
-from slipway.releases.alias_update import mark_answered, outdated
-from slipway.releases.aliases import AliasChange, update_aliases
-from slipway.releases.artifacts import PreparedArtifacts, Shape, prepare_artifacts
-from slipway.releases.candidate import prove_candidate
-from slipway.releases.completion import finish_release
-from slipway.releases.fetching import FetchedModel, fetch_model
-from slipway.releases.journal import open_entry, require_open
-from slipway.releases.lock import model_lock
-from slipway.releases.plan import ReleasePlan
-from slipway.releases.planning import ForcedVersion, KeepArchived, determine_version
-from slipway.releases.receipt import Receipt, show_receipt
-from slipway.releases.replicas import LoadedReplica, reload_triton
+from flows.running.forms import with_form
+from flows.running.hooks import settle_what_was_begun, tell_failure
+from flows.running.turns import journaled, turn_of
+from slipway.releases.aliases import AliasChange
+from slipway.releases.plan import ForcedVersion, KeepArchived, ReleasePlan
+from slipway.releases.receipt import Receipt
+from slipway.releases.release import ExpectedShape, Release, Terms
+from slipway.releases.replicas import LoadedReplica
 from slipway.releases.service_level import ServiceLevel
-from slipway.releases.settlement import settle_release
-from slipway.releases.verification import VerifiedReplica, verify_deployment
-from slipway.releases.workspace import private_workspace, remove_leftovers
+from slipway.releases.verification import VerifiedReplica
+from tasks.deployment.answer_update import answer_update
 from tasks.deployment.commit_version import commit_version
+from tasks.deployment.determine_version import determine_version
+from tasks.deployment.fetch_model import fetch_model
+from tasks.deployment.finish_release import finish_release
+from tasks.deployment.prepare_artifacts import prepare_artifacts
+from tasks.deployment.prove_candidate import prove_candidate
+from tasks.deployment.reload_triton import reload_triton
+from tasks.deployment.update_aliases import update_aliases
 from tasks.deployment.upload_to_s3 import upload_to_s3
+from tasks.deployment.verify_deployment import verify_deployment
 
 DEFAULTS = load_defaults().deploy_model
 
-ExpectedShape = Annotated[
-    Shape | None,
-    Field(description="Shape to expect, batch axis included, say [1, 3, 224, 224]; left out: the model's."),
-]
 SilentReplicas = Annotated[
     Literal["refuse", "leave"],
     Field(description="With a replica that does not answer: refuse the release, or leave it to reconcile-models."),
@@ -62,7 +56,7 @@ AliasSetAt = Annotated[
 ]
 
 
-class Release(BaseModel):
+class Deployment(BaseModel):
     """What a deployment did, and the proof of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,36 +66,6 @@ class Release(BaseModel):
     loaded: tuple[LoadedReplica, ...] = ()
     verified: tuple[VerifiedReplica, ...] = ()
     receipt: Receipt | None = None
-
-
-class Options(BaseModel):
-    """How a release is to be proven."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_shape: Shape | None = None
-    output_shape: Shape | None = None
-    tolerance: float = DEFAULTS.tolerance
-    service_level: ServiceLevel | None = None
-    approval_timeout_s: int | None = None
-    leave_silent: bool = False
-
-
-def settle_what_was_begun(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
-    """Undo, or finish, what a cancelled or crashed run began; Prefect asks for exactly these argument names."""
-    remove_leftovers()
-    model_name, environment = flow_run.parameters.get("model_name", DEFAULTS.model_name), load_environment()
-    begun = open_entry(environment.repository, model_name)
-    if begun is not None and begun.plan.flow_run_id == str(flow_run.id):
-        with model_lock(model_name, environment.repository, owner=str(flow_run.id)) as fence:
-            settle_release.fn(
-                model_name, only_flow_run_id=begun.plan.flow_run_id, **fence.around(environment)._asdict()
-            )
-
-
-def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:  # noqa: ARG001
-    """Emit that a release failed; Prefect asks for exactly these argument names."""
-    tell(Happened.RELEASE_FAILED, flow_run.parameters.get("model_name", DEFAULTS.model_name), reason=state.message)
 
 
 @flow(
@@ -115,7 +79,7 @@ def tell_failure(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:
     on_cancellation=[settle_what_was_begun],
     on_crashed=[settle_what_was_begun],
 )
-@described
+@with_form()
 def deploy_model(
     model_name: ModelName = DEFAULTS.model_name,
     source: Source = DEFAULTS.source,
@@ -131,122 +95,83 @@ def deploy_model(
     silent_replicas: SilentReplicas = "refuse",
     keep_archived: KeepArchived = 5,
     alias_set_at: AliasSetAt = None,
-) -> Release | State[Release]:
+) -> Deployment | State[Deployment]:
     """Release a registered ONNX model: served by every replica, proven on each, `live` and `previous` moved.
 
     Whatever goes wrong, the aliases and the served version are afterwards what they were before.
     """
-    environment = load_environment()
-    options = Options(
-        input_shape=expected_input_shape,
-        output_shape=expected_output_shape,
+    terms = Terms(
+        expected_input_shape=expected_input_shape,
+        expected_output_shape=expected_output_shape,
+        tolerance=DEFAULTS.tolerance,
         service_level=service_level,
-        approval_timeout_s=approval_timeout_s if approval else None,
         leave_silent=silent_replicas == "leave",
     )
-    with private_workspace(), turn_of(model_name, environment.repository) as fence:
-        environment = fence.around(environment)
-        registered = environment.registry.resolve(model_name, source)
-        reason = outdated(registered, alias_set_at) if alias_set_at else None
-        if not (dry_run or reason):
-            mark_answered(
-                registered, alias_set_at, environment.registry
-            )  # before anything can fail: nobody tries it again
-            settle_what_another_run_left(model_name, environment)
-            # a rollback that was only to be finished has now been recorded
-            reason = outdated(environment.registry.resolve(model_name, source), alias_set_at) if alias_set_at else None
-        if reason:
-            return Completed(name="Superseded", message=reason)
-        fetched = fetch_model(model_name, source, registry=environment.registry)
-        plan = determine_version(
-            fetched, force_version, keep_archived, options.leave_silent, fence.epoch, **environment._asdict()
+    with turn_of(model_name) as environment:
+        update = answer_update(
+            model_name=model_name, source=source, alias_set_at=alias_set_at, dry_run=dry_run, environment=environment
         )
-        artifacts = prepare_artifacts(fetched, plan, expected_input_shape, expected_output_shape)
+        if update.superseded:
+            return Completed(name="Superseded", message=update.superseded)
+        fetched = fetch_model(
+            model_name=model_name, source=source, registered=update.registered, registry=environment.registry
+        )
+        plan = determine_version(
+            fetched=fetched,
+            force_version=force_version,
+            keep_archived=keep_archived,
+            leave_silent=terms.leave_silent,
+            environment=environment,
+        )
+        artifacts = prepare_artifacts(fetched=fetched, plan=plan, terms=terms)
         if plan.already_live or dry_run:
-            return _nothing_to_change(
-                plan,
-                update_aliases(
-                    model_name,
-                    plan.registry_version,
-                    True,
-                    plan.aliases_after,
-                    registry=environment.registry,
-                    repository=environment.repository,
-                ),
+            aliases = update_aliases(
+                model_name=model_name,
+                registry_version=plan.registry_version,
+                plan=plan,
+                dry_run=True,
+                environment=environment,
             )
-        return release(fetched, plan, artifacts, options, environment)
+            return _say_that_nothing_changes(plan, aliases)
+        release = Release(fetched=fetched, plan=plan, artifacts=artifacts)
+        return carry_out(release, terms, environment, approval_timeout_s=approval_timeout_s if approval else None)
 
 
-def release(
-    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, environment: Environment
-) -> Release:
-    """Carry out a plan: proven as a candidate, committed, proven on every replica; undone when anything fails."""
-    try:
-        return _release(fetched, plan, artifacts, options, environment)
-    except ReleaseTakenOver:
-        raise
-    except Exception:
-        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **environment._asdict())
-        raise
+def carry_out(
+    release: Release, terms: Terms, environment: Environment, *, approval_timeout_s: int | None = None
+) -> Deployment:
+    """Carry out a release: proven as a candidate, committed, proven on every replica; undone when anything fails."""
+    fetched, plan, artifacts = release.fetched, release.plan, release.artifacts
+    with journaled(plan, environment):
+        upload_to_s3(release=release, environment=environment)
+        candidate = prove_candidate(release=release, terms=terms, environment=environment)
+        approval = ask_for_approval(plan, candidate, approval_timeout_s, environment)
+        commit_version(plan=plan, artifacts=artifacts, environment=environment)
+        loaded = reload_triton(model_name=plan.model_name, serves=plan.serves, terms=terms, environment=environment)
+        moving: Any = update_aliases.submit(
+            model_name=plan.model_name, registry_version=plan.registry_version, plan=plan, environment=environment
+        )
+        verifying: Any = verify_deployment.submit(
+            fetched=fetched, version=plan.version, terms=terms, environment=environment
+        )
+        wait([moving, verifying])
+        verified, aliases = verifying.result(), moving.result()
+        receipt = finish_release(
+            plan=plan,
+            fetched=fetched,
+            candidate=candidate,
+            loaded=loaded,
+            verified=verified,
+            approval=approval,
+            environment=environment,
+        )
+    return Deployment(plan=plan, aliases=aliases, loaded=loaded, verified=verified, receipt=receipt)
 
 
-def settle_what_another_run_left(model_name: str, environment: Environment) -> None:
-    """Undo, or finish, a model's open release, unless it is this run's own and still to be proven."""
-    left = open_entry(environment.repository, model_name)
-    if left is not None and (left.receipt is not None or left.plan.flow_run_id != runtime.flow_run.id):
-        settle_release(model_name, **environment._asdict())
-
-
-def _release(
-    fetched: FetchedModel, plan: ReleasePlan, artifacts: PreparedArtifacts, options: Options, environment: Environment
-) -> Release:
-    registry, repository, fleet = environment
-    shapes, leave = (options.input_shape, options.output_shape), options.leave_silent
-    uploaded = upload_to_s3(fetched, plan, artifacts, registry=registry, repository=repository)
-    candidate = prove_candidate(
-        fetched, plan, artifacts, *shapes, options.tolerance, options.service_level, leave, **environment._asdict()
-    )
-    approval = ask_for_approval(plan, candidate, options.approval_timeout_s, repository)
-    committed = commit_version(plan, artifacts, repository=repository, wait_for=[uploaded])
-    loaded = reload_triton(
-        plan.model_name,
-        plan.serves,
-        options.tolerance,
-        leave,
-        repository=repository,
-        fleet=fleet,
-        wait_for=[committed],
-    )
-    require_open(repository, plan)
-    after: Any = {"wait_for": [loaded]}
-    moving = update_aliases.submit(
-        plan.model_name,
-        plan.registry_version,
-        after=plan.aliases_after,
-        registry=registry,
-        repository=repository,
-        **after,
-    )
-    verifying = verify_deployment.submit(
-        fetched, plan.version, *shapes, options.tolerance, leave_silent=leave, **environment._asdict(), **after
-    )
-    wait([moving, verifying])
-    verified, aliases = verifying.result(), moving.result()
-    left = tuple(address for address in fleet.addresses() if address not in {replica.address for replica in verified})
-    if left:
-        get_run_logger().warning("left to reconcile-models, since they do not answer: %s", ", ".join(left))
-    receipt = finish_release(
-        plan, fetched, candidate, loaded, verified, approval, left, registry=registry, repository=repository
-    )
-    show_receipt(receipt)
-    return Release(plan=plan, aliases=aliases, loaded=loaded, verified=verified, receipt=receipt)
-
-
-def _nothing_to_change(plan: ReleasePlan, aliases: AliasChange) -> State[Release]:
+def _say_that_nothing_changes(plan: ReleasePlan, aliases: AliasChange) -> State[Deployment]:
     if plan.already_live:
         name, message = "AlreadyLive", f"version {plan.registry_version} is live on every replica as {plan.version}"
     else:
         name, message = "DryRun", f"would serve {list(plan.serves)}, aliases {aliases.before} -> {aliases.after}"
-    return Completed(
-        name=name, message=f"model '{plan.model_name}': {message}", data=Release(plan=plan, aliases=aliases)
-    )
+    data = Deployment(plan=plan, aliases=aliases)
+    return Completed(name=name, message=f"model '{plan.model_name}': {message}", data=data)

@@ -1,6 +1,6 @@
 """The rollback flow: back to a version that was live before, in a fraction of a second where it is still loaded.
 
-choose-target -+-> switch-replicas -+-> finish-release
+choose-target -+-> switch-replicas -+-> finish-rollback
                +-> update-aliases  -+
                (from the archive: the steps of deploy-model)
 """
@@ -8,39 +8,33 @@ choose-target -+-> switch-replicas -+-> finish-release
 import time
 from typing import Annotated, Any, cast
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.environment import RESULT_STORAGE, Environment, load_environment
-from blocks.errors import NotRegistered, ReleaseTakenOver, ServiceUnavailable
+from blocks.environment import RESULT_STORAGE, Environment
+from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.names import ModelName, Source
-from flows.deployment import (
-    DEFAULTS,
-    Options,
-    SilentReplicas,
-    release,
-    settle_what_another_run_left,
-    settle_what_was_begun,
-)
-from flows.running.forms import described
-from flows.running.turns import turn_of
-from slipway.releases.aliases import update_aliases
-from slipway.releases.artifacts import prepare_artifacts
-from slipway.releases.attempts import warn
-from slipway.releases.completion import complete
-from slipway.releases.fetching import fetch_model
-from slipway.releases.journal import mark_proven, open_journal
-from slipway.releases.plan import ReleasePlan
-from slipway.releases.planning import KeepArchived
-from slipway.releases.receipt import Receipt, renewed, show_receipt
-from slipway.releases.rollback_plan import choose_target
-from slipway.releases.settlement import settle_release
-from slipway.releases.switch import is_resident, switch_replicas, with_latencies
-from slipway.releases.workspace import private_workspace
+from blocks.run import say, warn
+from flows.deployment import DEFAULTS, SilentReplicas, carry_out
+from flows.running.forms import with_form
+from flows.running.hooks import settle_what_was_begun
+from flows.running.turns import journaled, turn_of
+from slipway.releases.plan import KeepArchived, ReleasePlan
+from slipway.releases.receipt import Receipt
+from slipway.releases.release import Release, Terms
+from slipway.releases.settlement import is_left_to_settle
+from slipway.releases.switch import is_resident
+from tasks.deployment.fetch_model import fetch_model
+from tasks.deployment.prepare_artifacts import prepare_artifacts
+from tasks.deployment.settle_release import settle_release
+from tasks.deployment.update_aliases import update_aliases
+from tasks.rollback.choose_target import choose_target
+from tasks.rollback.finish_rollback import finish_rollback
+from tasks.rollback.switch_replicas import switch_replicas
 
 
 class Rollback(BaseModel):
@@ -62,7 +56,7 @@ class Rollback(BaseModel):
     on_cancellation=[settle_what_was_begun],
     on_crashed=[settle_what_was_begun],
 )
-@described
+@with_form()
 def rollback_model(
     model_name: ModelName = DEFAULTS.model_name,
     to: Source = "alias:previous",
@@ -75,69 +69,49 @@ def rollback_model(
     A version that is still served needs no reload; one from the archive is proven like a new release.
     """
     start = time.perf_counter()
-    environment = load_environment()
-    with private_workspace(), turn_of(model_name, environment.repository) as fence:
-        environment = fence.around(environment)
-        settle_what_another_run_left(model_name, environment)
+    terms = Terms(tolerance=DEFAULTS.tolerance, leave_silent=silent_replicas == "leave")
+    with turn_of(model_name) as environment:
+        if is_left_to_settle(model_name, environment):
+            settle_release(model_name=model_name, environment=environment)
         plan = choose_target(
-            model_name,
-            to,
-            reason,
-            keep_archived,
-            fence.epoch,
-            registry=environment.registry,
-            repository=environment.repository,
+            model_name=model_name, to=to, reason=reason, keep_archived=keep_archived, environment=environment
         )
         if plan.already_live:
             message = f"model '{model_name}': version {plan.registry_version} is live, nothing was changed"
             return Completed(name="AlreadyLive", message=message, data=Rollback(plan=plan))
-        leave = silent_replicas == "leave"
-        if not is_resident(plan, environment.repository):
-            receipt = _released_again(plan, Options(leave_silent=leave), environment)
-            return Rollback(plan=plan, proven_s=time.perf_counter() - start, receipt=receipt)
-        return _switched(plan, leave, start, environment)
+        if is_resident(plan, environment.repository):
+            return switch(plan, terms, environment, start)
+        return bring_back(plan, terms, environment, start)
 
 
-def _switched(plan: ReleasePlan, leave_silent: bool, start: float, environment: Environment) -> Rollback:
-    registry, repository, fleet = environment
-    try:
-        open_journal(repository, plan)
+def switch(plan: ReleasePlan, terms: Terms, environment: Environment, start: float) -> Rollback:
+    """Go back to a version that is still loaded; undone when anything fails before it is proven."""
+    with journaled(plan, environment):
         moving: Any = update_aliases.submit(
-            plan.model_name,
-            plan.registry_version,
-            after=plan.aliases_after,
-            registry=registry,
-            repository=repository,
+            model_name=plan.model_name, registry_version=plan.registry_version, plan=plan, environment=environment
         )
-        switching: Any = switch_replicas.submit(
-            plan, DEFAULTS.tolerance, leave_silent, repository=repository, fleet=fleet
-        )
+        switching: Any = switch_replicas.submit(plan=plan, terms=terms, environment=environment)
         wait([moving, switching])
-        replicas = switching.result()
-        proven_s = time.perf_counter() - start
-        _leave_to_completion(moving)
-    except ReleaseTakenOver:
-        raise
-    except Exception:
-        settle_release(plan.model_name, only_flow_run_id=plan.flow_run_id, **environment._asdict())
-        raise
-    get_run_logger().info("rolled back and proven on %d replicas in %.2f s", len(replicas), proven_s)
-    receipt = renewed(plan, replicas, fleet.addresses(), repository)
-    proven = mark_proven(repository, plan, receipt)
-    receipt = with_latencies(receipt, plan, repository, fleet)
-    complete(proven.model_copy(update={"receipt": receipt}), registry, repository)
-    show_receipt(receipt)
+        replicas, proven_s = switching.result(), time.perf_counter() - start
+        _leave_aliases_to_completion(moving)
+    say(f"rolled back and proven on {len(replicas)} replicas in {proven_s:.2f} s")
+    receipt = finish_rollback(plan=plan, replicas=replicas, environment=environment)
     return Rollback(plan=plan, proven_s=proven_s, receipt=receipt)
 
 
-def _leave_to_completion(moving: PrefectFuture[Any]) -> None:
-    """Resolve the moving of aliases: MLflow being down undoes no rollback, whoever completes it moves them."""
+def bring_back(plan: ReleasePlan, terms: Terms, environment: Environment, start: float) -> Rollback:
+    """Go back to a version from the archive, by the steps of a release."""
+    fetched = fetch_model(
+        model_name=plan.model_name, source=f"version:{plan.registry_version}", registry=environment.registry
+    )
+    artifacts = prepare_artifacts(fetched=fetched, plan=plan, terms=terms)
+    released = carry_out(Release(fetched=fetched, plan=plan, artifacts=artifacts), terms, environment)
+    return Rollback(plan=plan, proven_s=time.perf_counter() - start, receipt=released.receipt)
+
+
+def _leave_aliases_to_completion(moving: PrefectFuture[Any]) -> None:
+    """Take note of how the aliases moved: MLflow being down undoes no rollback, whoever completes it moves them."""
     try:
         moving.result()
     except (ServiceUnavailable, NotRegistered) as error:
         warn(f"the aliases are left to the rollback's completion: {error}")
-
-
-def _released_again(plan: ReleasePlan, options: Options, environment: Environment) -> Receipt | None:
-    fetched = fetch_model(plan.model_name, f"version:{plan.registry_version}", registry=environment.registry)
-    return release(fetched, plan, prepare_artifacts(fetched, plan), options, environment).receipt

@@ -3,8 +3,7 @@
 train (here, or on another pool's GPU) -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2) [-> deploy-model]
 """
 
-from inspect import signature
-from typing import Any
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -14,35 +13,21 @@ from pydantic import BaseModel, ConfigDict
 from blocks.checkpoints import Checkpoints
 from blocks.environment import RESULT_STORAGE, load_block, load_environment
 from blocks.errors import StepCancelled
-from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from flows.candidate import train_candidate
 from flows.deployment import deploy_model
 from flows.running.defaults import load_defaults
 from flows.running.elsewhere import end_children, run_elsewhere
-from flows.running.forms import described
-from slipway.learning.export import OnnxExport, export_onnx
-from slipway.learning.gate import Verdict
-from slipway.learning.parameters import (
-    BatchSize,
-    Dataset,
-    Deploy,
-    Epochs,
-    GreaterIsBetter,
-    InputShape,
-    LearningRate,
-    MetricName,
-    MetricThreshold,
-    MinImprovement,
-    NumWorkers,
-    Seed,
-    TrainingDeployment,
-    ValidationSamples,
-    ValidationTolerance,
-)
-from slipway.learning.promotion import promote
-from slipway.learning.training import TrainedModel, train
-from slipway.learning.validation import ValidatedOnnx, validate_onnx
+from flows.running.forms import with_form
+from slipway.learning.export import OnnxExport
+from slipway.learning.gate import Criteria, Verdict
+from slipway.learning.parameters import Deploy, TrainingDeployment, TrainingSettings, ValidationTerms
+from slipway.learning.training import TrainedModel
+from slipway.learning.validation import ValidatedOnnx
+from tasks.policies import FLAT
+from tasks.training.export_onnx import export_onnx
+from tasks.training.promote import promote
+from tasks.training.train import train
+from tasks.training.validate_onnx import validate_onnx
 
 DEFAULTS = load_defaults().train_model
 
@@ -68,22 +53,11 @@ class Training(BaseModel):
     on_cancellation=[end_children],
     on_crashed=[end_children],
 )
-@described
+@with_form(DEFAULTS)
 def train_model(
-    model_name: ModelName = DEFAULTS.model_name,
-    dataset: Dataset = DEFAULTS.dataset,
-    epochs: Epochs = DEFAULTS.epochs,
-    learning_rate: LearningRate = DEFAULTS.learning_rate,
-    batch_size: BatchSize = DEFAULTS.batch_size,
-    num_workers: NumWorkers = DEFAULTS.num_workers,
-    input_shape: InputShape = DEFAULTS.input_shape,
-    seed: Seed = DEFAULTS.seed,
-    metric_name: MetricName = DEFAULTS.metric_name,
-    greater_is_better: GreaterIsBetter = DEFAULTS.greater_is_better,
-    metric_threshold: MetricThreshold = DEFAULTS.metric_threshold,
-    min_improvement: MinImprovement = DEFAULTS.min_improvement,
-    validation_tolerance: ValidationTolerance = DEFAULTS.validation_tolerance,
-    validation_samples: ValidationSamples = DEFAULTS.validation_samples,
+    settings: Annotated[TrainingSettings, FLAT],
+    criteria: Annotated[Criteria, FLAT],
+    terms: Annotated[ValidationTerms, FLAT],
     deploy: Deploy = DEFAULTS.deploy,
     training_deployment: TrainingDeployment = None,
 ) -> Training | State[Verdict]:
@@ -93,32 +67,30 @@ def train_model(
     that gate 2 refuses fails the run with `ValidationFailed`, and nothing is registered.
     """
     registry = load_environment().registry
-    settings = (model_name, dataset, epochs, learning_rate, batch_size, num_workers, input_shape, seed)
     try:
-        trained = _trained(settings, training_deployment, registry)
+        trained = train_here_or_elsewhere(settings, training_deployment, registry)
     except StepCancelled as cancelled:
         return Cancelled(message=str(cancelled))
     verdict = promote(
-        model_name,
-        trained.version,
-        metric_name,
-        greater_is_better,
-        metric_threshold,
-        min_improvement,
-        num_workers,
+        model_name=trained.model_name,
+        version=trained.version,
+        criteria=criteria,
+        num_workers=settings.num_workers,
         registry=registry,
     )
     if not verdict.passed:
         return Completed(name="Rejected", message=verdict.reason, data=verdict)
-    exported = export_onnx(verdict.model_name, verdict.version, registry=registry)
-    validated = validate_onnx(exported.run_id, validation_tolerance, validation_samples, seed, registry=registry)
+    exported = export_onnx(model_name=verdict.model_name, version=verdict.version, registry=registry)
+    validated = validate_onnx(export_run_id=exported.run_id, terms=terms, seed=settings.seed, registry=registry)
     if deploy:
         deploy_model(model_name=validated.model_name, source=f"version:{validated.version}")
     return Training(trained=trained, verdict=verdict, exported=exported, validated=validated)
 
 
-def _trained(settings: tuple[Any, ...], deployment: str | None, registry: ModelRegistry) -> TrainedModel:
+def train_here_or_elsewhere(
+    settings: TrainingSettings, deployment: str | None, registry: ModelRegistry
+) -> TrainedModel:
+    """Train in this run, or, where a deployment of train-candidate is named, in a run of that one."""
     if deployment is None:
-        return train(*settings, registry=registry, checkpoints=load_block(Checkpoints))
-    names = signature(train_candidate.fn).parameters
-    return TrainedModel.model_validate(run_elsewhere(deployment, dict(zip(names, settings, strict=True))).result())
+        return train(settings=settings, registry=registry, checkpoints=load_block(Checkpoints))
+    return TrainedModel.model_validate(run_elsewhere(deployment, settings.model_dump(mode="json")).result())

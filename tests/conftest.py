@@ -144,6 +144,15 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
         refresh_global_settings_context()
 
 
+@pytest.fixture
+def use() -> "Iterator[Callable[[Environment], object]]":
+    """Have this test's flows work with another environment, from each call on."""
+    from blocks.environment import using
+
+    with ExitStack() as uses:
+        yield lambda environment: uses.enter_context(using(environment))
+
+
 @pytest.fixture(scope="session")
 def environment(stack: LocalStack) -> "Environment":
     """The registered blocks of the running stack."""

@@ -7,8 +7,8 @@ from prefect.exceptions import Pause
 from prefect.input import RunInput
 from pydantic import Field
 
+from blocks.environment import Environment
 from blocks.errors import ApprovalRefused, InvalidInput
-from blocks.repository import ModelRepository
 from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.journal import close_journal
 from slipway.releases.plan import ReleasePlan
@@ -27,7 +27,7 @@ class Approval(RunInput):
 
 
 def ask_for_approval(
-    plan: ReleasePlan, candidate: ProvenCandidate, timeout_s: int | None, repository: ModelRepository
+    plan: ReleasePlan, candidate: ProvenCandidate, timeout_s: int | None, environment: Environment
 ) -> str | None:
     """Return who said yes; None where nobody is asked, which is where there is no timeout.
 
@@ -43,14 +43,14 @@ def ask_for_approval(
             f"model '{plan.model_name}': approval was asked for in a run without a deployment, which cannot be "
             "suspended; start it with `prefect deployment run deploy-model/…`, or leave approval out"
         )
-    asking = Approval.with_initial_data(description=question(plan, candidate), comment="")
+    asking = Approval.with_initial_data(description=write_question(plan, candidate), comment="")
     key = f"approval-{plan.registry_version}-after-{plan.live_before or 'nothing'}"
     try:
         answer = suspend_flow_run(wait_for_input=asking, timeout=timeout_s, key=key)
     except Pause:
         if plan.creates_version:
-            repository.remove(plan.model_name, plan.version)
-        close_journal(repository, plan)
+            environment.repository.remove(plan.model_name, plan.version)
+        close_journal(environment.repository, plan)
         raise
     if not answer.approved:
         raise ApprovalRefused(
@@ -60,7 +60,7 @@ def ask_for_approval(
     return f"{answer.approver}: {answer.comment}" if answer.comment else answer.approver
 
 
-def question(plan: ReleasePlan, candidate: ProvenCandidate) -> str:
+def write_question(plan: ReleasePlan, candidate: ProvenCandidate) -> str:
     """Return what a person is shown, as Markdown: the figures the answer rests on."""
     found, level = candidate.comparison, candidate.service_level
     rows = [

@@ -12,22 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import InvalidInput
 from blocks.names import ModelName, Source
-from slipway.learning.parameters import (
-    BatchSize,
-    Dataset,
-    Deploy,
-    Epochs,
-    GreaterIsBetter,
-    InputShape,
-    LearningRate,
-    MetricName,
-    MetricThreshold,
-    MinImprovement,
-    NumWorkers,
-    Seed,
-    ValidationSamples,
-    ValidationTolerance,
-)
+from slipway.learning.gate import Criteria
+from slipway.learning.parameters import Deploy, TrainingSettings, ValidationTerms
 
 LOCATION = "SLIPWAY_DEFAULTS"
 
@@ -36,23 +22,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class TrainDefaults(_Section):
-    """Section [train-model]."""
+class TrainDefaults(TrainingSettings, Criteria, ValidationTerms):
+    """Section [train-model]: everything that train-model takes."""
 
-    model_name: ModelName
-    dataset: Dataset
-    epochs: Epochs
-    learning_rate: LearningRate
-    batch_size: BatchSize
-    num_workers: NumWorkers
-    input_shape: InputShape
-    seed: Seed
-    metric_name: MetricName
-    greater_is_better: GreaterIsBetter
-    metric_threshold: MetricThreshold
-    min_improvement: MinImprovement
-    validation_tolerance: ValidationTolerance
-    validation_samples: ValidationSamples
     deploy: Deploy
 
 
@@ -73,7 +45,12 @@ class Defaults(_Section):
 
 _ALLOWED = {
     (): ["train-model", "deploy-model"],
-    ("train-model",): list(TrainDefaults.model_fields),
+    ("train-model",): [
+        *TrainingSettings.model_fields,
+        *Criteria.model_fields,
+        *ValidationTerms.model_fields,
+        "deploy",
+    ],
     ("deploy-model",): list(DeployDefaults.model_fields),
 }
 
@@ -87,11 +64,11 @@ def load_defaults() -> Defaults:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InvalidInput(f"defaults file {path}: {error}; mend it or unset {LOCATION}") from error
     except ValidationError as error:
-        findings = "; ".join(_explained(found["loc"], found["type"], found["msg"]) for found in error.errors())
+        findings = "; ".join(_explain(found["loc"], found["type"], found["msg"]) for found in error.errors())
         raise InvalidInput(f"defaults file {path}: {findings}; mend it or unset {LOCATION}") from error
 
 
-def _explained(place: tuple[int | str, ...], kind: str, message: str) -> str:
+def _explain(place: tuple[int | str, ...], kind: str, message: str) -> str:
     *section, key = place
     where = f"section [{section[0]}]" if section else "the file"
     if kind == "extra_forbidden":

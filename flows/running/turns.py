@@ -5,44 +5,71 @@ from contextlib import contextmanager, suppress
 
 from httpx import HTTPError
 
-from blocks.errors import ReleaseInProgress, ServiceUnavailable
+from blocks.environment import Environment, load_environment
+from blocks.errors import ReleaseInProgress, ReleaseTakenOver, ServiceUnavailable
 from blocks.names import ModelName
 from blocks.repository import ModelRepository
+from blocks.run import get_owner
 from flows.running.defaults import load_defaults
 from flows.running.waiting import LOCK, give_place_back, waited_s, wake
-from slipway.releases.lock import WAIT_S, Fence, acquire, kept, this_owner
+from slipway.releases.journal import open_journal
+from slipway.releases.lock import WAIT_S, Fence, acquire, keeping
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.workspace import private_workspace
+from tasks.deployment.settle_release import settle_release
 
 IN_PLACE_S = 5.0
 _DEFAULT_MODEL = load_defaults().deploy_model.model_name
 
 
 @contextmanager
-def turn_of(model_name: ModelName, repository: ModelRepository) -> Iterator[Fence]:
-    """Hold a model's lock and yield the fence to put before each change.
+def turn_of(model_name: ModelName) -> Iterator[Environment]:
+    """Hold a model's lock, and yield the environment behind its fence; the run's files lie in a directory of its own.
 
     Some seconds are waited in place. A run that a worker started then gives its place back and is executed again
     later; another waits in its process. `ReleaseInProgress` after half an hour in all.
     """
-    fence = _acquired(model_name, repository)
-    try:
-        with kept(fence):
-            try:
-                yield fence
-            except Exception:
-                with suppress(ServiceUnavailable):
-                    fence.require()  # what else failed, failed since another has the lock by now: that is said instead
-                raise
-    finally:
-        with suppress(HTTPError):  # who waits looks again by itself
-            wake(LOCK, model_name, default_name=_DEFAULT_MODEL)
+    environment = load_environment()
+    with private_workspace():
+        fence = _take_turn(model_name, environment.repository)
+        try:
+            with keeping(fence), _saying_that_it_was_lost(fence):
+                yield fence.around(environment)
+        finally:
+            with suppress(HTTPError):  # who waits looks again by itself
+                wake(LOCK, model_name, default_name=_DEFAULT_MODEL)
 
 
-def _acquired(model_name: str, repository: ModelRepository) -> Fence:
+@contextmanager
+def journaled(plan: ReleasePlan, environment: Environment) -> Iterator[None]:
+    """Open the journal of a release, and undo, or finish, the release where the block fails."""
     try:
-        return acquire(model_name, repository, this_owner(), wait_s=IN_PLACE_S)
+        open_journal(environment.repository, plan)
+        yield
+    except ReleaseTakenOver:
+        raise
+    except Exception:
+        settle_release(model_name=plan.model_name, only_flow_run_id=plan.flow_run_id, environment=environment)
+        raise
+
+
+@contextmanager
+def _saying_that_it_was_lost(fence: Fence) -> Iterator[None]:
+    """Raise `ReleaseTakenOver` in the place of what else failed, which failed since another has the lock by now."""
+    try:
+        yield
+    except Exception:
+        with suppress(ServiceUnavailable):
+            fence.require()
+        raise
+
+
+def _take_turn(model_name: str, repository: ModelRepository) -> Fence:
+    try:
+        return acquire(model_name, repository, get_owner(), wait_s=IN_PLACE_S)
     except ReleaseInProgress as held:
         waited = waited_s(LOCK)
         if waited >= WAIT_S:
             raise
         give_place_back(LOCK, str(held))
-    return acquire(model_name, repository, this_owner(), wait_s=WAIT_S - waited)
+    return acquire(model_name, repository, get_owner(), wait_s=WAIT_S - waited)

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from blocks.run import make_artifact_key
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -28,6 +27,7 @@ from rich.table import Table
 
 from blocks.environment import load_environment
 from blocks.errors import SlipwayError
+from blocks.run import make_artifact_key
 from flows.running.defaults import load_defaults
 from infra.command.screen import console
 from infra.errors import StackError

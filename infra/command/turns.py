@@ -57,4 +57,6 @@ def _find_repository(systems: Mapping[str, Any]) -> ModelRepository:
 
 
 def _put_behind(fence: Fence, system: Any) -> Any:
-    return system.behind(fence.require) if isinstance(system, (Environment, Fenced)) else system
+    if isinstance(system, Environment):
+        return fence.around(system)
+    return system.behind(fence.require) if isinstance(system, Fenced) else system

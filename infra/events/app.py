@@ -49,9 +49,12 @@ class EventService:
         """Answer one delivery."""
         try:
             outcome, answer = await self._accept(request)
-        except Refused as refusal:
-            outcome, answer = refusal.outcome, JSONResponse({"error": str(refusal)}, refusal.status)
-            log.warning(f"delivery {outcome}: %s", refusal)
+        except Refused as explain_refusal:
+            outcome, answer = (
+                explain_refusal.outcome,
+                JSONResponse({"error": str(explain_refusal)}, explain_refusal.status),
+            )
+            log.warning(f"delivery {outcome}: %s", explain_refusal)
         metrics.DELIVERIES.labels(outcome).inc()
         return answer
 
@@ -63,7 +66,7 @@ class EventService:
         check_age(headers, now_s, settings.webhook_max_age_s)
         delivery = parse(body)
         check_times_agree(headers, delivery, settings.webhook_max_age_s)
-        self._remembered.take(headers.delivery_id, now_s)
+        self._remembered.take(headers.delivery_id)
         try:
             await pass_on(self._client, delivery, headers.delivery_id, settings.prefect_timeout_s)
         except BaseException:

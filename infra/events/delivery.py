@@ -7,17 +7,19 @@ import base64
 import hashlib
 import hmac
 import re
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import UUID
 
+from cachetools import TTLCache
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from blocks.moments import Moment
 
 ID_HEADER, TIME_HEADER, SIGNATURE_HEADER = "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"
 MOST_REMEMBERED = 100_000
+LONGEST_BODY_S = 60.0  # bounds what may pass between the check of an age and that of an id
 _SECONDS = re.compile("[0-9]{1,12}", re.ASCII)
 _NUMBER = re.compile("[1-9][0-9]{0,9}", re.ASCII)
 
@@ -134,23 +136,22 @@ class Remembered:
 
     Older ones are refused by their age. What several replicas of the service do not know of each other is caught by
     the events' ids.
+
+    Args:
+        max_age_s: seconds a delivery's time may lie before or after now; its id is remembered for longer than both.
+        timer: tells the time as those do who check the age.
+        most: ids that are remembered at once.
     """
 
-    def __init__(self, max_age_s: float) -> None:
-        self._keep_s = 2 * max_age_s
-        self._seen: OrderedDict[UUID, float] = OrderedDict()
+    def __init__(self, max_age_s: float, timer: Callable[[], float] = time.time, most: int = MOST_REMEMBERED) -> None:
+        self._seen: TTLCache[UUID, None] = TTLCache(most, ttl=2 * max_age_s + LONGEST_BODY_S, timer=timer)
 
-    def take(self, delivery_id: UUID, now_s: float) -> None:
-        """Remember an id; `Refused` where it is known already."""
-        while self._seen and (next(iter(self._seen.values())) < now_s - self._keep_s or self._is_full()):
-            self._seen.popitem(last=False)
+    def take(self, delivery_id: UUID) -> None:
+        """Remember an id, in the place of the oldest where there are too many; `Refused` where it is known already."""
         if delivery_id in self._seen:
             raise Refused("duplicate", 409, f"delivery {delivery_id} was accepted before; nothing is to be done")
-        self._seen[delivery_id] = now_s
+        self._seen[delivery_id] = None
 
     def forget(self, delivery_id: UUID) -> None:
         """Let a delivery that could not be passed on come again."""
         self._seen.pop(delivery_id, None)
-
-    def _is_full(self) -> bool:
-        return len(self._seen) >= MOST_REMEMBERED

@@ -6,8 +6,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient
 
+from blocks.events import make_alias_event
 from infra.events.delivery import AliasDelivery, Refused
-from slipway.releases.alias_update import AliasUpdate
 
 
 def event_id(delivery_id: UUID) -> UUID:
@@ -19,7 +19,9 @@ async def pass_on(client: PrefectClient, delivery: AliasDelivery, delivery_id: U
     """Emit a delivery's event; `Refused` with 503, on which MLflow tries again, where Prefect does not take it."""
     data = delivery.data
     version = data.version if delivery.action == "created" else None
-    event = AliasUpdate(data.name, data.alias, version, delivery.timestamp).event(event_id(delivery_id), "webhook")
+    event = make_alias_event(
+        event_id(delivery_id), data.name, data.alias, version, set_at=delivery.timestamp, found_by="webhook"
+    )
     try:
         async with asyncio.timeout(timeout_s):
             answer = await client.request("POST", "/events", json=[event.model_dump(mode="json")])

@@ -9,9 +9,9 @@ from tritonclient.utils import InferenceServerException
 from blocks.fleet import TritonFleet
 from infra.errors import ClusterError
 from infra.kubernetes.kubectl import forward, list_pods
-from slipway.formats.onnx import ModelSignature, TensorSpec
+from slipway.formats.signature import Signature, TensorSpec
 from slipway.releases.proof import Question
-from slipway.releases.synthetic import checked_answers, synthetic_requests
+from slipway.releases.synthetic import check_answers, make_requests
 
 GRPC_PORT = 8001
 TIMEOUT_S = 10.0
@@ -51,12 +51,12 @@ def smoke_test(model_name: str, address: str, replica: str | None = None) -> Ans
     signature, version = _ask_signature(model_name, address, replica)
     fleet = TritonFleet(replicas=[address], call_timeout_s=TIMEOUT_S)
     question = Question(fleet, address, model_name, version, signature.batched)
-    inputs = synthetic_requests(signature, None, 1, SEED, question.subject)
-    [(_, answer)] = checked_answers(question, signature, inputs, None)
+    inputs = make_requests(signature, None, 1, seed=SEED, subject=question.subject)
+    [(_, answer)] = check_answers(question, signature, inputs, None)
     return Answered(replica=replica, model=model_name, version=answer.version, latency_ms=answer.elapsed_ms)
 
 
-def _ask_signature(model_name: str, address: str, replica: str) -> tuple[ModelSignature, int]:
+def _ask_signature(model_name: str, address: str, replica: str) -> tuple[Signature, int]:
     """Return what a replica says a model takes and gives, and the newest version it serves."""
     with triton.InferenceServerClient(address) as client:
         try:
@@ -65,7 +65,7 @@ def _ask_signature(model_name: str, address: str, replica: str) -> tuple[ModelSi
             metadata = client.get_model_metadata(model_name, client_timeout=TIMEOUT_S)
         except InferenceServerException as error:
             raise ClusterError(_explain(error, model_name, replica)) from error
-    signature = ModelSignature(
+    signature = Signature(
         inputs=tuple(_read_spec(tensor) for tensor in metadata.inputs),
         outputs=tuple(_read_spec(tensor) for tensor in metadata.outputs),
         opset=0,

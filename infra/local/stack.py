@@ -37,7 +37,7 @@ def up(stack: LocalStack, report: Report) -> None:
 
     After a failure nothing of a stack that was not running before is left; the StackError says what and where.
     """
-    with _hold_alone(stack):
+    with hold_alone(stack):
         if supervision.is_up(stack):
             _repair(stack, report)
             return
@@ -62,7 +62,8 @@ def _locate_settings(stack: LocalStack) -> Path:
 
 
 @contextmanager
-def _hold_alone(stack: LocalStack) -> Iterator[None]:
+def hold_alone(stack: LocalStack) -> Iterator[None]:
+    """Keep others from starting or stopping the same stack, and from looking into its state."""
     stack.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     stack.state.chmod(0o700)
     with (stack.state / "up.lock").open("w") as lock:

@@ -12,11 +12,14 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import UnusableModel, bounded
+from slipway.formats.contents import Contents, is_plain_file
+from slipway.formats.mlmodel import find_model_file
+from slipway.formats.signature import Signature, TensorSpec
 
 MODEL_FILE = "model.onnx"
+BACKEND = "onnxruntime"
 _CHUNK_BYTES = 1024**2
 _TRITON_TYPES: dict[int, str] = {
     TensorProto.BOOL: "BOOL",
@@ -38,71 +41,59 @@ _FLOATS = {TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE, TensorPro
 _TAKEN = {MODEL_FILE, "metadata.json"}  # what else is in a version's directory
 
 
-class TensorSpec(BaseModel):
-    """A model's input or output."""
+class Onnx:
+    """A model logged with `mlflow.onnx`: one graph, its weights in it or in files beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    flavor = "onnx"
 
-    name: str
-    dtype: str = Field(description="Triton's data type, say FP32.")
-    shape: tuple[int | str, ...] = Field(description="One entry an axis; a name where the axis is dynamic.")
+    def arrange(self, directory: Path, subject: str) -> None:
+        """Give the model file Triton's name for it, as MLmodel says which file it is, never by looking for one."""
+        found = find_model_file(directory, self.flavor, subject)
+        if found.name != MODEL_FILE:
+            found.rename(directory / MODEL_FILE)
 
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether a concrete shape fits, dynamic axes taking any size."""
-        fits = (isinstance(axis, str) or axis == size for axis, size in zip(self.shape, shape, strict=False))
-        return len(shape) == len(self.shape) and all(fits)
-
-
-class ModelSignature(BaseModel):
-    """What a model takes and gives."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    opset: int
-    producer: str = ""
-
-    @property
-    def batched(self) -> bool:
-        """Whether the first axis of every tensor is dynamic, so that Triton may batch requests."""
-        tensors = (*self.inputs, *self.outputs)
-        return all(tensor.shape and isinstance(tensor.shape[0], str) for tensor in tensors)
+    def open(self, directory: Path, subject: str) -> Contents:
+        """Check the graph and all weights, and say what it takes and gives."""
+        files = (MODEL_FILE, *find_external_files(directory, subject))
+        signature = read_signature(directory, subject)
+        return Contents(
+            backend=BACKEND,
+            model_file=MODEL_FILE,
+            files=files,
+            signature=signature,
+            facts={"format": "onnx", "opset": signature.opset, "producer": signature.producer},
+        )
 
 
-def read_signature(directory: Path, subject: str) -> ModelSignature:
+def read_signature(directory: Path, subject: str) -> Signature:
     """Check the model in a directory and return its signature; `UnusableModel` says what is wrong with it.
 
     Args:
         directory: holds model.onnx and its external data, if any.
         subject: names the model in messages.
     """
-    model = _parsed(directory / MODEL_FILE, subject)
-    for tensor in _tensors(model.graph):
+    model = _parse(directory / MODEL_FILE, subject)
+    for tensor in _walk_tensors(model.graph):
         _check_tensor(tensor, directory, subject)
     try:
         onnx.checker.check_model(str(directory / MODEL_FILE))
     except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
         raise UnusableModel(f"{subject}: not a valid ONNX model ({bounded(error)}); export it again") from error
-    return _signature(model, subject)
+    return _describe(model, subject)
 
 
-def external_files(directory: Path, subject: str) -> tuple[str, ...]:
+def find_external_files(directory: Path, subject: str) -> tuple[str, ...]:
     """Return the names of the external data files a model refers to, each inside its directory."""
-    model = _parsed(directory / MODEL_FILE, subject)
-    found = (_external(tensor, directory, subject) for tensor in _tensors(model.graph) if uses_external_data(tensor))
-    return tuple(sorted({_file_name(info.location) for info in found}))
+    model = _parse(directory / MODEL_FILE, subject)
+    found = (
+        _find_external(tensor, directory, subject)
+        for tensor in _walk_tensors(model.graph)
+        if uses_external_data(tensor)
+    )
+    return tuple(sorted({_strip_here(info.location) for info in found}))
 
 
-def is_plain_file(path: Path) -> bool:
-    """Tell whether a path, which may be any text, names a file that is no link."""
-    try:
-        return path.is_file() and not path.is_symlink()
-    except (OSError, ValueError):  # longer than names may be, or with a zero byte
-        return False
-
-
-def _parsed(path: Path, subject: str) -> onnx.ModelProto:
+def _parse(path: Path, subject: str) -> onnx.ModelProto:
     if not is_plain_file(path):
         raise UnusableModel(f"{subject}: has no file {path.name}; expected an ONNX model logged by MLflow")
     try:
@@ -117,7 +108,7 @@ def _parsed(path: Path, subject: str) -> onnx.ModelProto:
     return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+def _walk_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -125,10 +116,10 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
                 yield attribute.t
             yield from attribute.tensors
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(subgraph)
+                yield from _walk_tensors(subgraph)
 
 
-def _external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDataInfo:
+def _find_external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDataInfo:
     """Return where a tensor's values are, which is a file beside the model."""
     try:
         info = ExternalDataInfo(tensor)
@@ -137,7 +128,7 @@ def _external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDat
             f"{subject}: weight '{bounded(tensor.name, 200)}' says {bounded(error)} of its external data, expected "
             "numbers as offset and length; export it again"
         ) from error
-    name = _file_name(info.location)
+    name = _strip_here(info.location)
     if name in {"", ".", ".."} or "/" in name or "\\" in name or not name.isprintable() or name in _TAKEN:
         raise UnusableModel(
             f"{subject}: external data at {bounded(repr(info.location), 200)}, expected a file of its own beside "
@@ -150,14 +141,14 @@ def _external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDat
     return info
 
 
-def _file_name(location: str) -> str:
+def _strip_here(location: str) -> str:
     return location.removeprefix("./")
 
 
 def _check_tensor(tensor: TensorProto, directory: Path, subject: str) -> None:
     try:
         if uses_external_data(tensor):
-            values = _external_chunks(tensor, _external(tensor, directory, subject), directory, subject)
+            values = _read_chunks(tensor, _find_external(tensor, directory, subject), directory, subject)
         else:
             values = iter([onnx.numpy_helper.to_array(tensor)] if tensor.data_type in _FLOATS else [])
         onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # a KeyError where there is no such type
@@ -170,9 +161,7 @@ def _check_tensor(tensor: TensorProto, directory: Path, subject: str) -> None:
         raise UnusableModel(f"{subject}: weight '{tensor.name}' holds NaN; the training went wrong, train it again")
 
 
-def _external_chunks(
-    tensor: TensorProto, info: ExternalDataInfo, directory: Path, subject: str
-) -> Iterator[np.ndarray]:
+def _read_chunks(tensor: TensorProto, info: ExternalDataInfo, directory: Path, subject: str) -> Iterator[np.ndarray]:
     path = directory / info.location
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     offset = info.offset or 0
@@ -189,21 +178,21 @@ def _external_chunks(
         yield np.fromfile(path, dtype=dtype, count=min(step, end - start) // dtype.itemsize, offset=start)
 
 
-def _signature(model: onnx.ModelProto, subject: str) -> ModelSignature:
+def _describe(model: onnx.ModelProto, subject: str) -> Signature:
     weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = tuple(_spec(value, subject) for value in model.graph.input if value.name not in weights)
+    inputs = tuple(_describe_tensor(value, subject) for value in model.graph.input if value.name not in weights)
     if not inputs:
         raise UnusableModel(f"{subject}: takes no input, so that there is nothing to ask it; expected one at least")
     opsets = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
-    return ModelSignature(
+    return Signature(
         inputs=inputs,
-        outputs=tuple(_spec(value, subject) for value in model.graph.output),
+        outputs=tuple(_describe_tensor(value, subject) for value in model.graph.output),
         opset=max(opsets, default=0),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
     )
 
 
-def _spec(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
+def _describe_tensor(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
     kind = value.type.tensor_type
     dtype = _TRITON_TYPES.get(kind.elem_type)
     if dtype is None:
@@ -211,7 +200,7 @@ def _spec(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
             f"{subject}: tensor '{value.name}' is of ONNX type {kind.elem_type}, which Triton does not serve; "
             f"expected one of {', '.join(_TRITON_TYPES.values())}"
         )
-    shape = tuple(_axis(number, dim) for number, dim in enumerate(kind.shape.dim))
+    shape = tuple(_read_axis(number, dim) for number, dim in enumerate(kind.shape.dim))
     if 0 in shape:
         raise UnusableModel(
             f"{subject}: tensor '{value.name}' is {list(shape)}, an axis of size 0 holds nothing; export it again"
@@ -219,7 +208,7 @@ def _spec(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
 
 
-def _axis(number: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
+def _read_axis(number: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
     """Return the size of an axis, or its name where it is dynamic, as one of negative size is to ONNX Runtime too."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)

@@ -8,7 +8,7 @@ import onnx
 from torch import nn
 
 from blocks.errors import bounded
-from slipway.learning.inference import Array, onnx_outputs, onnx_session, pytorch_outputs
+from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
 from slipway.learning.parity import Parity, compare
 
 LARGEST_BATCH = 32
@@ -48,11 +48,11 @@ def compare_models(model: nn.Module, onnx_file: Path, inputs: dict[str, Array], 
     pytorch_time_s = onnx_time_s = 0.0
     try:
         onnx.checker.check_model(str(onnx_file), full_check=True)
-        session = onnx_session(onnx_file)
+        session = open_session(onnx_file)
         for batch_size in (1, 2, LARGEST_BATCH):
             for name, samples in inputs.items():
-                expected, pytorch_s = pytorch_outputs(model, samples, batch_size)
-                found, onnx_s = onnx_outputs(session, samples, batch_size)
+                expected, pytorch_s = run_pytorch(model, samples, batch_size)
+                found, onnx_s = run_onnx(session, samples, batch_size)
                 parities.append(compare(expected, found, inputs=name, batch_size=batch_size, tolerance=tolerance))
                 pytorch_time_s, onnx_time_s = pytorch_time_s + pytorch_s, onnx_time_s + onnx_s
     except Exception as error:  # noqa: BLE001 - onnx and ONNX Runtime raise a type of their own for each defect
@@ -61,7 +61,7 @@ def compare_models(model: nn.Module, onnx_file: Path, inputs: dict[str, Array], 
     return Comparison(tuple(parities), None, pytorch_time_s, onnx_time_s)
 
 
-def figures_of(comparison: Comparison, tolerance: float) -> dict[str, float]:
+def summarise(comparison: Comparison, tolerance: float) -> dict[str, float]:
     """Return the metrics an export run records, `validation_*`; differences are the worst of all sets."""
     parities = comparison.parities
     metrics = {

@@ -49,12 +49,12 @@ class ImageDataset:
     @cached_property
     def validation_digest(self) -> str:
         """The fingerprint of the validation images, labels and classes: two models are comparable if it is equal."""
-        return _digest(self.validation, self.classes)
+        return _compute_digest(self.validation, self.classes)
 
     @cached_property
     def training_digest(self) -> str:
         """The fingerprint of the training images, labels and classes."""
-        return _digest(self.train, self.classes)
+        return _compute_digest(self.train, self.classes)
 
 
 def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> ImageDataset:
@@ -65,13 +65,13 @@ def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> Imag
     """
     size = (input_shape[2], input_shape[3])
     if dataset == "digits":
-        return _digits(size)
+        return _load_digits(size)
     if dataset == "imagenette":
-        return _imagenette(size, num_workers)
-    return _folder(Path(dataset), size, num_workers)
+        return _load_imagenette(size, num_workers)
+    return _load_folder(Path(dataset), size, num_workers)
 
 
-def _digits(size: tuple[int, int]) -> ImageDataset:
+def _load_digits(size: tuple[int, int]) -> ImageDataset:
     scans = load_digits()
     pixels = torch.from_numpy(scans.images).float().unsqueeze(1) * (255 / 16)
     enlarged = functional.interpolate(pixels, size, mode="bilinear").round().to(torch.uint8)
@@ -90,8 +90,8 @@ def _digits(size: tuple[int, int]) -> ImageDataset:
     )
 
 
-def _imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
-    root = _data_directory()
+def _load_imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
+    root = _find_data_directory()
     try:
         downloaded = Imagenette(root, split="train", size="320px", download=True)
     except (OSError, RuntimeError) as error:
@@ -100,7 +100,7 @@ def _imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
             "as the dataset instead"
         ) from error
     names = {wnid: names[0] for wnid, names in zip(downloaded.wnids, downloaded.classes, strict=True)}
-    found = _folder(root / "imagenette2-320", size, num_workers)
+    found = _load_folder(root / "imagenette2-320", size, num_workers)
     return ImageDataset(
         name="imagenette",
         source="https://github.com/fastai/imagenette",
@@ -112,11 +112,11 @@ def _imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
     )
 
 
-def _folder(root: Path, size: tuple[int, int], num_workers: int) -> ImageDataset:
-    classes = image_folder.class_names(root)
-    cache = _data_directory() / "decoded"
+def _load_folder(root: Path, size: tuple[int, int], num_workers: int) -> ImageDataset:
+    classes = image_folder.list_classes(root)
+    cache = _find_data_directory() / "decoded"
     train, validation = (
-        ImageSplit(*image_folder.decoded(root / split, classes, _canvas(size), cache, num_workers))
+        ImageSplit(*image_folder.decode(root / split, classes, _enlarge(size), cache, num_workers))
         for split in ("train", "val")
     )
     return ImageDataset(
@@ -124,23 +124,23 @@ def _folder(root: Path, size: tuple[int, int], num_workers: int) -> ImageDataset
         source=root.resolve().as_uri(),
         classes=classes,
         train=train,
-        validation=ImageSplit(_centre(validation.images, size), validation.labels),
+        validation=ImageSplit(_crop_centre(validation.images, size), validation.labels),
         input_size=size,
         augmented=True,
     )
 
 
-def _canvas(size: tuple[int, int]) -> tuple[int, int]:
+def _enlarge(size: tuple[int, int]) -> tuple[int, int]:
     # The customary 256 pixels for a crop of 224, at every size: room for random crops.
     return round(size[0] * 8 / 7), round(size[1] * 8 / 7)
 
 
-def _centre(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def _crop_centre(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 
 
-def _digest(split: ImageSplit, classes: tuple[str, ...]) -> str:
+def _compute_digest(split: ImageSplit, classes: tuple[str, ...]) -> str:
     # 32 characters: MLflow takes dataset digests of 36 at most.
     found = hashlib.sha256(repr((split.images.shape, classes)).encode())
     found.update(split.labels.tobytes())
@@ -149,7 +149,7 @@ def _digest(split: ImageSplit, classes: tuple[str, ...]) -> str:
     return found.hexdigest()[:32]
 
 
-def _data_directory() -> Path:
+def _find_data_directory() -> Path:
     named = os.environ.get(DATA_DIRECTORY)
     directory = Path(named) if named else Path.home() / ".cache" / "slipway"
     try:

@@ -1,4 +1,4 @@
-"""Step 3 of the training flow: express exactly the promoted version as ONNX."""
+"""Export: exactly the promoted version, expressed as ONNX."""
 
 import tempfile
 import time
@@ -8,18 +8,14 @@ from pathlib import Path
 import mlflow
 import onnx
 import torch
-from prefect import task
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.parameters import Version
-from slipway.learning.reporting import say
+from blocks.run import say
 from slipway.learning.samples import INPUT, OUTPUT
 from slipway.learning.tracking import tracked_run
-from slipway.learning.weights import load_weights, tensor_signature
-from tasks.training.caching import PER_RUN
+from slipway.learning.weights import load_weights, make_signature
 
 ONNX_FILE = "model.onnx"
 EXTERNAL_DATA_FILE = "model.onnx.data"
@@ -43,15 +39,14 @@ class OnnxExport(BaseModel):
     export_duration_s: float
 
 
-@task(name="export-onnx", task_run_name="export-onnx", cache_policy=PER_RUN)
-def export_onnx(
-    model_name: ModelName,
-    version: Version,
+def export(
+    model_name: str,
+    version: int,
     *,
     registry: ModelRegistry,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
 ) -> OnnxExport:
-    """Export version `version` of `model_name` and log it to a run `export-<model>-v<N>`.
+    """Export a registered version and log it to a run `export-<model>-v<N>`.
 
     The ONNX model takes `input` (batch_size, 3, height, width) float32 and returns `output` (batch_size, classes);
     weights of `single_file_limit_bytes` and more go to `model.onnx.data` beside it.
@@ -61,11 +56,11 @@ def export_onnx(
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
         path = Path(directory) / ONNX_FILE
         started = time.monotonic()
-        external = _weight_bytes(model) >= single_file_limit_bytes
+        external = _count_weight_bytes(model) >= single_file_limit_bytes
         write_onnx(model, input_shape, path, external)
         duration_s = time.monotonic() - started
         size_bytes = sum(file.stat().st_size for file in path.parent.iterdir())
-        run_id, model_id, opset = _logged(path, parent, input_shape, external, duration_s, size_bytes, registry)
+        run_id, model_id, opset = _log(path, parent, input_shape, external, duration_s, size_bytes, registry)
     say(f"{model_name} version {version} exported in {duration_s:.1f} s: {size_bytes / 1e6:.1f} MB")
     return OnnxExport(
         model_name=model_name,
@@ -98,7 +93,7 @@ def write_onnx(model: nn.Module, input_shape: list[int], path: Path, external_da
         )
 
 
-def _logged(
+def _log(
     path: Path,
     parent: RegisteredVersion,
     input_shape: list[int],
@@ -112,14 +107,14 @@ def _logged(
     classes = int(model.graph.output[0].type.tensor_type.shape.dim[1].dim_value)
     opset = next(int(used.version) for used in model.opset_import if not used.domain)
     name = f"export-{parent.model_name}-v{parent.version}"
-    with tracked_run(registry, parent.model_name, name, _tags(parent)) as run:
+    with tracked_run(registry, parent.model_name, name, _make_tags(parent)) as run:
         run.log_params({"onnx.opset": opset, "onnx.external_data": external, "onnx.exporter": "torch.onnx (dynamo)"})
         run.log_metrics({"export_duration_seconds": duration_s, "onnx_file_size_mb": size_bytes / 2**20})
         with registry.reaching(f"ONNX model of run {run.run_id}"):
             logged = mlflow.onnx.log_model(
                 model,
                 name="onnx",
-                signature=tensor_signature(input_shape, classes),
+                signature=make_signature(input_shape, classes),
                 save_as_external_data=external,
                 location=EXTERNAL_DATA_FILE,
                 pip_requirements=[f"onnx=={onnx.__version__}", "onnxruntime"],
@@ -127,7 +122,7 @@ def _logged(
         return run.run_id, str(logged.model_id), opset
 
 
-def _tags(parent: RegisteredVersion) -> dict[str, str]:
+def _make_tags(parent: RegisteredVersion) -> dict[str, str]:
     return {
         "parent_run_id": parent.run_id or "",
         "parent_model_name": parent.model_name,
@@ -136,5 +131,5 @@ def _tags(parent: RegisteredVersion) -> dict[str, str]:
     }
 
 
-def _weight_bytes(model: nn.Module) -> int:
+def _count_weight_bytes(model: nn.Module) -> int:
     return sum(values.numel() * values.element_size() for values in model.state_dict().values())

@@ -14,7 +14,7 @@ INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
 BLUE, ORANGE, RED = "#2563c9", "#e07a1f", "#c93030"
 
 
-def training_curves(history: Sequence[EpochFigures], title: str) -> Figure:
+def draw_training_curves(history: Sequence[EpochFigures], title: str) -> Figure:
     """Return loss and validation accuracy over the epochs, the best epoch marked."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
@@ -38,7 +38,7 @@ def training_curves(history: Sequence[EpochFigures], title: str) -> Figure:
     return figure
 
 
-def confusion_matrix(
+def draw_confusion_matrix(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: Sequence[str], title: str
 ) -> Figure:
     """Return how often each true class (row) was taken for each class (column); shading is the row's share."""
@@ -64,7 +64,7 @@ def confusion_matrix(
     return figure
 
 
-def sample_predictions(
+def draw_sample_predictions(
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     logits: NDArray[np.float32],
@@ -72,9 +72,9 @@ def sample_predictions(
     title: str,
 ) -> Figure:
     """Return 24 validation images with prediction and confidence: up to eight mistakes first, in red."""
-    confidence = _softmax(logits).max(axis=1)
+    confidence = _compute_softmax(logits).max(axis=1)
     predicted = logits.argmax(axis=1)
-    chosen = _mistakes_first(predicted != labels, confidence, count=24)
+    chosen = _put_mistakes_first(predicted != labels, confidence, count=24)
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     for axes in (grid := figure.subplots(3, 8)).flat:
         axes.axis("off")
@@ -92,14 +92,14 @@ def sample_predictions(
     return figure
 
 
-def _mistakes_first(wrong: NDArray[np.bool_], confidence: NDArray[np.float32], count: int) -> list[int]:
+def _put_mistakes_first(wrong: NDArray[np.bool_], confidence: NDArray[np.float32], count: int) -> list[int]:
     mistakes = np.flatnonzero(wrong)
     surest = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:8]
     right = np.random.default_rng(0).permutation(np.flatnonzero(~wrong))
     return [int(index) for index in np.concatenate([surest, right])[:count]]
 
 
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _compute_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 

@@ -58,7 +58,7 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
+def count_steps(images: int, batch_size: int) -> int:
     """Return the optimiser steps in one epoch; a last, smaller batch is left for another epoch's shuffle."""
     return max(1, images // batch_size)
 
@@ -83,8 +83,8 @@ class Fitting:
         _move(model, device)
         self.model, self.history = model, list[EpochFigures]()
         self._dataset, self._device, self._epochs, self._batch_size = dataset, device, epochs, batch_size
-        self._images, self._labels = _resident(dataset.train, device)
-        self._steps = steps_per_epoch(len(self._labels), batch_size)
+        self._images, self._labels = _make_resident(dataset.train, device)
+        self._steps = count_steps(len(self._labels), batch_size)
         self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, learning_rate, total_steps=epochs * self._steps
@@ -105,10 +105,10 @@ class Fitting:
     def epochs(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochFigures]:
         """Train the epochs that are left and yield the figures of each; `UnusableModel` once a loss is no number."""
         while self.epoch < self._epochs:
-            figures = self._epoch(on_step)
+            figures = self._run_epoch(on_step)
             self.history.append(figures)
             if figures.best_epoch == figures.epoch:
-                self._best_weights = _copied(self.model.state_dict())
+                self._best_weights = _copy(self.model.state_dict())
             yield figures
         self.model.load_state_dict(self._best_weights)
 
@@ -121,7 +121,7 @@ class Fitting:
         best_now = self.history[-1].best_epoch == self.epoch
         return {
             # the best weights are a copy that nothing changes, and never stored twice
-            "weights": self._best_weights if best_now else _copied(self.model.state_dict()),
+            "weights": self._best_weights if best_now else _copy(self.model.state_dict()),
             "best_weights": self._best_weights,
             "optimiser": deepcopy(self._optimiser.state_dict()),
             "schedule": deepcopy(self._schedule.state_dict()),
@@ -145,19 +145,19 @@ class Fitting:
         self.history = [EpochFigures(**figures) for figures in snapshot["history"]]
         torch.set_rng_state(snapshot["random"])
 
-    def _epoch(self, on_step: Callable[[], None]) -> EpochFigures:
+    def _run_epoch(self, on_step: Callable[[], None]) -> EpochFigures:
         started = time.monotonic()
         train_loss = torch.zeros((), device=self._device)
         shuffled = torch.randperm(len(self._labels))[: self._steps * self._batch_size]
         for chosen in torch.split(shuffled, self._batch_size):
-            batch = _batch(self._images, chosen, self._device, self._dataset)
+            batch = _take_batch(self._images, chosen, self._device, self._dataset)
             labels = self._labels[chosen.to(self._device)]
             train_loss += _step(self.model, batch, labels, self._optimiser, self._scaler) / self._steps
             self._schedule.step()
             on_step()
         judged = evaluate(self.model, self._dataset.validation, len(self._dataset.classes), self._device)
         before = self.history[-1] if self.history else None
-        return _figures(self.epoch + 1, train_loss.item(), judged, time.monotonic() - started, before)
+        return _make_figures(self.epoch + 1, train_loss.item(), judged, time.monotonic() - started, before)
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.de
     if not isinstance(model, torch.fx.GraphModule):
         model.eval()
     batches = (split.images[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
-    logits = torch.cat([model(_scaled(torch.from_numpy(batch.copy()), device)).cpu() for batch in batches])
+    logits = torch.cat([model(_scale(torch.from_numpy(batch.copy()), device)).cpu() for batch in batches])
     if logits.shape[1] != classes:
         raise InvalidInput(
             f"the model tells {logits.shape[1]} classes apart, the images have {classes}; expected the same: "
@@ -184,7 +184,7 @@ def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.de
     )
 
 
-def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
@@ -194,24 +194,24 @@ def _move(model: nn.Module, device: torch.device) -> None:
         model.to(memory_format=torch.channels_last)
 
 
-def _resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Tensor]:
+def _make_resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Tensor]:
     # Imagenette decoded at 256 pixels is 1.9 GB: memory holds it, and no loader stands between disk and step.
     images = split.images if split.images.flags.writeable else split.images.copy()
     return torch.from_numpy(images).to(device), torch.from_numpy(split.labels).to(device)
 
 
-def _batch(images: Tensor, chosen: Tensor, device: torch.device, dataset: ImageDataset) -> Tensor:
-    batch = _scaled(images[chosen.to(images.device)], device)
+def _take_batch(images: Tensor, chosen: Tensor, device: torch.device, dataset: ImageDataset) -> Tensor:
+    batch = _scale(images[chosen.to(images.device)], device)
     if dataset.augmented:
-        batch = random_crops(batch, dataset.input_size)
+        batch = crop_randomly(batch, dataset.input_size)
     return batch.contiguous(memory_format=torch.channels_last) if device.type == "cuda" else batch
 
 
-def _scaled(images: Tensor, device: torch.device) -> Tensor:
+def _scale(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float() / 255
 
 
-def random_crops(images: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_randomly(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Return one random crop (35 to 100 % of the area) of each image, half of them mirrored, at `size`.
 
     Where and how large is drawn on the CPU, one sampling pass then cuts the whole batch, on a GPU too.
@@ -239,7 +239,7 @@ def _step(
     return loss.detach()
 
 
-def _figures(
+def _make_figures(
     epoch: int, train_loss: float, judged: Judgement, epoch_time_s: float, best: EpochFigures | None
 ) -> EpochFigures:
     if not (math.isfinite(train_loss) and math.isfinite(judged.loss)):

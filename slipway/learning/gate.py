@@ -4,6 +4,8 @@ import math
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from slipway.learning.parameters import GreaterIsBetter, MetricName, MetricThreshold, MinImprovement
+
 # Decimal figures such as 0.905 - 0.9 are not exact in binary: what is this close counts as reached.
 ROUNDING = 1e-9
 
@@ -13,10 +15,10 @@ class Criteria(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric_name: str
-    greater_is_better: bool
-    metric_threshold: float
-    min_improvement: float
+    metric_name: MetricName
+    greater_is_better: GreaterIsBetter
+    metric_threshold: MetricThreshold
+    min_improvement: MinImprovement
 
 
 class Verdict(BaseModel):
@@ -54,23 +56,23 @@ class Verdict(BaseModel):
             decision = "is champion already" if self.passed else "is champion, yet would be rejected now"
         return (
             f"model '{self.model_name}' version {self.version} {decision}: "
-            f"{self._threshold_sentence()}; {self._improvement_sentence()}"
+            f"{self._say_threshold()}; {self._say_improvement()}"
         )
 
-    def _threshold_sentence(self) -> str:
+    def _say_threshold(self) -> str:
         relation = ">=" if self.greater_is_better else "<="
         met = "met" if self.reaches_threshold else "not met"
-        return f"{self.metric_name} {_shown(self.candidate_value)} {relation} {self.metric_threshold:g} is {met}"
+        return f"{self.metric_name} {_format(self.candidate_value)} {relation} {self.metric_threshold:g} is {met}"
 
-    def _improvement_sentence(self) -> str:
+    def _say_improvement(self) -> str:
         if self.champion_version is None:
             return "there is no champion yet"
         if self.already_champion:
             return "nothing to improve on"
         met = "met" if self.improves_enough else "not met"
         return (
-            f"improvement {_shown(self.improvement, sign=True)} on champion version {self.champion_version} "
-            f"({_shown(self.champion_value)}) >= {self.min_improvement:g} is {met}"
+            f"improvement {_format(self.improvement, sign=True)} on champion version {self.champion_version} "
+            f"({_format(self.champion_value)}) >= {self.min_improvement:g} is {met}"
         )
 
 
@@ -88,7 +90,7 @@ def judge(
     `champion_version` None says that there is no champion yet. Where lower is better, an improvement is a decrease.
     """
     sign = 1 if criteria.greater_is_better else -1
-    candidate, champion = _usable(candidate_value), _usable(champion_value)
+    candidate, champion = _take_finite(candidate_value), _take_finite(champion_value)
     improvement = None if candidate is None or champion is None else sign * (candidate - champion)
     already_champion = champion_version == version
     return Verdict(
@@ -107,11 +109,11 @@ def judge(
     )
 
 
-def _usable(value: float | None) -> float | None:
+def _take_finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _shown(value: float | None, sign: bool = False) -> str:
+def _format(value: float | None, sign: bool = False) -> str:
     if value is None:
         return "(missing or not a number)"
     return f"{value:+.4f}" if sign else f"{value:.4f}"

@@ -16,9 +16,9 @@ from blocks.errors import InvalidInput
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
 
-def class_names(root: Path) -> tuple[str, ...]:
+def list_classes(root: Path) -> tuple[str, ...]:
     """Return the sorted class names, which train/ and val/ have to share; `InvalidInput` where they do not."""
-    train, validation = (_folders_in(root / split) for split in ("train", "val"))
+    train, validation = (_list_folders(root / split) for split in ("train", "val"))
     if len(train) < 2 or train != validation:
         raise InvalidInput(
             f"dataset {root}: train/ has the class folders {list(train)}, val/ has {list(validation)}; "
@@ -27,7 +27,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     return train
 
 
-def decoded(
+def decode(
     directory: Path, classes: tuple[str, ...], size: tuple[int, int], cache: Path, num_workers: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the images of a split, (n, 3, height, width) uint8, filled and centred, and labels (n,) int64.
@@ -35,20 +35,20 @@ def decoded(
     The images are memory-mapped from `cache`, under a name made of the files' names, sizes and times: a
     changed folder is decoded anew.
     """
-    files = _image_files(directory, classes)
-    entry = cache / _key(directory, files, size)
+    files = _list_images(directory, classes)
+    entry = cache / _make_key(directory, files, size)
     if not entry.exists():
         _decode_into(entry, files, size, num_workers)
     return np.load(entry / "images.npy", mmap_mode="r"), np.array([label for _, label in files], dtype=np.int64)
 
 
-def _folders_in(directory: Path) -> tuple[str, ...]:
+def _list_folders(directory: Path) -> tuple[str, ...]:
     if not directory.is_dir():
         raise InvalidInput(f"dataset {directory.parent}: no folder {directory.name}/; expected train/ and val/")
     return tuple(sorted(entry.name for entry in directory.iterdir() if entry.is_dir()))
 
 
-def _image_files(directory: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _list_images(directory: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
     files = [
         (file, label)
         for label, name in enumerate(classes)
@@ -61,7 +61,7 @@ def _image_files(directory: Path, classes: tuple[str, ...]) -> list[tuple[Path, 
     return files
 
 
-def _key(directory: Path, files: list[tuple[Path, int]], size: tuple[int, int]) -> str:
+def _make_key(directory: Path, files: list[tuple[Path, int]], size: tuple[int, int]) -> str:
     facts = [(str(file.relative_to(directory)), file.stat().st_size, file.stat().st_mtime_ns) for file, _ in files]
     return hashlib.sha256(json.dumps([str(directory.resolve()), size, facts]).encode()).hexdigest()[:32]
 
@@ -73,7 +73,7 @@ def _decode_into(entry: Path, files: list[tuple[Path, int]], size: tuple[int, in
         shape = (len(files), 3, *size)
         images = np.lib.format.open_memmap(unfinished / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         with ThreadPoolExecutor(max(1, num_workers)) as pool:
-            for index, pixels in enumerate(pool.map(lambda found: _pixels(found[0], size), files)):
+            for index, pixels in enumerate(pool.map(lambda found: _read_pixels(found[0], size), files)):
                 images[index] = pixels
         images.flush()
         # A run beside this one may have been faster; its entry is the same, so either may stay.
@@ -83,7 +83,7 @@ def _decode_into(entry: Path, files: list[tuple[Path, int]], size: tuple[int, in
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _pixels(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _read_pixels(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = size
     try:
         with Image.open(file) as image:

@@ -16,18 +16,18 @@ from slipway.learning.samples import INPUT, OUTPUT
 Array = NDArray[np.float32]
 
 
-def pytorch_outputs(model: nn.Module, inputs: Array, batch_size: int) -> tuple[Array, float]:
+def run_pytorch(model: nn.Module, inputs: Array, batch_size: int) -> tuple[Array, float]:
     """Return a model's outputs (n, classes) for inputs (n, ...) and the seconds they took."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     started = time.monotonic()
-    with torch.no_grad(), _full_precision():
+    with torch.no_grad(), _forcing_full_precision():
         batches = torch.split(torch.from_numpy(inputs), batch_size)
         outputs = torch.cat([model(batch.to(device)).cpu() for batch in batches])
     return outputs.numpy(), time.monotonic() - started
 
 
-def onnx_session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
     """Return a session on the GPU where there is one; TF32 off, since it alone is worth a difference of 1e-3."""
     available = onnxruntime.get_available_providers()
     cuda = torch.cuda.is_available() and "CUDAExecutionProvider" in available
@@ -38,7 +38,7 @@ def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
 
 
-def onnx_outputs(session: onnxruntime.InferenceSession, inputs: Array, batch_size: int) -> tuple[Array, float]:
+def run_onnx(session: onnxruntime.InferenceSession, inputs: Array, batch_size: int) -> tuple[Array, float]:
     """Return a session's outputs (n, classes) for inputs (n, ...) and the seconds they took."""
     started = time.monotonic()
     outputs = [
@@ -49,7 +49,7 @@ def onnx_outputs(session: onnxruntime.InferenceSession, inputs: Array, batch_siz
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def _forcing_full_precision() -> Iterator[None]:
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:

@@ -14,7 +14,7 @@ from blocks.names import ModelName
 BUILT_IN_DATASETS = ("digits", "imagenette")
 
 
-def _checked_dataset(dataset: str) -> str:
+def _check_dataset(dataset: str) -> str:
     if dataset not in BUILT_IN_DATASETS and not Path(dataset).is_dir():
         raise ValueError(
             f"dataset {dataset!r}: expected {' or '.join(BUILT_IN_DATASETS)}, or the path of an existing directory "
@@ -23,7 +23,7 @@ def _checked_dataset(dataset: str) -> str:
     return dataset
 
 
-def _checked_input_shape(shape: list[int]) -> list[int]:
+def _check_input_shape(shape: list[int]) -> list[int]:
     batch, channels, height, width = shape
     if batch != 1 or channels != 3 or not (32 <= height <= 1024 and 32 <= width <= 1024):
         raise ValueError(
@@ -35,7 +35,7 @@ def _checked_input_shape(shape: list[int]) -> list[int]:
 
 Dataset = Annotated[
     str,
-    AfterValidator(_checked_dataset),
+    AfterValidator(_check_dataset),
     Field(description="Training data: digits (no network needed), imagenette, or a path with train/ and val/."),
 ]
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training images.")]
@@ -44,7 +44,7 @@ BatchSize = Annotated[int, Field(ge=2, le=65_536, description="Images in one opt
 NumWorkers = Annotated[int, Field(ge=0, le=256, description="Threads that decode images from files.")]
 InputShape = Annotated[
     list[int],
-    AfterValidator(_checked_input_shape),
+    AfterValidator(_check_input_shape),
     Field(min_length=4, max_length=4, description="Shape of one input: [1, 3, height, width]."),
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Seed of weights, shuffling and augmentation.")]
@@ -84,6 +84,15 @@ TrainingDeployment = Annotated[
 ]
 
 
+class ValidationTerms(BaseModel):
+    """What gate 2 compares, and how much may differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation_tolerance: ValidationTolerance
+    validation_samples: ValidationSamples
+
+
 class TrainingSettings(BaseModel):
     """Everything that decides what a training run computes, checked."""
 
@@ -104,10 +113,10 @@ class TrainingSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InvalidInput(explained(error)) from error
+            raise InvalidInput(explain(error)) from error
 
 
-def explained(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Return pydantic's findings as one sentence: parameter, value and what was expected."""
     return "; ".join(
         f"{'.'.join(str(part) for part in found['loc'])} = {found['input']!r}: {found['msg']}"

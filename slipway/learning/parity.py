@@ -48,7 +48,7 @@ def compare(expected: Logits, found: Logits, *, inputs: str, batch_size: int, to
     """
     comparable = expected.shape == found.shape and bool(np.isfinite(expected).all() and np.isfinite(found).all())
     if not comparable:
-        return _incomparable(expected, inputs, batch_size, tolerance)
+        return _refuse(expected, inputs, batch_size, tolerance)
     scale = float(np.abs(expected).max())
     differences = np.abs(expected.astype(np.float64) - found) / (scale or 1.0)
     return Parity(
@@ -60,24 +60,24 @@ def compare(expected: Logits, found: Logits, *, inputs: str, batch_size: int, to
         max_diff=float(differences.max()),
         mean_diff=float(differences.mean()),
         median_diff=float(np.median(differences)),
-        softmax_max_diff=float(np.abs(_softmax(expected) - _softmax(found)).max()),
-        class_changes=_class_changes(expected, found, margin=2 * tolerance * scale),
+        softmax_max_diff=float(np.abs(_compute_softmax(expected) - _compute_softmax(found)).max()),
+        class_changes=_count_class_changes(expected, found, margin=2 * tolerance * scale),
     )
 
 
-def _class_changes(expected: Logits, found: Logits, margin: float) -> int:
+def _count_class_changes(expected: Logits, found: Logits, margin: float) -> int:
     # Where the two best logits are closer than both outputs may be off, either class is right.
     ranked = np.sort(expected, axis=1)
     tied = ranked[:, -1] - ranked[:, -2] <= margin if expected.shape[1] > 1 else np.ones(len(expected), dtype=bool)
     return int(((expected.argmax(axis=1) != found.argmax(axis=1)) & ~tied).sum())
 
 
-def _softmax(logits: Logits) -> NDArray[np.float64]:
+def _compute_softmax(logits: Logits) -> NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _incomparable(expected: Logits, inputs: str, batch_size: int, tolerance: float) -> Parity:
+def _refuse(expected: Logits, inputs: str, batch_size: int, tolerance: float) -> Parity:
     return Parity(
         inputs=inputs,
         batch_size=batch_size,

@@ -4,9 +4,9 @@ import time
 from types import TracebackType
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import TaskRunContext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from blocks.run import create_progress, update_progress
 
 UPDATE_INTERVAL_S = 2.0
 
@@ -30,9 +30,7 @@ class TrainingProgress:
         self._task = self._bar.add_task(title, total=steps)
 
     def __enter__(self) -> "TrainingProgress":
-        if TaskRunContext.get() is not None:
-            created = create_progress_artifact(progress=0.0, key="training-progress", description=self._title)
-            self._artifact = created if isinstance(created, UUID) else None
+        self._artifact = create_progress("training-progress", self._title)
         self._bar.start()
         return self
 
@@ -58,4 +56,4 @@ class TrainingProgress:
     def _publish(self) -> None:
         self._updated = time.monotonic()
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, progress=100.0 * self._done / self._steps, description=self._title)
+            update_progress(self._artifact, 100.0 * self._done / self._steps, self._title)

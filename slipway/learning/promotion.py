@@ -1,67 +1,39 @@
-"""Step 2 of the training flow, gate 1: let a candidate become champion only if it has earned it."""
+"""Promotion, gate 1: a candidate becomes champion only if it has earned it."""
 
 import torch
-from prefect import task
 
 from blocks.errors import InvalidInput
 from blocks.events import tell_gate
-from blocks.names import ModelName
+from blocks.labels import CHAMPION, GATE_1_TAG
 from blocks.registry import ModelRegistry, RegisteredVersion
+from blocks.run import publish_report, say
 from slipway.learning.datasets import load_dataset
 from slipway.learning.fitting import evaluate
 from slipway.learning.gate import Criteria, Verdict, judge
-from slipway.learning.parameters import (
-    GreaterIsBetter,
-    MetricName,
-    MetricThreshold,
-    MinImprovement,
-    NumWorkers,
-    Version,
-)
-from slipway.learning.reporting import publish_report, say
 from slipway.learning.weights import load_weights
-from tasks.training.caching import PER_RUN
 
-CHAMPION = "champion"
 MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
 
 
-@task(name="promote", task_run_name="promote", cache_policy=PER_RUN)
-def promote(
-    model_name: ModelName,
-    version: Version,
-    metric_name: MetricName,
-    greater_is_better: GreaterIsBetter,
-    metric_threshold: MetricThreshold,
-    min_improvement: MinImprovement,
-    num_workers: NumWorkers,
-    *,
-    registry: ModelRegistry,
-) -> Verdict:
-    """Judge version `version` against the threshold and the champion; if it passes, it carries `champion`.
+def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: int, registry: ModelRegistry) -> Verdict:
+    """Judge a version against the threshold and the champion; if it passes, it carries `champion`.
 
     The champion is judged on the candidate's validation data: by what its run recorded if the data had the same
     digest, otherwise by evaluating it again. Running this again after a success passes again.
     Raises `NotRegistered` for an unknown version and `ServiceUnavailable` for a registry that does not answer,
     which is not the same as having no champion.
     """
-    criteria = Criteria(
-        metric_name=metric_name,
-        greater_is_better=greater_is_better,
-        metric_threshold=metric_threshold,
-        min_improvement=min_improvement,
-    )
-    verdict = _settled_verdict(registry.version(model_name, version), criteria, num_workers, registry)
+    verdict = _reach_verdict(registry.version(model_name, version), criteria, num_workers, registry)
     if verdict.passed and not verdict.already_champion:
         registry.set_alias(model_name, CHAMPION, version)
-    registry.tag_version(model_name, version, {"gate_1": "passed" if verdict.passed else "rejected"})
+    registry.tag_version(model_name, version, {GATE_1_TAG: "passed" if verdict.passed else "rejected"})
     say(verdict.reason)
     tell_gate(1, verdict.passed, model_name, verdict.reason)
     publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
     return verdict
 
 
-def _settled_verdict(
+def _reach_verdict(
     candidate: RegisteredVersion, criteria: Criteria, num_workers: int, registry: ModelRegistry
 ) -> Verdict:
     champion = registry.at_alias(candidate.model_name, CHAMPION)
@@ -72,7 +44,7 @@ def _settled_verdict(
             criteria,
             candidate_value=candidate.metrics.get(criteria.metric_name),
             champion_version=champion.version if champion else None,
-            champion_value=_champion_value(champion, candidate, criteria.metric_name, num_workers, registry),
+            champion_value=_find_champion_value(champion, candidate, criteria.metric_name, num_workers, registry),
         )
         # Another run may have promoted its own candidate while this champion was evaluated again.
         now = registry.at_alias(candidate.model_name, CHAMPION)
@@ -81,7 +53,7 @@ def _settled_verdict(
         champion = now
 
 
-def _champion_value(
+def _find_champion_value(
     champion: RegisteredVersion | None,
     candidate: RegisteredVersion,
     metric_name: str,
@@ -98,10 +70,10 @@ def _champion_value(
             f"metric '{metric_name}': champion version {champion.version} was judged on other validation data, and "
             f"only {' and '.join(MEASURED_AGAIN)} can be measured again; judge by one of them"
         )
-    return _measured_again(champion, candidate, metric_name, num_workers, registry)
+    return _measure_again(champion, candidate, metric_name, num_workers, registry)
 
 
-def _measured_again(
+def _measure_again(
     champion: RegisteredVersion,
     candidate: RegisteredVersion,
     metric_name: str,
@@ -111,18 +83,18 @@ def _measured_again(
     """Evaluate the champion, at its own input size, on the data the candidate was validated on."""
     model, champion_shape = load_weights(champion, registry)
     dataset, digest = candidate.params.get("data.dataset", ""), candidate.params.get("data.validation_digest")
-    images = load_dataset(dataset, _input_shape(candidate), num_workers)
+    images = load_dataset(dataset, _read_input_shape(candidate), num_workers)
     if images.validation_digest != digest:
         raise InvalidInput(
             f"dataset {dataset}: its validation images have digest {images.validation_digest}, but version "
             f"{candidate.version} was validated on {digest}; they have changed since: train again"
         )
-    if champion_shape != _input_shape(candidate):
+    if champion_shape != _read_input_shape(candidate):
         images = load_dataset(dataset, champion_shape, num_workers)
     judged = evaluate(model, images.validation, len(images.classes), torch.device("cpu"))
     say(f"champion version {champion.version} evaluated again: accuracy {judged.accuracy:.4f}, loss {judged.loss:.4f}")
     return judged.accuracy if metric_name == "best_val_accuracy" else judged.loss
 
 
-def _input_shape(version: RegisteredVersion) -> list[int]:
+def _read_input_shape(version: RegisteredVersion) -> list[int]:
     return [int(size) for size in version.params.get("data.input_shape", "").split(",")]

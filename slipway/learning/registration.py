@@ -90,12 +90,12 @@ def register_export(
         client.log_model_artifact(export.model_id, str(files / GOLDEN_FILE))
     with registry.reaching(f"registration of model '{export.onnx_name}'"):
         registered = mlflow.register_model(
-            f"models:/{export.model_id}", export.onnx_name, tags=_trace(parent, max_diff) | _checksums(files)
+            f"models:/{export.model_id}", export.onnx_name, tags=_make_trace(parent, max_diff) | _make_checksums(files)
         )
     return int(registered.version)
 
 
-def _trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
+def _make_trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
     return {
         "parent_pytorch_model": parent.model_name,
         "parent_pytorch_version": str(parent.version),
@@ -105,6 +105,6 @@ def _trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
     }
 
 
-def _checksums(files: Path) -> dict[str, str]:
+def _make_checksums(files: Path) -> dict[str, str]:
     present = [files / name for name in (ONNX_FILE, EXTERNAL_DATA_FILE, GOLDEN_FILE) if (files / name).exists()]
     return {f"sha256/{file.name}": FileDigest.of(file).sha256 for file in present}

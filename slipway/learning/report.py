@@ -7,10 +7,10 @@ from slipway.learning.parity import Parity
 REPORT_FILE = "validation-report.md"
 
 
-def validation_report(subject: str, parities: Sequence[Parity], problem: str | None) -> str:
+def write_report(subject: str, parities: Sequence[Parity], problem: str | None) -> str:
     """Return the report as markdown; `problem` says what made a comparison impossible."""
     passed = problem is None and all(parity.passed for parity in parities)
-    rows = "\n".join(_row(parity) for parity in parities)
+    rows = "\n".join(_make_row(parity) for parity in parities)
     return "\n".join(
         [
             f"# Gate 2: {subject} {'passed' if passed else 'failed'}",
@@ -26,7 +26,7 @@ def validation_report(subject: str, parities: Sequence[Parity], problem: str | N
     )
 
 
-def _row(parity: Parity) -> str:
+def _make_row(parity: Parity) -> str:
     figures = (parity.max_diff, parity.mean_diff, parity.median_diff, parity.softmax_max_diff)
     cells = " | ".join(f"{figure:.1e}" for figure in figures)
     return (

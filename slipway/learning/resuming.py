@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,28 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from prefect import runtime
-from prefect.context import TaskRunContext
-from prefect.logging import get_run_logger
 
 from blocks.checkpoints import Checkpoints
 from blocks.errors import IntegrityError, InvalidInput, ServiceUnavailable, SlipwayError
+from blocks.run import SHELL, get_flow_run_id, say, warn
 from slipway.learning.datasets import ImageDataset
 from slipway.learning.fitting import EpochFigures, Fitting
 from slipway.learning.parameters import TrainingSettings
-from slipway.learning.reporting import say
 from slipway.learning.resnet import ARCHITECTURE
 from slipway.learning.tracking import TrackedRun
 
 FORMAT = 1  # of what a checkpoint holds: one of another format is never read
 
 
-def training_name(settings: TrainingSettings, images: ImageDataset) -> str | None:
+def name_training(settings: TrainingSettings, images: ImageDataset) -> str | None:
     """Return what all attempts at a training are called, `<flow run id>/<fingerprint>`; None outside of a flow run.
 
     The fingerprint is of all that decides what is computed: with another setting or image it is another training.
     """
-    if (flow_run_id := runtime.flow_run.id) is None:
+    if (flow_run_id := get_flow_run_id()) == SHELL:
         return None
     deciding = {
         "format": FORMAT,
@@ -58,7 +54,7 @@ class EpochKeeper:
         self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: tuple[int, Future[None]] | None = None
 
-    def resumed(self, begin: Callable[[], Fitting]) -> Fitting:
+    def resume(self, begin: Callable[[], Fitting]) -> Fitting:
         """Return a training that goes on after its checkpoint, or as `begin` makes it where there is none to use.
 
         A damaged checkpoint costs the epochs, not the training: it is passed over, with a warning. Raises
@@ -70,7 +66,7 @@ class EpochKeeper:
         except ServiceUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - PyTorch raises a type of its own for each way a file is damaged
-            _warn(f"training {self._training} begins anew, its checkpoint cannot be used: {error}")
+            warn(f"training {self._training} begins anew, its checkpoint cannot be used: {error}")
             fitting = begin()
         if self._run.is_continued:
             resumptions = int(self._run.tags.get("resumptions", 0)) + 1
@@ -112,7 +108,7 @@ class EpochKeeper:
             if abandoned := self._checkpoints.discard_abandoned():
                 say(f"deleted the checkpoints of {len(abandoned)} abandoned flow runs: {', '.join(abandoned)}")
         except SlipwayError as error:
-            _warn(f"checkpoints were not deleted, a later training will: {error}")
+            warn(f"checkpoints were not deleted, a later training will: {error}")
 
     def close(self) -> None:
         """Begin nothing more; what is being written is written to its end."""
@@ -141,7 +137,7 @@ class EpochKeeper:
             return
         (epoch, writing), self._writing = self._writing, None
         if (error := writing.exception()) is not None:
-            _warn(f"no checkpoint after epoch {epoch}, training goes on: {error}")
+            warn(f"no checkpoint after epoch {epoch}, training goes on: {error}")
             self._run.set_tags({"checkpoint_failed": f"epoch {epoch}: {error}"[:500]})
         self._record(epoch)
 
@@ -152,7 +148,7 @@ class EpochKeeper:
 
 
 @contextmanager
-def epochs_kept(run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> Iterator[EpochKeeper]:
+def keeping_epochs(run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> Iterator[EpochKeeper]:
     """Yield what keeps a training's epochs; a training that failed by its own fault leaves no checkpoint."""
     keeper = EpochKeeper(run, training, checkpoints)
     try:
@@ -165,8 +161,3 @@ def epochs_kept(run: TrackedRun, training: str | None, checkpoints: Checkpoints 
         raise
     finally:
         keeper.close()
-
-
-def _warn(message: str) -> None:
-    logger = get_run_logger() if TaskRunContext.get() is not None else logging.getLogger("slipway")
-    logger.warning(message)

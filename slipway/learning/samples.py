@@ -25,7 +25,7 @@ def write_samples(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int6
 
 def read_samples(path: Path) -> NDArray[np.uint8]:
     """Return the images of an archive; `UnusableModel` if it is none or holds pickles."""
-    return np.asarray(_arrays(path, "images")["images"], dtype=np.uint8)
+    return np.asarray(_read_arrays(path, "images")["images"], dtype=np.uint8)
 
 
 def write_golden(
@@ -43,17 +43,17 @@ def write_golden(
     np.savez_compressed(path, **arrays)
 
 
-def as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def make_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return images as a model takes them: float32 from 0 to 1, same shape."""
     return images.astype(np.float32) / np.float32(255)
 
 
-def random_inputs(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
+def draw_inputs(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
     """Return uniformly random pixels from 0 to 1 of a shape, the same for the same seed."""
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
-def _arrays(path: Path, *names: str) -> dict[str, NDArray[np.generic]]:
+def _read_arrays(path: Path, *names: str) -> dict[str, NDArray[np.generic]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in names}

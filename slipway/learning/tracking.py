@@ -56,7 +56,7 @@ class TrackedRun:
             histories = {name: client.get_metric_history(self.run_id, name) for name in self._begun.data.metrics}
         return {name: {int(found.step): found.value for found in history} for name, history in histories.items()}
 
-    def registered_version(self, model_name: str) -> int | None:
+    def find_registered_version(self, model_name: str) -> int | None:
         """Return the version of a model that an earlier attempt registered, None where there is none."""
         if self._begun is None:
             return None
@@ -108,7 +108,7 @@ class TrackedRun:
             (dataset.validation, "validation", dataset.validation_digest),
         ):
             with self._registry.reaching(f"dataset of run {self.run_id}"):
-                mlflow.log_input(_described(dataset, split, digest), context=context)
+                mlflow.log_input(_describe(dataset, split, digest), context=context)
 
     def log_figure(self, figure: Figure, file: str) -> None:
         """Store a picture with the run."""
@@ -137,7 +137,7 @@ def tracked_run(
     registry.connect()
     with registry.reaching(f"a run in experiment '{experiment}'"):
         mlflow.set_experiment(experiment)
-        begun = _begun(experiment, training) if training else None
+        begun = _find_begun(experiment, training) if training else None
         identity = {TRAINING_TAG: training} if training else {}
         run_id = begun.info.run_id if begun else None
         started = mlflow.start_run(run_id, run_name=run_name, tags=dict(tags) | identity)
@@ -154,7 +154,7 @@ def tracked_run(
                 raise
 
 
-def _begun(experiment: str, training: str) -> Run | None:
+def _find_begun(experiment: str, training: str) -> Run | None:
     """Return the run of an earlier attempt; one that was deleted in MLflow is none."""
     found = mlflow.search_runs(
         experiment_names=[experiment],
@@ -166,6 +166,6 @@ def _begun(experiment: str, training: str) -> Run | None:
     return found[0] if found else None
 
 
-def _described(dataset: ImageDataset, split: ImageSplit, digest: str) -> NumpyDataset:
+def _describe(dataset: ImageDataset, split: ImageSplit, digest: str) -> NumpyDataset:
     source = CodeDatasetSource(tags={"dataset": dataset.name, "source": dataset.source})
     return NumpyDataset(split.images, source=source, targets=split.labels, name=dataset.name, digest=digest)

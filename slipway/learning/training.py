@@ -1,43 +1,28 @@
-"""Step 1 of the training flow: train a ResNet18 and register its best epoch."""
+"""Training: a ResNet18 is trained, and its best epoch registered."""
 
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from cyclopts import Parameter
-from prefect import task
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.checkpoints import Checkpoints
-from blocks.names import ModelName
 from blocks.registry import ModelRegistry
+from blocks.run import say
 from slipway.learning import figures as pictures
 from slipway.learning.datasets import ImageDataset, load_dataset
 from slipway.learning.fitting import EpochFigures, Fitting, deterministic, evaluate
-from slipway.learning.parameters import (
-    BatchSize,
-    Dataset,
-    Epochs,
-    InputShape,
-    LearningRate,
-    NumWorkers,
-    Seed,
-    TrainingSettings,
-)
+from slipway.learning.parameters import TrainingSettings
 from slipway.learning.progress import TrainingProgress
-from slipway.learning.reporting import say
 from slipway.learning.resnet import ARCHITECTURE, ResNet18
-from slipway.learning.resuming import EpochKeeper, epochs_kept, training_name
+from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
 from slipway.learning.samples import SAMPLES_FILE, write_samples
 from slipway.learning.tracking import EPOCH_TIME, TrackedRun, tracked_run
 from slipway.learning.weights import register_weights
-from tasks.training.caching import PER_RUN
 
 KEPT_SAMPLES = 32
-NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to
 
 
 class TrainedModel(BaseModel):
@@ -54,53 +39,33 @@ class TrainedModel(BaseModel):
     train_time_s: float
 
 
-@task(name="train", task_run_name="train", cache_policy=PER_RUN)
 def train(
-    model_name: ModelName,
-    dataset: Dataset,
-    epochs: Epochs,
-    learning_rate: LearningRate,
-    batch_size: BatchSize,
-    num_workers: NumWorkers,
-    input_shape: InputShape,
-    seed: Seed,
-    *,
-    registry: ModelRegistry,
-    checkpoints: Annotated[Checkpoints | None, NOT_FROM_A_SHELL] = None,
+    settings: TrainingSettings, *, registry: ModelRegistry, checkpoints: Checkpoints | None = None
 ) -> TrainedModel:
-    """Train a ResNet18 with random weights and register the best epoch's as a new version of `model_name`.
+    """Train a ResNet18 with random weights and register the best epoch's as a new version.
 
-    `input_shape` is [1, 3, height, width]. Uses a GPU where there is one. Called again in the same flow run, since
-    its process was killed, it goes on after the last epoch in `checkpoints`. Raises `InvalidInput` before anything
-    is recorded, and `UnusableModel` with nothing registered when the training diverges.
+    Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after
+    the last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
     """
-    settings = TrainingSettings.checked(
-        model_name=model_name,
-        dataset=dataset,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        input_shape=input_shape,
-        seed=seed,
-    )
     images = load_dataset(settings.dataset, settings.input_shape, settings.num_workers)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = training_name(settings, images)
+    training = name_training(settings, images)
     with (
-        tracked_run(registry, model_name, f"train-{model_name}", _tags(settings), training) as run,
-        epochs_kept(run, training, checkpoints) as keeper,
+        tracked_run(
+            registry, settings.model_name, f"train-{settings.model_name}", _make_tags(settings), training
+        ) as run,
+        keeping_epochs(run, training, checkpoints) as keeper,
     ):
-        run.log_params(_params(settings, images, device))
+        run.log_params(_make_params(settings, images, device))
         run.log_dataset(images)
-        trained = _registered_before(run, settings) or _trained(settings, images, device, run, registry, keeper)
+        trained = _find_registered(run, settings) or _fit(settings, images, device, run, registry, keeper)
         keeper.discard()
         return trained
 
 
-def _registered_before(run: TrackedRun, settings: TrainingSettings) -> TrainedModel | None:
+def _find_registered(run: TrackedRun, settings: TrainingSettings) -> TrainedModel | None:
     """Return what an earlier attempt registered before it was killed, None where none did."""
-    if (version := run.registered_version(settings.model_name)) is None:
+    if (version := run.find_registered_version(settings.model_name)) is None:
         return None
     say(f"model '{settings.model_name}' version {version} was registered before, by the same training")
     return TrainedModel(
@@ -114,7 +79,7 @@ def _registered_before(run: TrackedRun, settings: TrainingSettings) -> TrainedMo
     )
 
 
-def _trained(
+def _fit(
     settings: TrainingSettings,
     images: ImageDataset,
     device: torch.device,
@@ -123,8 +88,8 @@ def _trained(
     keeper: EpochKeeper,
 ) -> TrainedModel:
     with deterministic(settings.seed):
-        fitting = keeper.resumed(lambda: _begun(settings, images, device))
-        for _ in _epochs(fitting, settings, keeper.look):
+        fitting = keeper.resume(lambda: _begin(settings, images, device))
+        for _ in _run_epochs(fitting, settings, keeper.look):
             keeper.keep(fitting)
         keeper.finish()
         best = fitting.history[-1]
@@ -144,7 +109,7 @@ def _trained(
     )
 
 
-def _begun(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> Fitting:
+def _begin(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> Fitting:
     torch.manual_seed(settings.seed)
     return Fitting(
         ResNet18(len(images.classes)),
@@ -156,7 +121,7 @@ def _begun(settings: TrainingSettings, images: ImageDataset, device: torch.devic
     )
 
 
-def _epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
+def _run_epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
     with TrainingProgress(f"epoch {fitting.epoch + 1} of {settings.epochs}", max(1, fitting.steps_left)) as progress:
 
         def count() -> None:
@@ -176,12 +141,12 @@ def _log_pictures(
 ) -> None:
     validation, classes, title = images.validation, images.classes, f"{ARCHITECTURE} on {images.name}"
     logits = evaluate(model, validation, len(classes), device).logits
-    run.log_figure(pictures.training_curves(history, title), "training_curves.png")
+    run.log_figure(pictures.draw_training_curves(history, title), "training_curves.png")
     run.log_figure(
-        pictures.confusion_matrix(validation.labels, logits.argmax(axis=1), classes, title), "confusion_matrix.png"
+        pictures.draw_confusion_matrix(validation.labels, logits.argmax(axis=1), classes, title), "confusion_matrix.png"
     )
     run.log_figure(
-        pictures.sample_predictions(validation.images, validation.labels, logits, classes, title),
+        pictures.draw_sample_predictions(validation.images, validation.labels, logits, classes, title),
         "sample_predictions.png",
     )
     # Spread over the split, which in a folder is sorted by class.
@@ -191,7 +156,7 @@ def _log_pictures(
         run.log_file(Path(directory) / SAMPLES_FILE)
 
 
-def _tags(settings: TrainingSettings) -> dict[str, str]:
+def _make_tags(settings: TrainingSettings) -> dict[str, str]:
     return {
         "approach": "from-scratch",
         "pretrained": "false",
@@ -200,7 +165,7 @@ def _tags(settings: TrainingSettings) -> dict[str, str]:
     }
 
 
-def _params(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> dict[str, object]:
+def _make_params(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> dict[str, object]:
     return {
         "data.dataset": settings.dataset,
         "data.input_shape": ",".join(str(size) for size in settings.input_shape),

@@ -32,7 +32,7 @@ def register_weights(
             name="model",
             registered_model_name=model_name,
             serialization_format="pt2",
-            signature=tensor_signature(input_shape, classes),
+            signature=make_signature(input_shape, classes),
             # Two images: torch.export would freeze a batch of one. A tensor, since MLflow cannot serve arrays to pt2.
             input_example=torch.rand(2, *input_shape[1:]),
             pip_requirements=[f"torch=={torch.__version__.split('+')[0]}"],
@@ -68,7 +68,7 @@ def check_weights(model: nn.Module, subject: str) -> None:
             )
 
 
-def tensor_signature(input_shape: list[int], classes: int) -> ModelSignature:
+def make_signature(input_shape: list[int], classes: int) -> ModelSignature:
     """Return the MLflow signature: float32 `input` and `output` with a dynamic batch."""
     kind = np.dtype(np.float32)
     return ModelSignature(

@@ -6,21 +6,16 @@ Events come late, twice, in any order, or not at all. What counts is the registr
 
 from datetime import UTC, datetime
 from typing import NamedTuple
-from uuid import UUID
 
-from prefect.events import Event
-from prefect.events.schemas.events import Resource
-from prefect.types import DateTime
 from pydantic import TypeAdapter, ValidationError
 
 from blocks.errors import InvalidInput
 from blocks.moments import read_moment
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel, RegisteredVersion
-from slipway.releases.completion import ROLLED_BACK_AT_TAG
-from slipway.releases.planning import flow_run_id
+from blocks.run import get_flow_run_id
+from slipway.releases.marks import ROLLED_BACK_AT_TAG
 
-CREATED, DELETED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
 DEPLOY = "deploy"
 ANSWERED_AT_TAG, ANSWERED_BY_TAG = "deploy_answered_at", "deploy_answered_by"
 ANSWERED_VERSION_TAG = "deploy_answered_version"  # the model carries this one, and the two above
@@ -35,24 +30,8 @@ class AliasUpdate(NamedTuple):
     version: int | None
     set_at: datetime
 
-    def event(self, event_id: UUID, found_by: str) -> Event:
-        """Return the Prefect event; its resource is `mlflow.registered-model.<name>` with the label `mlflow.alias`."""
-        resource = {
-            "prefect.resource.id": f"mlflow.registered-model.{self.model_name}",
-            "prefect.resource.name": self.model_name,
-            "mlflow.alias": self.alias,
-        }
-        payload = {"model": self.model_name, "alias": self.alias, "set_at": self.set_at.isoformat()}
-        return Event(
-            id=event_id,
-            event=CREATED if self.version is not None else DELETED,
-            occurred=DateTime.now(UTC),
-            resource=Resource(resource),
-            payload=payload | {"version": self.version, "found_by": found_by},
-        )
 
-
-def outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
+def explain_outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
     """Return why setting `deploy` on this version asks for nothing any more, None where it does.
 
     Raises `InvalidInput` where a time in its tags cannot be read.
@@ -60,10 +39,10 @@ def outdated(version: RegisteredVersion, set_at: datetime) -> str | None:
     subject = f"model '{version.model_name}' version {version.version}"
     if DEPLOY not in version.aliases:
         return f"{subject}: the alias '{DEPLOY}' was moved on or removed since"
-    answered = _recorded(version.tags, ANSWERED_AT_TAG, subject)
-    if answered and answered >= set_at and version.tags.get(ANSWERED_BY_TAG) != flow_run_id():
+    answered = _read_time(version.tags, ANSWERED_AT_TAG, subject)
+    if answered and answered >= set_at and version.tags.get(ANSWERED_BY_TAG) != get_flow_run_id():
         return f"{subject}: flow run {version.tags.get(ANSWERED_BY_TAG)} answered this change of '{DEPLOY}'"
-    rolled_back = _recorded(version.tags, ROLLED_BACK_AT_TAG, subject)
+    rolled_back = _read_time(version.tags, ROLLED_BACK_AT_TAG, subject)
     if rolled_back and rolled_back >= set_at:
         return f"{subject}: was rolled back from at {rolled_back.isoformat()}, after '{DEPLOY}' was set on it"
     return None
@@ -76,16 +55,16 @@ def mark_answered(version: RegisteredVersion, set_at: datetime | None, registry:
     answers once: executed again, it does not answer what its alias points to by then.
     """
     answered_by = registry.model(version.model_name).tags.get(ANSWERED_BY_TAG)
-    if DEPLOY not in version.aliases or answered_by == flow_run_id():
+    if DEPLOY not in version.aliases or answered_by == get_flow_run_id():
         return
     now = datetime.now(UTC)
-    set_at, by = set_at or now, {ANSWERED_BY_TAG: flow_run_id()}
+    set_at, by = set_at or now, {ANSWERED_BY_TAG: get_flow_run_id()}
     registry.tag_version(version.model_name, version.version, {ANSWERED_AT_TAG: set_at.isoformat()} | by)
     seen = {ANSWERED_AT_TAG: max(set_at, now).isoformat(), ANSWERED_VERSION_TAG: str(version.version)}
     registry.tag_model(version.model_name, seen | by)
 
 
-def moved_since(model: RegisteredModel) -> datetime | None:
+def find_move(model: RegisteredModel) -> datetime | None:
     """Return the moment after which `deploy` came to where it is, None where the last answer was to that version.
 
     Raises `InvalidInput` where the last answer's tags cannot be read.
@@ -98,20 +77,20 @@ def moved_since(model: RegisteredModel) -> datetime | None:
         raise InvalidInput(
             f"{subject}: its tag {ANSWERED_VERSION_TAG} is {answered[:80]!r}; expected a version: mend or remove it"
         )
-    return _recorded(model.tags, ANSWERED_AT_TAG, subject)
+    return _read_time(model.tags, ANSWERED_AT_TAG, subject)
 
 
-def refusal(model: RegisteredModel) -> str | None:
+def explain_refusal(model: RegisteredModel) -> str | None:
     """Return why setting `deploy` on this model releases nothing until somebody mends something, None where it does.
 
     It is what the poll found last, and what its name tells by itself.
     """
     if DEPLOY not in model.aliases:
         return None
-    return name_refusal(model.name) or model.tags.get(REFUSED_TAG)
+    return explain_bad_name(model.name) or model.tags.get(REFUSED_TAG)
 
 
-def name_refusal(model_name: str) -> str | None:
+def explain_bad_name(model_name: str) -> str | None:
     """Return why slipway does not take a model of this name, None where it does."""
     try:
         TypeAdapter(ModelName).validate_python(model_name)
@@ -120,5 +99,5 @@ def name_refusal(model_name: str) -> str | None:
     return None
 
 
-def _recorded(tags: dict[str, str], tag: str, subject: str) -> datetime | None:
+def _read_time(tags: dict[str, str], tag: str, subject: str) -> datetime | None:
     return read_moment(tags[tag], f"{subject}: its tag {tag}") if tag in tags else None

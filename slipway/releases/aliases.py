@@ -1,17 +1,16 @@
-"""Step 6, update-aliases: `live` moves to the released version, `previous` to the one before it."""
+"""The aliases of a release: `live` names the released version, `previous` the one before it."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import Environment
 from blocks.errors import NotRegistered, ReleaseTakenOver
-from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from slipway.releases.attempts import Attempts
-from slipway.releases.metadata import registry_version as recorded_version
+from slipway.releases.journal import require_open
+from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.serving_config import served_versions
+from slipway.releases.serving_config import read_policy
 
 LIVE, PREVIOUS = "live", "previous"
 _LOOKS = 5
@@ -27,33 +26,27 @@ class AliasChange(BaseModel):
     dry_run: bool = Field(default=False, description="Whether the change was only worked out.")
 
 
-@task(name="update-aliases", task_run_name="update-aliases", cache_policy=NO_CACHE)
-def update_aliases(
-    model_name: ModelName,
-    registry_version: int,
-    dry_run: bool = False,
-    after: dict[str, int] | None = None,
-    plan: ReleasePlan | None = None,
-    *,
-    registry: ModelRegistry,
-    repository: ModelRepository,
+def update(
+    model_name: str, registry_version: int, plan: ReleasePlan | None, *, dry_run: bool, environment: Environment
 ) -> AliasChange:
-    """Point `live` at a version and `previous` at the one that was live, or as `after`, all aliases, or a plan says.
+    """Point `live` at a version and `previous` at the one that was live, or all aliases where a plan says.
 
     Running it again changes nothing: a version that is live already does not become its own rollback target. Where
     the model's lock was lost meanwhile, the aliases are put to what the policy of now says.
     """
+    registry, repository = environment.registry, environment.repository
     before = registry.aliases(model_name)
-    after = plan.aliases_after if after is None and plan is not None else after
-    after = aliases_after_release(before, registry_version, before.get(LIVE)) if after is None else after
+    after = plan.aliases_after if plan else derive_aliases(before, registry_version, before.get(LIVE))
     if not dry_run:
+        if plan:
+            require_open(repository, plan)
         if after.get(LIVE) == registry_version:
             registry.version(model_name, registry_version)
         move_aliases(registry, repository, model_name, before, after)
     return AliasChange(before=before, after=after, dry_run=dry_run)
 
 
-def aliases_after_release(before: dict[str, int], registry_version: int, follows: int | None) -> dict[str, int]:
+def derive_aliases(before: dict[str, int], registry_version: int, follows: int | None) -> dict[str, int]:
     """Return all aliases of a model as they are to be once a version is released.
 
     Args:
@@ -119,7 +112,7 @@ def align_aliases(registry: ModelRegistry, repository: ModelRepository, model_na
     """Put `live` and `previous` to what the policy says now, looked at again until it stays the same."""
     for _ in range(_LOOKS):
         commit = repository.read_commit(model_name)
-        wanted = _aliases_of(served_versions(commit.config if commit else None), repository, model_name)
+        wanted = _derive_from_policy(read_policy(commit.config if commit else None), repository, model_name)
         aliases = registry.aliases(model_name)
         for alias in (PREVIOUS, LIVE):
             if (version := wanted.get(alias)) == aliases.get(alias) or (alias == PREVIOUS and version is None):
@@ -133,9 +126,9 @@ def align_aliases(registry: ModelRegistry, repository: ModelRepository, model_na
             return
 
 
-def _aliases_of(served: tuple[int, ...], repository: ModelRepository, model_name: str) -> dict[str, int]:
+def _derive_from_policy(served: tuple[int, ...], repository: ModelRepository, model_name: str) -> dict[str, int]:
     """Return the aliases of the served versions; `previous` only where another one is served beside the live one."""
-    released = [recorded_version(model_name, version, repository) for version in reversed(served)]
+    released = [read_metadata(model_name, version, repository).registry_version for version in reversed(served)]
     live = next(iter(released), None)
     others = [version for version in released[1:] if version not in {None, live}]
     found = {LIVE: live, PREVIOUS: next(iter(others), None)}

@@ -1,13 +1,10 @@
 """Steps that are all tried, whatever becomes of the others: what keeps one broken system from stopping the rest."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prefect import get_run_logger
-from prefect.exceptions import MissingContextError
-
 from blocks.errors import NotRegistered, ReleaseTakenOver, SlipwayError
+from blocks.run import warn
 
 
 class Attempts:
@@ -36,11 +33,3 @@ class Attempts:
         """Raise the first error there was."""
         if self.errors:
             raise self.errors[0]
-
-
-def warn(text: str) -> None:
-    """Log a warning with the run, or, outside of one, where logs go."""
-    try:
-        get_run_logger().warning(text)
-    except MissingContextError:
-        logging.getLogger("slipway").warning(text)

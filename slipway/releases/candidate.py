@@ -1,38 +1,35 @@
-"""Between steps 4 and 5, prove-candidate: one replica serves the version under a name no client asks for."""
+"""The candidate: a version that one replica serves under a name no client asks for, proven there before traffic."""
 
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceLevelMissed, ServiceUnavailable, SlipwayError
 from blocks.events import tell_gate
-from blocks.fleet import Tensors, TritonFleet
-from blocks.registry import ModelRegistry
-from blocks.repository import ModelRepository, candidate_name, proven_model
-from slipway.formats.onnx import ModelSignature
-from slipway.releases.artifacts import PreparedArtifacts, Shape
-from slipway.releases.fetching import FetchedModel
-from slipway.releases.plan import ReleasePlan
-from slipway.releases.proof import Comparison, Question, Tolerance, golden_samples, write_proof
-from slipway.releases.samples import Samples, few_samples
+from blocks.fleet import Tensors
+from blocks.repository import name_candidate, parse_candidate
+from slipway.formats.signature import Shape, Signature
+from slipway.releases.agreement import Comparison
+from slipway.releases.fetched import load_golden
+from slipway.releases.proof import Question, write_proof
+from slipway.releases.release import Release, Terms
+from slipway.releases.samples import Samples, keep_few
 from slipway.releases.service_level import (
     Latency,
     MeasuredServiceLevel,
     Requests,
     ServiceLevel,
     check,
-    elapsed_ms,
-    measured,
-    watched,
+    measure,
+    time_requests,
+    watching,
 )
-from slipway.releases.serving_config import candidate_config
-from slipway.releases.synthetic import SyntheticRequests, checked_answers, synthetic_requests
-
-_REQUESTS = 20
+from slipway.releases.serving_config import make_candidate_config
+from slipway.releases.synthetic import SyntheticRequests, check_answers, make_requests
 
 
 class ProvenCandidate(BaseModel):
@@ -49,21 +46,16 @@ class ProvenCandidate(BaseModel):
     service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")
 
 
-@task(name="prove-candidate", task_run_name="prove-candidate", cache_policy=NO_CACHE)
-def prove_candidate(
-    fetched: FetchedModel,
-    plan: ReleasePlan,
-    artifacts: PreparedArtifacts,
-    expected_input_shape: Shape | None = None,
-    expected_output_shape: Shape | None = None,
-    tolerance: Tolerance = 1e-4,
-    service_level: ServiceLevel | None = None,
-    leave_silent: bool = False,
-    *,
-    registry: ModelRegistry,
-    repository: ModelRepository,
-    fleet: TritonFleet,
-) -> ProvenCandidate:
+class _Loaded(NamedTuple):
+    """What loading the candidate took, and what the live version's clients saw of it."""
+
+    load_s: float
+    memory_mib: float | None
+    live_before_ms: list[float]
+    live_during_ms: list[float]
+
+
+def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCandidate:
     """Load a staged or archived version on one replica under the candidate's name and prove its answers there.
 
     Some of the proven samples are recorded with the version, for whoever has to prove a replica later.
@@ -71,90 +63,120 @@ def prove_candidate(
     Raises `LoadFailed` where it does not load, `VerificationFailed` where an answer is wrong, `ServiceLevelMissed`
     where gate 3 refuses it.
     """
-    name, signature = candidate_name(plan.model_name, plan.epoch), fetched.signature
-    live = Question(fleet, fleet.check(leave_silent)[0], plan.model_name, plan.live_before or 0, signature.batched)
-    candidate = live._replace(version=plan.version, asked_as=name)
-    inputs = synthetic_requests(signature, expected_input_shape, _REQUESTS, plan.version, candidate.subject)
-    requests = Requests(inputs.held(), [spec.name for spec in signature.outputs])
+    plan, repository = release.plan, environment.repository
+    candidate, live = _ask_for(release, environment.fleet.check(terms.leave_silent)[0], environment)
+    signature = release.fetched.signature
+    inputs = make_requests(
+        signature, terms.expected_input_shape, terms.requests, seed=plan.version, subject=candidate.subject
+    )
+    requests = Requests(inputs.hold(), [spec.name for spec in signature.outputs])
 
     repository.place_candidate(
-        plan.model_name, plan.version, name, candidate_config(artifacts.config, name, plan.version)
+        plan.model_name,
+        plan.version,
+        candidate.name,
+        make_candidate_config(release.artifacts.config, candidate.name, plan.version),
     )
-    quiet = _quietly(live, requests) if plan.live_before else []
-    served = live if quiet else None
-    with watched(served, requests) as during:
-        load_s, memory_mib = _load(candidate, measure_memory=bool(service_level and service_level.max_memory_mib))
-    golden = golden_samples(fetched, registry)
-    comparison = candidate.compare(golden, tolerance) if golden else None
-    elapsed, answered = _asked(candidate, signature, inputs, expected_output_shape)
-    found = measured(service_level, candidate, served, requests, memory_mib) if service_level else None
-    if service_level and found:
-        _check_gate_3(service_level, found, candidate.subject, plan.model_name)
+    loaded = _load(candidate, live, requests, terms.service_level)
+    golden = load_golden(release.fetched, environment.registry)
+    comparison = candidate.compare(golden, terms.tolerance) if golden else None
+    elapsed, answered = _ask_all(candidate, signature, inputs, terms.expected_output_shape)
+    found = _pass_gate_3(terms.service_level, candidate, live, requests, loaded)
     write_proof(repository, plan.model_name, plan.version, golden.small() if golden else answered)
-    remove_candidate(name, repository, fleet)
+    remove_candidate(candidate.name, environment)
     return ProvenCandidate(
         address=candidate.address,
-        load_s=load_s,
+        load_s=loaded.load_s,
         comparison=comparison,
         latency=Latency.of(elapsed),
-        live_before_load=Latency.of(quiet) if quiet else None,
-        live_during_load=Latency.of(during) if during else None,
+        live_before_load=Latency.of(loaded.live_before_ms) if loaded.live_before_ms else None,
+        live_during_load=Latency.of(loaded.live_during_ms) if loaded.live_during_ms else None,
         service_level=found,
     )
 
 
-def _asked(
-    candidate: Question, signature: ModelSignature, inputs: SyntheticRequests, expected_shape: Shape | None
-) -> tuple[list[float], Samples]:
-    """Ask for every input; return the milliseconds each took, and the first with their answers as samples."""
-    elapsed: list[float] = []
-
-    def answered() -> Iterator[tuple[Tensors, Tensors]]:
-        for request, answer in checked_answers(candidate, signature, inputs, expected_shape):
-            elapsed.append(answer.elapsed_ms)
-            yield request, answer.outputs
-
-    return elapsed, few_samples(answered(), candidate.batched)
-
-
-def _check_gate_3(level: ServiceLevel, found: MeasuredServiceLevel, subject: str, model_name: str) -> None:
-    try:
-        check(level, found, subject)
-    except ServiceLevelMissed as error:
-        tell_gate(3, False, model_name, str(error))
-        raise
-    tell_gate(3, True, model_name, f"{subject}: p99 {found.candidate.p99_ms:.1f} ms")
-
-
-def candidates_left(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> set[str]:
+def find_candidates(model_name: str, environment: Environment) -> set[str]:
     """Return the names of every candidate of a model that is stored, or loaded on a replica that answers."""
+    fleet = environment.fleet
     answering, _ = fleet.reached()
-    loaded = {name for address in answering for name in fleet.index(address) if proven_model(name) == model_name}
-    return loaded | repository.contents().candidates.get(model_name, frozenset())
+    loaded = {name for address in answering for name in fleet.index(address) if parse_candidate(name) == model_name}
+    return loaded | environment.repository.contents().candidates.get(model_name, frozenset())
 
 
-def remove_candidate(name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
+def remove_candidate(name: str, environment: Environment) -> None:
     """Remove a candidate from the repository and from every replica that answers; none there is no error."""
-    repository.remove_candidate(name)
-    answering, _ = fleet.reached()
+    environment.repository.remove_candidate(name)
+    answering, _ = environment.fleet.reached()
     for address in answering:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
-            fleet.unload_model(address, name)
+            environment.fleet.unload_model(address, name)
 
 
-def _quietly(live: Question, requests: Requests) -> list[float]:
+def _ask_for(release: Release, address: str, environment: Environment) -> tuple[Question, Question | None]:
+    """Return whom to ask for the candidate, and for the live version beside it, None where nothing is live."""
+    plan = release.plan
+    candidate = Question(
+        environment.fleet,
+        address,
+        plan.model_name,
+        plan.version,
+        release.fetched.signature.batched,
+        asked_as=name_candidate(plan.model_name, plan.epoch),
+    )
+    if plan.live_before is None:
+        return candidate, None
+    return candidate, candidate._replace(version=plan.live_before, asked_as=None)
+
+
+def _load(candidate: Question, live: Question | None, requests: Requests, level: ServiceLevel | None) -> _Loaded:
+    """Load the candidate while the live version, where it is well, is asked all the while."""
+    fleet, address = candidate.fleet, candidate.address
+    measures_memory = level is not None and level.max_memory_mib is not None
+    before_ms = _time_live(live, requests)
+    with watching(live if before_ms else None, requests) as during_ms:
+        used = fleet.used_memory_bytes(address) if measures_memory else 0.0
+        start = time.perf_counter()
+        fleet.load_model(address, candidate.name)
+        load_s = time.perf_counter() - start
+        memory_mib = (fleet.used_memory_bytes(address) - used) / 1024**2 if measures_memory else None
+    return _Loaded(load_s, memory_mib, before_ms, during_ms)
+
+
+def _time_live(live: Question | None, requests: Requests) -> list[float]:
     """Return the milliseconds the live version takes, nothing where it is not well: what follows it may mend that."""
+    if live is None:
+        return []
     try:
-        return elapsed_ms(live, requests.inputs, requests.outputs)
+        return time_requests(live, requests.inputs, requests.outputs)
     except SlipwayError:
         return []
 
 
-def _load(candidate: Question, measure_memory: bool) -> tuple[float, float | None]:
-    """Load the candidate; return the seconds that took and, where asked for, the MiB it needs."""
-    fleet, address = candidate.fleet, candidate.address
-    before = fleet.used_memory_bytes(address) if measure_memory else 0.0
-    start = time.perf_counter()
-    fleet.load_model(address, candidate.name)
-    load_s = time.perf_counter() - start
-    return load_s, (fleet.used_memory_bytes(address) - before) / 1024**2 if measure_memory else None
+def _ask_all(
+    candidate: Question, signature: Signature, inputs: SyntheticRequests, expected_shape: Shape | None
+) -> tuple[list[float], Samples]:
+    """Ask for every input; return the milliseconds each took, and the first with their answers as samples."""
+    elapsed: list[float] = []
+
+    def answer_each() -> Iterator[tuple[Tensors, Tensors]]:
+        for request, answer in check_answers(candidate, signature, inputs, expected_shape):
+            elapsed.append(answer.elapsed_ms)
+            yield request, answer.outputs
+
+    return elapsed, keep_few(answer_each(), candidate.batched)
+
+
+def _pass_gate_3(
+    level: ServiceLevel | None, candidate: Question, live: Question | None, requests: Requests, loaded: _Loaded
+) -> MeasuredServiceLevel | None:
+    """Measure the candidate, the live version beside it, and hold it to its limits; None where there are none."""
+    if level is None:
+        return None
+    found = measure(level, candidate, live if loaded.live_before_ms else None, requests, loaded.memory_mib)
+    try:
+        check(level, found, candidate.subject)
+    except ServiceLevelMissed as error:
+        tell_gate(3, False, candidate.model_name, str(error))
+        raise
+    tell_gate(3, True, candidate.model_name, f"{candidate.subject}: p99 {found.candidate.p99_ms:.1f} ms")
+    return found

@@ -6,13 +6,12 @@ import numpy as np
 from tritonclient.utils import triton_to_np_dtype
 
 from blocks.errors import UnusableModel
-from slipway.formats.onnx import ModelSignature, TensorSpec, is_plain_file
-from slipway.releases.samples import read_samples
+from slipway.formats.contents import is_plain_file
+from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.samples import GOLDEN_FILE, read_samples
 
-GOLDEN_FILE = "golden.npz"
 
-
-def check_golden(directory: Path, signature: ModelSignature, subject: str) -> None:
+def check_golden(directory: Path, signature: Signature, subject: str) -> None:
     """Raise `UnusableModel` where the golden samples, if there are any, are not such of a model of this signature."""
     path = directory / GOLDEN_FILE
     if not (path.exists() or path.is_symlink()):

@@ -1,8 +1,7 @@
 """The journal of a release: open from before its first change until it is finished or undone.
 
-An entry without a receipt is a release under way: whatever stopped it, it is undone. An entry with one is proven:
-whatever stopped it, it is finished. A closed one stays, so that who was paused in between cannot take "none" for what
-it was before.
+An entry is a release under way (`Begun`) or one that is proven (`Proven`, which has a receipt). A closed one stays, so
+that who was paused in between cannot take "none" for what it was before.
 """
 
 from datetime import UTC, datetime
@@ -18,13 +17,24 @@ from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt
 
 
-class Journal(BaseModel):
-    """A release that was begun."""
+class Begun(BaseModel):
+    """A release under way: whatever stops it, it is undone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     plan: ReleasePlan
-    receipt: Receipt | None = Field(default=None, description="Proof of the release, after which it is only finished.")
+
+
+class Proven(BaseModel):
+    """A release that is proven: whatever stops it, it is finished."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    plan: ReleasePlan
+    receipt: Receipt
+
+
+Journal = Begun | Proven
 
 
 class ClosedJournal(BaseModel):
@@ -46,11 +56,18 @@ def open_journal(repository: ModelRepository, plan: ReleasePlan) -> None:
     found = repository.read_journal(plan.model_name)
     begun = _read(found, repository, plan.model_name)
     if begun is not None and begun.plan.flow_run_id != plan.flow_run_id:
-        raise _taken_over(plan, begun)
-    _write(repository, Journal(plan=plan), found)
+        raise _report_takeover(plan, begun)
+    _write(repository, Begun(plan=plan), found)
 
 
-def open_entry(repository: ModelRepository, model_name: str) -> Journal | None:
+def ensure_open(repository: ModelRepository, plan: ReleasePlan) -> None:
+    """Open the journal of a release unless it is open for just this plan; `ReleaseTakenOver` where it is another's."""
+    begun = read_open(repository, plan.model_name)
+    if begun is None or begun.plan != plan:
+        open_journal(repository, plan)
+
+
+def read_open(repository: ModelRepository, model_name: str) -> Journal | None:
     """Return the release of a model that was begun and neither finished nor undone, if there is one.
 
     Raises `IntegrityError` where the journal cannot be read.
@@ -60,14 +77,20 @@ def open_entry(repository: ModelRepository, model_name: str) -> Journal | None:
 
 def require_open(repository: ModelRepository, plan: ReleasePlan) -> None:
     """Raise `ReleaseTakenOver` unless a release is still its run's own."""
-    _found_open(repository, plan)
+    begun = read_open(repository, plan.model_name)
+    if begun is None or begun.plan.flow_run_id != plan.flow_run_id:
+        raise _report_takeover(plan, begun)
 
 
-def mark_proven(repository: ModelRepository, plan: ReleasePlan, receipt: Receipt) -> Journal:
+def mark_proven(repository: ModelRepository, plan: ReleasePlan, receipt: Receipt) -> Proven:
     """Write down that a release is proven: it can only be finished now. `ReleaseTakenOver` where it is not ours."""
-    journal = Journal(plan=plan, receipt=receipt)
-    _write(repository, journal, _found_open(repository, plan))
-    return journal
+    found = repository.read_journal(plan.model_name)
+    begun = _read(found, repository, plan.model_name)
+    if begun is None or begun.plan.flow_run_id != plan.flow_run_id:
+        raise _report_takeover(plan, begun)
+    proven = Proven(plan=plan, receipt=receipt)
+    _write(repository, proven, found)
+    return proven
 
 
 def close_journal(repository: ModelRepository, plan: ReleasePlan) -> None:
@@ -79,15 +102,7 @@ def close_journal(repository: ModelRepository, plan: ReleasePlan) -> None:
         repository.write_journal(plan.model_name, closed.model_dump_json(indent=2), found.etag)
 
 
-def _found_open(repository: ModelRepository, plan: ReleasePlan) -> StoredObject | None:
-    found = repository.read_journal(plan.model_name)
-    begun = _read(found, repository, plan.model_name)
-    if begun is None or begun.plan.flow_run_id != plan.flow_run_id:
-        raise _taken_over(plan, begun)
-    return found
-
-
-def _taken_over(plan: ReleasePlan, begun: Journal | None) -> ReleaseTakenOver:
+def _report_takeover(plan: ReleasePlan, begun: Journal | None) -> ReleaseTakenOver:
     now = f"is {begun.plan.flow_run_id}'s" if begun else "is closed"
     return ReleaseTakenOver(
         f"model '{plan.model_name}' version {plan.registry_version}: the journal of {plan.flow_run_id} {now}, expected "
@@ -101,7 +116,9 @@ def _read(found: StoredObject | None, repository: ModelRepository, model_name: s
         return None
     try:
         entry: Any = TypeAdapter(dict[str, Any]).validate_json(found.content)
-        return None if "closed_at" in entry else Journal.model_validate(entry)
+        if "closed_at" in entry:
+            return None
+        return Begun.model_validate(entry) if entry.get("receipt") is None else Proven.model_validate(entry)
     except ValidationError as error:
         raise IntegrityError(
             f"model '{model_name}' in {repository.store.address}: its journal cannot be read ({error.error_count()} "

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
-from uuid import uuid4
 
-from prefect import runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.environment import Environment
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver, ServiceUnavailable
 from blocks.object_store import StoredObject
 from blocks.repository import ModelRepository
+from blocks.run import SHELL_SESSION, get_owner
 
 WAIT_S = 1800.0
 LEASE_S = 30.0
@@ -32,7 +31,6 @@ SESSION_S = 3600.0
 _POLL_S = 0.5
 _RENEWALS_A_LEASE = 6
 _INTERRUPTION = signal.SIGUSR1
-SHELL = "shell-"
 
 
 class LockEntry(BaseModel):
@@ -71,17 +69,8 @@ class Fence(NamedTuple):
             )
 
     def around(self, environment: Environment) -> Environment:
-        """Return blocks that ask this fence right before each change."""
-        return Environment(
-            environment.registry.behind(self.require),
-            environment.repository.behind(self.require),
-            environment.fleet.behind(self.require),
-        )
-
-
-def this_owner() -> str:
-    """Return who this is: the flow run, or an id of its own outside of one."""
-    return runtime.flow_run.id or f"{SHELL}{uuid4().hex[:12]}"
+        """Return an environment that asks this fence right before each change."""
+        return environment.behind(self.require, self.epoch)
 
 
 def read_entry(found: StoredObject | None) -> LockEntry:
@@ -109,8 +98,8 @@ def model_lock(
         owner: who takes it; left out, this flow run. What it held before, in a process that is gone, it takes at once.
         wait_s: seconds to wait for another holder; `ReleaseInProgress` afterwards.
     """
-    fence = acquire(model_name, repository, owner or this_owner(), wait_s=wait_s)
-    with kept(fence):
+    fence = acquire(model_name, repository, owner or get_owner(), wait_s=wait_s)
+    with keeping(fence):
         yield fence
 
 
@@ -123,7 +112,7 @@ def acquire(
         found = repository.read_lock(model_name)
         entry = read_entry(found)
         if found is None or entry.is_free(found.age_s, owner):
-            epoch = 1 + max(entry.epoch, _epoch_committed(repository, model_name) if entry.epoch == 0 else 0)
+            epoch = 1 + max(entry.epoch, _read_committed_epoch(repository, model_name) if entry.epoch == 0 else 0)
             taken = LockEntry(
                 epoch=epoch,
                 owner=owner,
@@ -135,8 +124,8 @@ def acquire(
                 return Fence(repository, model_name, owner, epoch)
         if time.monotonic() >= deadline:
             raise ReleaseInProgress(
-                f"model '{model_name}': another release ({described(entry)}) has held its lock for {wait_s:g} s; wait "
-                "for it or cancel it, then try again"
+                f"model '{model_name}': another release ({describe_holder(entry)}) has held its lock for {wait_s:g} s; "
+                "wait for it or cancel it, then try again"
             )
         time.sleep(random.uniform(0.1, _POLL_S))  # noqa: S311, so that two who wait do not wake together
 
@@ -161,15 +150,15 @@ def release(fence: Fence) -> None:
         fence.repository.write_lock(fence.model_name, free.model_dump_json(), found.etag)
 
 
-def described(entry: LockEntry) -> str:
+def describe_holder(entry: LockEntry) -> str:
     """Return who holds a lock, for messages."""
     if entry.owner is None:
         return "unknown"
-    kind = "shell session" if entry.owner.startswith(SHELL) else "flow run"
-    return f"{kind} {entry.owner.removeprefix(SHELL)} on {entry.where or 'an unknown host'}"
+    kind = "shell session" if entry.owner.startswith(SHELL_SESSION) else "flow run"
+    return f"{kind} {entry.owner.removeprefix(SHELL_SESSION)} on {entry.where or 'an unknown host'}"
 
 
-def _epoch_committed(repository: ModelRepository, model_name: str) -> int:
+def _read_committed_epoch(repository: ModelRepository, model_name: str) -> int:
     """Return the epoch of the committed config.pbtxt: where a lock was deleted by hand, epochs go on from there."""
     with suppress(Exception):  # whatever is wrong with the file, the lock is not what mends it
         commit = repository.read_commit(model_name)
@@ -178,7 +167,7 @@ def _epoch_committed(repository: ModelRepository, model_name: str) -> int:
 
 
 @contextmanager
-def kept(fence: Fence) -> Iterator[None]:
+def keeping(fence: Fence) -> Iterator[None]:
     """Renew a lock until the block ends, then let it go."""
     holding = _Holding()
     try:

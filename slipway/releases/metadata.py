@@ -1,50 +1,117 @@
-"""What a stored version's metadata.json says, whoever wrote it and whatever is wrong with it."""
+"""A stored version's metadata.json: where it came from, in the four sections of the reference systems.
 
-import json
-from typing import Any
+Whoever wrote a file, and whatever is wrong with a value in it, the other values are read; only a file that holds no
+object is refused.
+"""
 
-from blocks.errors import IntegrityError
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from blocks.errors import IntegrityError, bounded
 from blocks.repository import METADATA_FILE, ModelRepository
 
 
-def read_metadata(model_name: str, version: int, repository: ModelRepository) -> dict[str, dict[str, Any]]:
-    """Return the sections of a version's metadata.json, none where there is no such file.
+def _read_number(value: object) -> int | None:
+    """Return a version number, which the reference systems write as text; None for whatever else stands there."""
+    return int(text) if (text := str(value)).isdecimal() and text.isascii() else None
 
-    Raises `IntegrityError` where it is no JSON object of objects.
+
+def _pass_over(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    """Take a value that cannot be used for none."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Number = Annotated[int | None, BeforeValidator(_read_number), PlainSerializer(lambda number: str(number))]
+Text = Annotated[str | None, WrapValidator(_pass_over)]
+Texts = Annotated[dict[str, str] | None, WrapValidator(_pass_over)]
+Figures = Annotated[dict[str, float] | None, WrapValidator(_pass_over)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class MlflowSection(_Section):
+    """The registered version it was released from."""
+
+    model_name: Text = None
+    version: Number = None
+    run_id: Text = None
+    run_name: Text = None
+    alias_at_deploy: Text = None
+    params: Texts = None
+    metrics: Figures = None
+    tags: Texts = None
+
+
+class TritonSection(_Section):
+    """The version in Triton's repository, and who put it there."""
+
+    version: Number = None
+    deployed_at: Text = None
+    deployed_by: Text = None
+    flow_run_id: Text = None
+
+
+class ModelSection(_Section):
+    """The files: their format, their size and the SHA-256 of each."""
+
+    format: Text = None
+    file_size_mb: Annotated[float | None, WrapValidator(_pass_over)] = None
+    sha256: Texts = None
+
+
+class VersionMetadata(BaseModel):
+    """A whole metadata.json; what is unknown in it is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    mlflow: Annotated[MlflowSection | None, WrapValidator(_pass_over)] = None
+    triton: Annotated[TritonSection | None, WrapValidator(_pass_over)] = None
+    model: Annotated[ModelSection | None, WrapValidator(_pass_over)] = None
+    validation: Figures = None
+
+    @property
+    def registry_version(self) -> int | None:
+        """The MLflow version it was released from, None where that is not said."""
+        return self.mlflow.version if self.mlflow else None
+
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run it was registered from, None where that is not said."""
+        return self.mlflow.run_id if self.mlflow else None
+
+    @property
+    def digests(self) -> dict[str, str] | None:
+        """The SHA-256 of each of its files, None where that is not said."""
+        return self.model.sha256 if self.model else None
+
+
+def read_metadata(model_name: str, version: int, repository: ModelRepository) -> VersionMetadata:
+    """Return what a version's metadata.json says, nothing where there is no such file.
+
+    Raises `IntegrityError` where it is no JSON object.
     """
     content = repository.read_metadata(model_name, version)
     if content is None:
-        return {}
+        return VersionMetadata()
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(model_name, version, repository, str(error)) from error
-    if not isinstance(found, dict):
-        raise _unreadable(model_name, version, repository, f"it holds a {type(found).__name__}")
-    return {name: section for name, section in found.items() if isinstance(section, dict)}
-
-
-def registry_version(model_name: str, version: int, repository: ModelRepository) -> int | None:
-    """Return the MLflow version a stored version was released from, None where its metadata does not say."""
-    recorded = read_metadata(model_name, version, repository).get("mlflow", {}).get("version")
-    return int(str(recorded)) if str(recorded).isdecimal() else None
-
-
-def registered_run(model_name: str, version: int, repository: ModelRepository) -> str | None:
-    """Return the MLflow run a stored version was registered from, None where its metadata does not say."""
-    recorded = read_metadata(model_name, version, repository).get("mlflow", {}).get("run_id")
-    return recorded if isinstance(recorded, str) else None
-
-
-def recorded_digests(model_name: str, version: int, repository: ModelRepository) -> dict[str, str] | None:
-    """Return the SHA-256 of each of a stored version's files, None where its metadata does not say."""
-    recorded = read_metadata(model_name, version, repository).get("model", {}).get("sha256")
-    return {str(name): str(sha256) for name, sha256 in recorded.items()} if isinstance(recorded, dict) else None
-
-
-def _unreadable(model_name: str, version: int, repository: ModelRepository, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} "
-        f"cannot be read ({why}), "
-        "expected the sections mlflow, triton and model; restore it, or release the version again"
-    )
+        return VersionMetadata.model_validate_json(content)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} cannot be read "
+            f"({bounded(error.errors()[0]['msg'])}), expected the sections mlflow, triton and model; restore it, or "
+            "release the version again"
+        ) from error

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
 from blocks.errors import InvalidInput, NotRegistered, SlipwayError
 from blocks.events import Happened, tell
 from blocks.registry import ModelRegistry, RegisteredModel
+from blocks.run import warn
 from slipway.releases.alias_update import (
     DEPLOY,
     REFUSED_TAG,
     AliasUpdate,
-    moved_since,
-    name_refusal,
-    outdated,
+    explain_bad_name,
+    explain_outdated,
+    find_move,
 )
 from slipway.releases.aliases import LIVE
 
@@ -22,22 +20,17 @@ RELEASED_BY_EVENT = "-onnx"  # the models the trigger in prefect.yaml matches
 LONGEST_REASON = 1000
 
 
-@task(name="find-missed-updates", task_run_name="find-missed-updates", cache_policy=NO_CACHE)
-def find_missed_updates(*, registry: ModelRegistry) -> tuple[AliasUpdate, ...]:
-    """Return an update for each version that carries `deploy`, is not live, and whose alias no run has answered.
+def find_missed(registry: ModelRegistry) -> Iterator[AliasUpdate]:
+    """Yield an update for each version that carries `deploy`, is not live, and whose alias no run has answered.
 
     Models come by the page; only those whose aliases differ are asked about. One whose name or tags cannot be used is
     said once, as a tag on it, a warning and an event, and keeps no other from being looked at.
     """
-    return tuple(_updates(registry))
-
-
-def _updates(registry: ModelRegistry) -> Iterator[AliasUpdate]:
     for model in registry.models():
         if not model.name.endswith(RELEASED_BY_EVENT):
             continue
         try:
-            update = _update(model, registry) if _differs(model) else None
+            update = _make_update(model, registry) if _differs(model) else None
         except InvalidInput as error:
             _refuse(model, str(error)[:LONGEST_REASON], registry)
             continue
@@ -51,21 +44,21 @@ def _differs(model: RegisteredModel) -> bool:
     return DEPLOY in model.aliases and model.aliases[DEPLOY] != model.aliases.get(LIVE)
 
 
-def _update(model: RegisteredModel, registry: ModelRegistry) -> AliasUpdate | None:
+def _make_update(model: RegisteredModel, registry: ModelRegistry) -> AliasUpdate | None:
     """Return the update unless it was answered, dated by the earliest moment at which the alias can have been set.
 
     MLflow does not say when that was: after the version was made, and, where the last answer was to another version,
     which carried the alias then, after that. Raises `InvalidInput` where name or tags cannot be used.
     """
-    if reason := name_refusal(model.name):
+    if reason := explain_bad_name(model.name):
         raise InvalidInput(reason)
     try:
         version = registry.version(model.name, model.aliases[DEPLOY])
     except NotRegistered:  # deleted since it was listed
         return None
-    assert version.created_at is not None, "a version read from the registry says when it was created"
-    set_at = max(version.created_at, moved_since(model) or version.created_at)
-    if outdated(version, set_at):
+    moved = find_move(model)
+    set_at = max(version.created_at, moved) if moved else version.created_at
+    if explain_outdated(version, set_at):
         return None
     return AliasUpdate(model.name, DEPLOY, version.version, set_at)
 
@@ -74,9 +67,9 @@ def _refuse(model: RegisteredModel, reason: str, registry: ModelRegistry) -> Non
     """Say why a model's alias is not looked at, unless that was said before."""
     if model.tags.get(REFUSED_TAG) == reason:
         return
-    get_run_logger().warning("'%s' on a model is not looked at: %s", DEPLOY, reason)
+    warn(f"'{DEPLOY}' on a model is not looked at: {reason}")
     tell(Happened.UPDATE_REFUSED, model.name, reason=reason)
     try:
         registry.tag_model(model.name, {REFUSED_TAG: reason})
     except SlipwayError as error:  # then it is said again, and others are looked at
-        get_run_logger().warning("%s", error)
+        warn(str(error))

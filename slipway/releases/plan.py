@@ -1,8 +1,18 @@
 """A release, worked out before its first change: what is to be, and what was before."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# Triton reads directory names with stoll and aborts on numbers that do not fit.
+MAX_VERSION = 999_999_999
+ForcedVersion = Annotated[
+    int | None,
+    Field(ge=1, le=MAX_VERSION, description="Version number in the repository; the next free one where left out."),
+]
+KeepArchived = Annotated[
+    int, Field(ge=0, le=10_000, description="How many archived versions stay; one with an alias always does.")
+]
 
 
 class ReleasePlan(BaseModel):
@@ -24,6 +34,11 @@ class ReleasePlan(BaseModel):
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")
     aliases_after: dict[str, int] = Field(default={}, description="All aliases of the model after.")
+
+    @property
+    def subject(self) -> str:
+        """Model and registered version, for messages."""
+        return f"model '{self.model_name}' version {self.registry_version}"
 
     @property
     def live_before(self) -> int | None:

@@ -3,12 +3,12 @@
 from blocks.errors import VersionConflict
 from blocks.repository import Commit, ModelRepository
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.serving_config import served_versions
+from slipway.releases.serving_config import read_policy
 
 
-def committed_versions(repository: ModelRepository, model_name: str) -> tuple[int, ...]:
+def read_committed(repository: ModelRepository, model_name: str) -> tuple[int, ...]:
     """Return the versions the policy of now names, none where nothing is committed."""
-    return served_versions(repository.read_config(model_name))
+    return read_policy(repository.read_config(model_name))
 
 
 def commit_plan(repository: ModelRepository, plan: ReleasePlan, config: str) -> None:
@@ -18,7 +18,7 @@ def commit_plan(repository: ModelRepository, plan: ReleasePlan, config: str) -> 
     writes it at the same moment.
     """
     found = repository.read_commit(plan.model_name)
-    if not _is_ours(found, plan) and _config(found) != plan.config_before:
+    if not _is_ours(found, plan) and _get_config(found) != plan.config_before:
         raise VersionConflict(
             f"model '{plan.model_name}' in {repository.store.address}: config.pbtxt was changed after this release was "
             "planned, expected it as it was; nobody's change is overwritten: release again"
@@ -33,13 +33,13 @@ def restore_pointer(repository: ModelRepository, plan: ReleasePlan) -> bool:
     Where it is not, another release, or a person, committed something else since: that stands.
     """
     found = repository.read_commit(plan.model_name)
-    if _config(found) == plan.config_before:
+    if _get_config(found) == plan.config_before:
         return True
     if found is not None and _is_ours(found, plan):
         owner = f"undo-of-{plan.flow_run_id}"
         repository.commit(plan.model_name, plan.config_before, after=found.etag, epoch=plan.epoch, owner=owner)
         return True
-    return served_versions(_config(found)) == plan.served_before
+    return read_policy(_get_config(found)) == plan.served_before
 
 
 def _is_ours(found: Commit | None, plan: ReleasePlan) -> bool:
@@ -49,5 +49,5 @@ def _is_ours(found: Commit | None, plan: ReleasePlan) -> bool:
     return found.owner == plan.flow_run_id or (found.owner is None and plan.epoch == 0)
 
 
-def _config(found: Commit | None) -> str | None:
+def _get_config(found: Commit | None) -> str | None:
     return found.config if found is not None else None

@@ -1,24 +1,24 @@
 """The receipt of a release: what serves, since when, where it came from and how each replica proved it."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
+from blocks.run import make_artifact_key, publish_table
+from slipway.releases.agreement import Comparison
 from slipway.releases.candidate import ProvenCandidate
-from slipway.releases.fetching import FetchedModel
+from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.proof import Comparison
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
 
 RECEIPT_FILE = "receipt.json"
 RECEIPT_TAG = "receipt"
+TRITON_VERSION_TAG = "triton_version"
 
 
 class ReplicaReceipt(BaseModel):
@@ -61,7 +61,7 @@ class Receipt(BaseModel):
     left_to_reconcile: tuple[str, ...] = Field(default=(), description="Replicas that did not answer.")
 
 
-def make_out(
+def make_receipt(
     plan: ReleasePlan,
     fetched: FetchedModel,
     candidate: ProvenCandidate,
@@ -76,7 +76,7 @@ def make_out(
         **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
         training_run_id=fetched.registered.tags.get("parent_training_run_id"),
         sha256={file.name: file.sha256 for file in fetched.files},
-        gates=gates_passed(fetched, candidate),
+        gates=list_gates(fetched, candidate),
         candidate=candidate,
         replicas=tuple(
             ReplicaReceipt(load_s=load_s.get(replica.address, 0.0), **replica.model_dump(include=proof))
@@ -87,7 +87,7 @@ def make_out(
     )
 
 
-def renewed(
+def renew_receipt(
     plan: ReleasePlan, replicas: tuple[ReplicaReceipt, ...], addresses: list[str], repository: ModelRepository
 ) -> Receipt:
     """Return the receipt of a rollback to a version that was still served: its first one, brought up to date."""
@@ -129,7 +129,7 @@ def read_receipt(repository: ModelRepository, model_name: str, version: int) -> 
         ) from error
 
 
-def gates_passed(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict[str, str]:
+def list_gates(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict[str, str]:
     """Return each gate a version passed, with its figures; one that left no trace is not named."""
     tags, gates = fetched.registered.tags, {}
     if parent := tags.get("parent_pytorch_model"):
@@ -146,41 +146,34 @@ def gates_passed(fetched: FetchedModel, candidate: ProvenCandidate | None) -> di
 
 
 def show_receipt(receipt: Receipt) -> None:
-    """Store a table artifact with one row a replica, under the key receipt-<model>."""
-    rows = [
-        {
-            "replica": replica.address,
-            "Triton version": replica.version,
-            "MLflow version": receipt.registry_version,
-            "golden samples": replica.comparison.samples if replica.comparison else 0,
-            "top-1 agreement": replica.comparison.top1_agreement if replica.comparison else None,
-            "largest difference": _rounded(replica.comparison.max_difference if replica.comparison else None),
-            "against ONNX Runtime": _rounded(
-                replica.comparison.max_difference_onnxruntime if replica.comparison else None
-            ),
-            "p50 ms": _rounded(replica.latency_p50_ms),
-            "p95 ms": _rounded(replica.latency_p95_ms),
-            "p99 ms": _rounded(replica.latency_p99_ms),
-            "load s": round(replica.load_s, 2),
-        }
-        for replica in receipt.replicas
-    ]
-    create_table_artifact(
-        key=artifact_key("receipt", receipt.model_name), table=rows, description=_description(receipt)
-    )
+    """Show a receipt as a table with one row a replica, under the key receipt-<model>."""
+    rows = [_make_row(replica, receipt) for replica in receipt.replicas]
+    publish_table(make_artifact_key("receipt", receipt.model_name), rows, _describe(receipt))
 
 
-def artifact_key(kind: str, model_name: str) -> str:
-    """Return an artifact key, which takes lower-case letters, digits and dashes only."""
-    return f"{kind}-" + re.sub(r"[^a-z0-9]+", "-", model_name.lower()).strip("-")
-
-
-def listed(aliases: dict[str, int]) -> str:
+def format_aliases(aliases: dict[str, int]) -> str:
     """Return aliases as words."""
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
 
 
-def _description(receipt: Receipt) -> str:
+def _make_row(replica: ReplicaReceipt, receipt: Receipt) -> dict[str, Any]:
+    found = replica.comparison
+    return {
+        "replica": replica.address,
+        "Triton version": replica.version,
+        "MLflow version": receipt.registry_version,
+        "golden samples": found.samples if found else 0,
+        "top-1 agreement": found.top1_agreement if found else None,
+        "largest difference": _round(found.max_difference if found else None),
+        "against ONNX Runtime": _round(found.max_difference_onnxruntime if found else None),
+        "p50 ms": _round(replica.latency_p50_ms),
+        "p95 ms": _round(replica.latency_p95_ms),
+        "p99 ms": _round(replica.latency_p99_ms),
+        "load s": round(replica.load_s, 2),
+    }
+
+
+def _describe(receipt: Receipt) -> str:
     checksums = ", ".join(f"`{name}` {sha256}" for name, sha256 in receipt.sha256.items())
     gates = "; ".join(f"{gate}: {figures}" for gate, figures in receipt.gates.items())
     left = f" Left to reconcile-models: {', '.join(receipt.left_to_reconcile)}." if receipt.left_to_reconcile else ""
@@ -188,9 +181,9 @@ def _description(receipt: Receipt) -> str:
     return (
         f"**{receipt.model_name}** version {receipt.registry_version} is live{because}. SHA-256, registry = repository "
         f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
-        f"{listed(receipt.aliases_before)}; after: {listed(receipt.aliases_after)}.{left}"
+        f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.3g}")

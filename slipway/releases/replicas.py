@@ -1,19 +1,18 @@
-"""Step 5, reload-triton: every replica, one after the other, loads what was committed and proves it."""
+"""The replicas: each one brought to what is committed, and proven by an answer. The one place that does so."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict
 
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
-from blocks.names import ModelName
-from blocks.repository import ModelRepository
-from slipway.releases.proof import Question, Tolerance, read_proof
+from slipway.releases.proof import Question, read_proof
+from slipway.releases.release import Terms
 from slipway.releases.samples import Samples
-from slipway.releases.serving_config import parsed_config
-from tasks.policies import WHILE_A_REPLICA_RESTARTS
+from slipway.releases.serving_config import takes_batches
 
 
 class LoadedReplica(BaseModel):
@@ -26,65 +25,72 @@ class LoadedReplica(BaseModel):
     load_s: float
 
 
-@task(name="reload-triton", task_run_name="reload-triton", cache_policy=NO_CACHE, **WHILE_A_REPLICA_RESTARTS)
-def reload_triton(
-    model_name: ModelName,
-    serves: tuple[int, ...],
-    tolerance: Tolerance = 1e-4,
-    leave_silent: bool = False,
-    *,
-    repository: ModelRepository,
-    fleet: TritonFleet,
+def reload_all(
+    model_name: str, serves: tuple[int, ...], terms: Terms, environment: Environment
 ) -> tuple[LoadedReplica, ...]:
     """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
 
-    A replica that restarts meanwhile is waited for, about a minute. With `leave_silent`, one that does not answer
-    is passed over: started again, it comes up with what is committed. Raises `LoadFailed` where a replica refuses or
-    serves something else, `VerificationFailed` where its answers are not the proven ones: a load that is answered
-    with success proves nothing.
+    With `leave_silent`, a replica that does not answer is passed over: started again, it comes up with what is
+    committed. Raises `LoadFailed` where a replica refuses or serves something else, `VerificationFailed` where its
+    answers are not the proven ones: a load that is answered with success proves nothing.
     """
     if not serves:
         raise InvalidInput(f"model '{model_name}': no versions to serve, expected those of its plan, say --serves 3")
-    version = max(serves)
-    proof, config = read_proof(repository, model_name, version), repository.read_config(model_name)
+    version, fleet = max(serves), environment.fleet
+    proof, config = (
+        read_proof(environment.repository, model_name, version),
+        environment.repository.read_config(model_name),
+    )
     if proof is None or config is None:
         raise InvalidInput(
             f"model '{model_name}' version {version}: nothing recorded that proves it; run prove-candidate and "
             "commit-version first"
         )
-    batched, loaded = parsed_config(config).max_batch_size > 0, []
-    for address in fleet.check(leave_silent):
-        try:
-            replica = load_committed(fleet, address, model_name, serves)
-            prove_replica(Question(fleet, address, model_name, version, batched), proof, tolerance)
-        except ServiceUnavailable:
-            if not leave_silent:
-                raise
-        else:
+    loaded, batched = [], takes_batches(config)
+    for address in fleet.check(terms.leave_silent):
+        with _passing_over_silence(terms.leave_silent):
+            replica = bring_to(serves, model_name, address, fleet)
+            prove_replica(Question(fleet, address, model_name, version, batched), proof, terms.tolerance)
             loaded.append(replica)
     return tuple(loaded)
 
 
-def load_committed(fleet: TritonFleet, address: str, model_name: str, serves: tuple[int, ...]) -> LoadedReplica:
-    """Load a model on one replica; `LoadFailed` unless that serves exactly these versions then."""
+def bring_to(committed: tuple[int, ...], model_name: str, address: str, fleet: TritonFleet) -> LoadedReplica:
+    """Make one replica serve exactly the committed versions of a model; none: nothing of it.
+
+    Raises `LoadFailed` where it refuses, or serves other versions afterwards.
+    """
     start = time.perf_counter()
-    fleet.load_model(address, model_name)
+    if committed:
+        fleet.load_model(address, model_name)
+    elif fleet.ready_versions(address, model_name):
+        fleet.unload_model(address, model_name)
+        return LoadedReplica(address=address, versions=(), load_s=time.perf_counter() - start)
     served = fleet.ready_versions(address, model_name, fleet.load_timeout_s)  # a large load keeps a server busy
-    if served != tuple(sorted(serves)):
+    if served != tuple(sorted(committed)):
         raise LoadFailed(
-            f"model '{model_name}' on Triton {address}: serves versions {list(served)}, expected {sorted(serves)}; "
+            f"model '{model_name}' on Triton {address}: serves versions {list(served)}, expected {sorted(committed)}; "
             "see that server's log"
         )
     return LoadedReplica(address=address, versions=served, load_s=time.perf_counter() - start)
 
 
-def load_afresh(fleet: TritonFleet, address: str, model_name: str, serves: tuple[int, ...]) -> LoadedReplica:
+def load_afresh(committed: tuple[int, ...], model_name: str, address: str, fleet: TritonFleet) -> LoadedReplica:
     """Make one replica forget a model and load it again: a backend process that died never starts by itself."""
     fleet.unload_model(address, model_name)
-    return load_committed(fleet, address, model_name, serves)
+    return bring_to(committed, model_name, address, fleet)
 
 
 def prove_replica(question: Question, proof: Samples, tolerance: float) -> None:
     """Raise `VerificationFailed` unless a replica answers rightly, pinned to the version and unpinned alike."""
     question.compare(proof, tolerance)
-    question._replace(pinned=False).compare(proof.first(1), tolerance)
+    question.unpinned.compare(proof.first(1), tolerance)
+
+
+@contextmanager
+def _passing_over_silence(leave_silent: bool) -> Iterator[None]:
+    try:
+        yield
+    except ServiceUnavailable:
+        if not leave_silent:
+            raise

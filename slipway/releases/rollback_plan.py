@@ -2,27 +2,16 @@
 
 from typing import NamedTuple
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
+from blocks.environment import Environment
 from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
-from blocks.names import ModelName, Source
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
+from blocks.run import get_owner, warn
 from slipway.releases.aliases import LIVE, PREVIOUS
-from slipway.releases.attempts import warn
-from slipway.releases.completion import (
-    LAST_ROLLBACK_TAG,
-    ROLLED_BACK_AT_TAG,
-    ROLLED_BACK_TAG,
-    TRITON_VERSION_TAG,
-)
-from slipway.releases.lock import this_owner
-from slipway.releases.marks import read_mark
+from slipway.releases.marks import LAST_ROLLBACK_TAG, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, read_mark
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.planning import KeepArchived
-from slipway.releases.receipt import read_receipt
-from slipway.releases.serving_config import served_versions
+from slipway.releases.receipt import TRITON_VERSION_TAG, read_receipt
+from slipway.releases.serving_config import read_policy
 
 
 class Known(NamedTuple):
@@ -34,16 +23,13 @@ class Known(NamedTuple):
     is_registered: bool = True
 
 
-@task(name="choose-target", task_run_name="choose-target", cache_policy=NO_CACHE)
-def choose_target(
-    model_name: ModelName,
-    to: Source = "alias:previous",
-    reason: str = "",
-    keep_archived: KeepArchived = 5,
-    epoch: int = 0,
+def plan_rollback(
+    model_name: str,
+    to: str = "alias:previous",
     *,
-    registry: ModelRegistry,
-    repository: ModelRepository,
+    reason: str = "",
+    keep_archived: int = 5,
+    environment: Environment,
 ) -> ReleasePlan:
     """Return the plan of a rollback; one that this flow run carried out already has nothing left to do.
 
@@ -54,27 +40,28 @@ def choose_target(
     Raises `NoRollbackTarget` where there is no version to go back to, where it was rolled back from itself, or where
     its files are gone.
     """
+    registry, repository = environment.registry, environment.repository
     config = repository.read_config(model_name)
-    served = served_versions(config)
+    served = read_policy(config)
     if config is None or not served:
         registry.model(model_name)  # a name nobody knows is said to be one
         raise NoRollbackTarget(f"model '{model_name}': nothing is live, so there is nothing to go back from")
     stored = repository.versions(model_name)
     try:
-        model, tags = _registered(registry, model_name), dict(registry.versions(model_name))
+        model, tags = _look_up(registry, model_name), dict(registry.versions(model_name))
     except ServiceUnavailable as error:
         warn(f"goes on without the registry, by what was recorded: {error}")
-        model, tags = _recorded(repository, model_name, max(served)), None
-    released = _released(tags, repository, model_name, stored)
+        model, tags = _read_recorded(repository, model_name, max(served)), None
+    released = _list_released(tags, repository, model_name, stored)
     live = next((known for known in released if known.version == max(served)), None)
     if live is None:
         raise NoRollbackTarget(
             f"model '{model_name}': version {max(served)} is live, and nothing is recorded of its release; expected "
             "one that slipway released"
         )
-    owner = this_owner()
+    owner = get_owner()
     done = model.tags.get(LAST_ROLLBACK_TAG) == owner
-    target = live if done else _target(model, to, released, live)
+    target = live if done else _find_target(model, to, released, live)
     if not done:
         _check(model_name, target, live, stored)
     return ReleasePlan(
@@ -86,16 +73,16 @@ def choose_target(
         creates_version=False,
         already_live=target == live,
         flow_run_id=owner,
-        epoch=epoch,
+        epoch=environment.epoch,
         keep_archived=keep_archived,
         config_before=config,
         served_before=served,
         aliases_before=model.aliases,
-        aliases_after=_aliases_after(model, target, released, stored),
+        aliases_after=_derive_aliases(model, target, released, stored),
     )
 
 
-def _registered(registry: ModelRegistry, model_name: str) -> RegisteredModel:
+def _look_up(registry: ModelRegistry, model_name: str) -> RegisteredModel:
     """Return the model as the registry has it, without aliases and tags where it has it no more."""
     try:
         return registry.model(model_name)
@@ -103,13 +90,13 @@ def _registered(registry: ModelRegistry, model_name: str) -> RegisteredModel:
         return RegisteredModel(name=model_name)
 
 
-def _recorded(repository: ModelRepository, model_name: str, live: int) -> RegisteredModel:
+def _read_recorded(repository: ModelRepository, model_name: str, live: int) -> RegisteredModel:
     """Return the model with the aliases it had when its live version was released."""
     receipt = read_receipt(repository, model_name, live)
     return RegisteredModel(name=model_name, aliases=receipt.aliases_after if receipt else {})
 
 
-def _released(
+def _list_released(
     registered: dict[int, dict[str, str]] | None, repository: ModelRepository, model_name: str, stored: StoredVersions
 ) -> list[Known]:
     """Return every version that was released once, the newest in Triton's repository first.
@@ -118,7 +105,7 @@ def _released(
     stored do.
     """
     found = {
-        int(tags[TRITON_VERSION_TAG]): Known(number, int(tags[TRITON_VERSION_TAG]), _mark_in(tags))
+        int(tags[TRITON_VERSION_TAG]): Known(number, int(tags[TRITON_VERSION_TAG]), _read_mark_in(tags))
         for number, tags in (registered or {}).items()
         if tags.get(TRITON_VERSION_TAG, "").isdecimal()
     }
@@ -130,13 +117,13 @@ def _released(
     return sorted(found.values(), key=lambda known: known.version, reverse=True)
 
 
-def _mark_in(tags: dict[str, str]) -> str | None:
+def _read_mark_in(tags: dict[str, str]) -> str | None:
     if ROLLED_BACK_TAG not in tags:
         return None
     return f"{tags.get(ROLLED_BACK_AT_TAG, 'an unknown time')} ({tags[ROLLED_BACK_TAG]})"
 
 
-def _target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
+def _find_target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
     kind, _, value = to.partition(":")
     wanted = int(value) if kind == "version" else model.aliases.get(value)
     if kind == "alias" and value == PREVIOUS and wanted in {None, live.registry_version}:
@@ -177,7 +164,7 @@ def _check(model_name: str, target: Known, live: Known, stored: StoredVersions) 
         )
 
 
-def _aliases_after(
+def _derive_aliases(
     model: RegisteredModel, target: Known, released: list[Known], stored: StoredVersions
 ) -> dict[str, int]:
     """Return all aliases as they are to be; one of a version that the registry has no more is removed."""

@@ -12,6 +12,7 @@ from blocks.errors import UnusableModel
 from blocks.fleet import Tensors
 from slipway.releases.sample_archive import read_arrays
 
+GOLDEN_FILE = "golden.npz"
 PROOF_BYTES = 2 * 1024**2
 REQUEST_BYTES = 32 * 1024**2
 _BATCH = 8
@@ -35,7 +36,7 @@ class Samples:
     @property
     def sample_bytes(self) -> float:
         """Size of one sample, its inputs and its outputs."""
-        return nbytes(self.inputs, self.outputs) / self.count
+        return count_bytes(self.inputs, self.outputs) / self.count
 
     def first(self, count: int) -> "Samples":
         """Return the first samples."""
@@ -54,19 +55,19 @@ class Samples:
         return self.first(max(1, min(_PROOF_SAMPLES, int(PROOF_BYTES / max(1.0, self.sample_bytes)))))
 
 
-def nbytes(*groups: Tensors) -> int:
+def count_bytes(*groups: Tensors) -> int:
     """Return the size of tensors."""
     return sum(array.nbytes for tensors in groups for array in tensors.values())
 
 
-def few_samples(answered: Iterable[tuple[Tensors, Tensors]], batched: bool) -> Samples:
+def keep_few(answered: Iterable[tuple[Tensors, Tensors]], batched: bool) -> Samples:
     """Return the first requests and their outputs as samples, no more than `Samples.small` would keep.
 
     The others are asked for, and let go one by one.
     """
     kept: list[tuple[Tensors, Tensors]] = []
     for inputs, outputs in answered:
-        fits = (len(kept) + 1) * nbytes(inputs, outputs) <= PROOF_BYTES and len(kept) < _PROOF_SAMPLES
+        fits = (len(kept) + 1) * count_bytes(inputs, outputs) <= PROOF_BYTES and len(kept) < _PROOF_SAMPLES
         if fits or not kept:
             kept.append((inputs, outputs))
     joined = np.concatenate if batched else np.stack
@@ -95,7 +96,7 @@ def read_samples(content: Path | BytesIO, subject: str) -> Samples:
     return samples
 
 
-def packed(samples: Samples) -> bytes:
+def pack(samples: Samples) -> bytes:
     """Return samples as `read_samples` reads them."""
     content = BytesIO()
     groups = zip(_KINDS, (samples.inputs, samples.outputs, samples.onnxruntime), strict=True)

@@ -69,7 +69,7 @@ class Requests(NamedTuple):
     outputs: list[str]
 
 
-def measured(
+def measure(
     level: ServiceLevel, candidate: Question, live: Question | None, samples: Requests, memory_mib: float | None
 ) -> MeasuredServiceLevel:
     """Measure a candidate, and the live version beside it in turn."""
@@ -79,8 +79,8 @@ def measured(
     batches = list(islice(cycle(samples.inputs), max(5, level.requests // _ROUNDS)))
     for turn in range(_ROUNDS):
         for asked in contenders if turn % 2 else reversed(contenders):
-            elapsed[asked.name] += elapsed_ms(asked, batches, samples.outputs)
-            rates[asked.name].append(_throughput(asked, batches, samples.outputs, level.concurrency))
+            elapsed[asked.name] += time_requests(asked, batches, samples.outputs)
+            rates[asked.name].append(_measure_throughput(asked, batches, samples.outputs, level.concurrency))
     return MeasuredServiceLevel(
         candidate=Latency.of(elapsed[candidate.name]),
         live=Latency.of(elapsed[live.name]) if live else None,
@@ -107,14 +107,14 @@ def check(level: ServiceLevel, found: MeasuredServiceLevel, subject: str) -> Non
         raise ServiceLevelMissed(f"{subject}: gate 3 failed, {'; '.join(missed)}; the live version stays")
 
 
-def elapsed_ms(asked: Question, batches: Iterable[Tensors], outputs: list[str]) -> list[float]:
+def time_requests(asked: Question, batches: Iterable[Tensors], outputs: list[str]) -> list[float]:
     """Return the milliseconds each request took, sent one after the other over one connection."""
     answers = asked.fleet.answers(asked.address, asked.name, batches, outputs, asked.version)
     return [answer.elapsed_ms for answer in answers]
 
 
 @contextmanager
-def watched(live: Question | None, requests: Requests) -> Iterator[list[float]]:
+def watching(live: Question | None, requests: Requests) -> Iterator[list[float]]:
     """Ask the live version all the while; the list yielded has the milliseconds each request took in the end."""
     found: list[float] = []
     if live is None:
@@ -125,7 +125,7 @@ def watched(live: Question | None, requests: Requests) -> Iterator[list[float]]:
     def ask(live: Question) -> None:
         # What the live version does is its own affair: the candidate's proof says what matters.
         with suppress(SlipwayError):
-            found.extend(elapsed_ms(live, _paced(requests.inputs, ended), requests.outputs))
+            found.extend(time_requests(live, _pace(requests.inputs, ended), requests.outputs))
 
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask, live)
@@ -136,16 +136,16 @@ def watched(live: Question | None, requests: Requests) -> Iterator[list[float]]:
             asking.result()
 
 
-def _paced(inputs: list[Tensors], ended: threading.Event) -> Iterator[Tensors]:
+def _pace(inputs: list[Tensors], ended: threading.Event) -> Iterator[Tensors]:
     for batch in cycle(inputs):
         if ended.wait(_PAUSE_S):
             return
         yield batch
 
 
-def _throughput(asked: Question, batches: list[Tensors], outputs: list[str], concurrency: int) -> float:
+def _measure_throughput(asked: Question, batches: list[Tensors], outputs: list[str], concurrency: int) -> float:
     shares = [batches[start::concurrency] for start in range(concurrency)]
     start = time.perf_counter()
     with ThreadPoolExecutor(concurrency) as pool:
-        answered = list(chain.from_iterable(pool.map(lambda share: elapsed_ms(asked, share, outputs), shares)))
+        answered = list(chain.from_iterable(pool.map(lambda share: time_requests(asked, share, outputs), shares)))
     return len(answered) / (time.perf_counter() - start)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from blocks.errors import ReleaseTakenOver
 from blocks.repository import ModelRepository
+from blocks.run import SHELL_SESSION
 from slipway.releases.lock import SESSION_S, Fence, acquire, read_entry, release, renew
 from slipway.releases.plan import ReleasePlan
 
@@ -37,7 +38,7 @@ def hold_for_session(repository: ModelRepository, plan: ReleasePlan, begins: boo
 def lock_of_session(repository: ModelRepository, model_name: str) -> Iterator[Fence]:
     """Hold a model's lock for one step that settles a session, and let it go: the session's own, or a free one."""
     entry = read_entry(repository.read_lock(model_name))
-    owner = entry.owner if entry.owner and entry.owner.startswith("shell-") else "shell-settling"
+    owner = entry.owner if entry.owner and entry.owner.startswith(SHELL_SESSION) else f"{SHELL_SESSION}settling"
     fence = acquire(model_name, repository, owner, wait_s=0, lease_s=SESSION_S)
     try:
         yield fence

@@ -1,36 +1,25 @@
-"""Settle a release that was begun: what is proven is finished, everything else is undone.
+"""Settling a release that was begun: what is proven is finished, everything else is undone.
 
 The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
 """
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
+from blocks.environment import Environment
 from blocks.errors import LoadFailed, ReleaseTakenOver, ServiceUnavailable, SlipwayError
 from blocks.events import Happened, tell
 from blocks.fleet import TritonFleet
-from blocks.names import ModelName
-from blocks.registry import ModelRegistry
-from blocks.repository import ModelRepository, candidate_name
+from blocks.repository import ModelRepository, name_candidate
+from blocks.run import get_flow_run_id, warn
 from slipway.releases.aliases import bring_aliases
-from slipway.releases.attempts import Attempts, warn
+from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import remove_candidate
 from slipway.releases.completion import complete
-from slipway.releases.journal import Journal, close_journal, open_entry
+from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.pointer import committed_versions, restore_pointer
-from slipway.releases.replicas import load_committed
+from slipway.releases.pointer import read_committed, restore_pointer
+from slipway.releases.replicas import bring_to
 
 
-@task(name="settle-release", task_run_name="settle-release", cache_policy=NO_CACHE)
-def settle_release(
-    model_name: ModelName,
-    only_flow_run_id: str | None = None,
-    *,
-    registry: ModelRegistry,
-    repository: ModelRepository,
-    fleet: TritonFleet,
-) -> Journal | None:
+def settle(model_name: str, environment: Environment, only_flow_run_id: str | None = None) -> Journal | None:
     """Finish or undo a model's open release and return its journal, None where there was nothing to settle.
 
     Settling twice, or after a failure half way, does no harm: every step states what is to be, not what to change.
@@ -39,49 +28,55 @@ def settle_release(
 
     Args:
         model_name: the model.
+        environment: where journal, policy, files, aliases and replicas are.
         only_flow_run_id: settle only a release this flow run began.
-        registry: where the aliases are.
-        repository: where the journal, the policy and the files are.
-        fleet: the replicas.
     """
-    journal = open_entry(repository, model_name)
+    journal = read_open(environment.repository, model_name)
     if journal is None or only_flow_run_id not in {None, journal.plan.flow_run_id}:
         return None
-    if journal.receipt is not None:
-        complete(journal, registry, repository)
+    if isinstance(journal, Proven):
+        complete(journal, environment)
     else:
-        _undo(journal.plan, registry, repository, fleet)
+        _undo(journal.plan, environment)
         tell(Happened.RELEASE_UNDONE, model_name, kind=journal.plan.kind, version=journal.plan.registry_version)
     return journal
 
 
-def _undo(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository, fleet: TritonFleet) -> None:
+def is_left_to_settle(model_name: str, environment: Environment) -> bool:
+    """Tell whether a model's open release is another run's, or is proven: this run's own is still to be carried out."""
+    left = read_open(environment.repository, model_name)
+    return left is not None and (isinstance(left, Proven) or left.plan.flow_run_id != get_flow_run_id())
+
+
+def _undo(plan: ReleasePlan, environment: Environment) -> None:
     """Bring replicas, then files, then aliases back to what they were; every step is tried.
 
     What is committed by now and is not this release's stands: replicas are brought to it, and nothing of it is moved.
     """
-    attempts, restored = Attempts(), False
+    repository, attempts, restored = environment.repository, Attempts(), False
     with attempts.trying():
         for version in plan.served_before:
             if version in repository.versions(plan.model_name).archive:
                 repository.unarchive(plan.model_name, version)
+        if plan.live_before is not None:
+            repository.share(plan.model_name, plan.live_before)
         restored = restore_pointer(repository, plan)
     with attempts.trying():
-        _restore_replicas(plan.model_name, repository, fleet)
+        _restore_replicas(plan.model_name, repository, environment.fleet)
     with attempts.trying():
-        remove_candidate(candidate_name(plan.model_name, plan.epoch), repository, fleet)
+        remove_candidate(name_candidate(plan.model_name, plan.epoch), environment)
     with attempts.trying():
         _remove_files(plan, repository)
     with attempts.trying():
         if restored:
-            bring_aliases(registry, repository, plan.model_name, plan.aliases_before)
+            bring_aliases(environment.registry, repository, plan.model_name, plan.aliases_before)
     attempts.raise_first()
     close_journal(repository, plan)
 
 
 def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
     """Remove what the release stored, unless the policy of now names it."""
-    committed = committed_versions(repository, plan.model_name)
+    committed = read_committed(repository, plan.model_name)
     if plan.version not in committed:
         if plan.creates_version and repository.is_claimed_by(plan.model_name, plan.version, plan.flow_run_id):
             repository.remove(plan.model_name, plan.version)
@@ -92,12 +87,12 @@ def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
 
 def _restore_replicas(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
     """Make every replica serve what is committed; one that cannot does not keep the others from it."""
-    served = committed_versions(repository, model_name)
+    committed = read_committed(repository, model_name)
     failed: list[SlipwayError] = []
     answering, silent = fleet.reached()
     for address in answering:
         try:
-            _restore(model_name, served, fleet, address)
+            _restore(model_name, committed, fleet, address)
         except ReleaseTakenOver:
             raise
         except ServiceUnavailable as error:
@@ -110,14 +105,10 @@ def _restore_replicas(model_name: str, repository: ModelRepository, fleet: Trito
         raise failed[0]
 
 
-def _restore(model_name: str, served: tuple[int, ...], fleet: TritonFleet, address: str) -> None:
-    if not served:
-        if fleet.ready_versions(address, model_name):
-            fleet.unload_model(address, model_name)
-        return
+def _restore(model_name: str, committed: tuple[int, ...], fleet: TritonFleet, address: str) -> None:
     try:
-        load_committed(fleet, address, model_name, served)
+        bring_to(committed, model_name, address, fleet)
     except LoadFailed:
         # Refused, but Triton kept what it served: a full disk, say, does that.
-        if fleet.ready_versions(address, model_name) != served:
+        if fleet.ready_versions(address, model_name) != committed:
             raise

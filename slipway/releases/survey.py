@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import NamedTuple
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.environment import Environment
 from blocks.errors import (
     AccessRefused,
     IntegrityError,
@@ -18,20 +17,20 @@ from blocks.errors import (
     VerificationFailed,
 )
 from blocks.fleet import TritonFleet
-from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel
-from blocks.repository import ModelRepository, RepositoryContents, proven_model
-from slipway.releases.alias_update import refusal
+from blocks.repository import RepositoryContents, parse_candidate
+from slipway.releases.alias_update import explain_refusal
 from slipway.releases.aliases import LIVE, PREVIOUS
-from slipway.releases.completion import superfluous_archives
-from slipway.releases.journal import open_entry
-from slipway.releases.metadata import registry_version
+from slipway.releases.journal import read_open
+from slipway.releases.metadata import read_metadata
 from slipway.releases.proof import Question, read_proof
 from slipway.releases.replicas import prove_replica
-from slipway.releases.serving_config import parsed_config, served_versions
-from slipway.releases.version_files import changed_files
+from slipway.releases.retention import find_superfluous
+from slipway.releases.serving_config import read_policy, takes_batches
+from slipway.releases.version_files import find_changes
 
 _AT_ONCE = 8
+_TOLERANCE = 1e-3  # of answers recorded when the version was proven: wide, since the hardware may be another
 Served = dict[str, dict[str, tuple[int, ...]]]
 
 
@@ -100,42 +99,44 @@ class ModelState(BaseModel):
     drift: tuple[Drift, ...]
     foreign: bool = Field(default=False, description="Whether slipway has no record of it: it is shown, not touched.")
 
+    @property
+    def is_repairable(self) -> bool:
+        """Whether something of its drift is safe to put right."""
+        return any(drift.kind.is_safe_to_repair for drift in self.drift)
+
 
 class Depth(NamedTuple):
     """How closely to look."""
 
     ask_replicas: bool = True
     compare_files: bool = True
-    keep_archived: int = 5
+    keep_archived: int | None = 5
+    """How many archived versions are in order; None: any number."""
 
 
-@task(name="survey-models", task_run_name="survey-models", cache_policy=NO_CACHE)
-def survey_models(
-    model_names: tuple[ModelName, ...] | None = None,
+def survey(
+    model_names: tuple[str, ...] | None,
+    environment: Environment,
     depth: Depth = Depth(),  # noqa: B008, a value
-    *,
-    registry: ModelRegistry,
-    repository: ModelRepository,
-    fleet: TritonFleet,
 ) -> tuple[ModelState, ...]:
     """Return the state of the named models, of all where none are named; nothing is changed.
 
     All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
     Raises `NotRegistered` for a name that neither the registry nor the repository knows.
     """
-    contents = repository.contents()
-    registered = list(_registered(registry, model_names, contents.all))
+    contents = environment.repository.contents()
+    registered = list(_look_up(environment.registry, model_names, contents.all))
     aliases = {model.name: model.aliases for model in registered}
-    refused = {model.name: reason for model in registered if (reason := refusal(model)) is not None}
+    refused = {model.name: reason for model in registered if (reason := explain_refusal(model)) is not None}
     live = {name for name, of_model in aliases.items() if LIVE in of_model}
     wanted = sorted(contents.all | live | refused.keys()) if model_names is None else list(model_names)
-    surveyor = _Surveyor(registry, repository, fleet, aliases, refused, contents, _indexes(fleet), depth)
+    surveyor = _Surveyor(environment, aliases, refused, contents, _ask_indexes(environment.fleet), depth)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return tuple(pool.map(surveyor.state, wanted))
+        return tuple(pool.map(surveyor.look_at, wanted))
 
 
-def _registered(
-    registry: ModelRegistry, model_names: tuple[ModelName, ...] | None, stored: frozenset[str]
+def _look_up(
+    registry: ModelRegistry, model_names: tuple[str, ...] | None, stored: frozenset[str]
 ) -> Iterator[RegisteredModel]:
     if model_names is None:
         yield from registry.models()
@@ -148,7 +149,7 @@ def _registered(
                 raise
 
 
-def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:
+def _ask_indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:
     def index(address: str) -> dict[str, tuple[int, ...]] | None:
         try:
             return fleet.index(address)
@@ -163,16 +164,14 @@ def _indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]
 class _Surveyor(NamedTuple):
     """All that is known of all models, and how to find out the rest of one."""
 
-    registry: ModelRegistry
-    repository: ModelRepository
-    fleet: TritonFleet
+    environment: Environment
     aliases: dict[str, dict[str, int]]
     refused: dict[str, str]
     contents: RepositoryContents
     indexes: dict[str, dict[str, tuple[int, ...]] | None]
     depth: Depth
 
-    def state(self, name: str) -> ModelState:
+    def look_at(self, name: str) -> ModelState:
         """Return one model as it is; what of it cannot be read is a finding of its own."""
         state = ModelState(
             name=name,
@@ -184,120 +183,122 @@ class _Surveyor(NamedTuple):
             drift=(),
             foreign=self.contents.is_foreign(name),
         )
-        stored = self.repository.versions(name)
+        stored = self.environment.repository.versions(name)
         state = state.model_copy(update={"repository": stored.repository, "archive": stored.archive})
         if state.foreign:
             return state
         try:
-            config = self.repository.read_config(name)
-            policy = served_versions(config)
+            config = self.environment.repository.read_config(name)
+            policy = read_policy(config)
         except (IntegrityError, InvalidInput) as error:
-            found = _drift(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
+            found = _report(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
             return state.model_copy(update={"drift": (found,)})
         state = state.model_copy(update={"policy": policy})
         if config is not None and not policy:
-            found = _drift(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
+            found = _report(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
             return state.model_copy(update={"drift": (found,)})
         try:
-            return state.model_copy(update={"drift": tuple(self._drift(state, config))})
+            return state.model_copy(update={"drift": tuple(self._find_drift(state, config))})
         except (IntegrityError, InvalidInput) as error:
-            found = _drift(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
+            found = _report(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
             return state.model_copy(update={"drift": (found,)})
 
-    def _drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+    def _find_drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         name = state.name
         if (reason := self.refused.get(name)) is not None:
-            yield _drift(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
-        if name in self.contents.journals and open_entry(self.repository, name) is not None:
-            yield _drift(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
+            yield _report(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
+        if name in self.contents.journals and read_open(self.environment.repository, name) is not None:
+            yield _report(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
         if name in self.contents.staged:
-            yield _drift(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
-        yield from self._candidates(name)
-        yield from self._files(state)
-        yield from self._aliases(state)
-        yield from self._replicas(state, config)
+            yield _report(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
+        yield from self._find_candidates(name)
+        yield from self._find_in_files(state)
+        yield from self._find_in_aliases(state)
+        yield from self._find_in_replicas(state, config)
 
-    def _candidates(self, name: str) -> Iterator[Drift]:
-        held = {a: found for a, index in self.indexes.items() if (found := _candidates_in(index, name))}
+    def _find_candidates(self, name: str) -> Iterator[Drift]:
+        held = {a: found for a, index in self.indexes.items() if (found := _list_candidates(index, name))}
         if name in self.contents.candidates or held:
-            yield _drift(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
+            yield _report(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
 
-    def _files(self, state: ModelState) -> Iterator[Drift]:
+    def _find_in_files(self, state: ModelState) -> Iterator[Drift]:
         name = state.name
         if missing := [version for version in state.policy if version not in state.repository]:
-            yield _drift(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
+            yield _report(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
         idle = [version for version in state.repository if version not in state.policy]
-        ours = self.repository.recorded_versions(name) if idle else ()
+        ours = self.environment.repository.recorded_versions(name) if idle else ()
         if foreign := [version for version in idle if version not in ours]:
-            yield _drift(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
+            yield _report(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
         if idle := [version for version in idle if version in ours]:
-            yield _drift(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
-        if len(state.archive) > (keep := self.depth.keep_archived):
-            superfluous = superfluous_archives(name, keep, self.registry, self.repository)
+            yield _report(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
+        if (keep := self.depth.keep_archived) is not None and len(state.archive) > keep:
+            superfluous = find_superfluous(name, keep, self.environment.registry, self.environment.repository)
             if superfluous:
-                yield _drift(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
+                yield _report(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
         if self.depth.compare_files:
             for version in state.policy:
-                for change in changed_files(self.repository, name, version) if version in state.repository else []:
-                    yield _drift(name, Kind.FILES_CHANGED, change, "what was committed")
+                for change in (
+                    find_changes(self.environment.repository, name, version) if version in state.repository else []
+                ):
+                    yield _report(name, Kind.FILES_CHANGED, change, "what was committed")
 
-    def _aliases(self, state: ModelState) -> Iterator[Drift]:
+    def _find_in_aliases(self, state: ModelState) -> Iterator[Drift]:
         """Compare what the aliases name with what is served: the registry names things, the policy decides."""
         name = state.name
         if state.policy and name not in self.aliases:
-            yield _drift(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            yield _report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
             return
-        served = [registry_version(name, version, self.repository) for version in reversed(state.policy)]
+        served = [
+            read_metadata(name, version, self.environment.repository).registry_version
+            for version in reversed(state.policy)
+        ]
         live, others = (served[0], [v for v in served[1:] if v != served[0]]) if served else (None, [])
         if state.aliases.get(LIVE) != live:
-            yield self._misplaced(name, LIVE, state.aliases.get(LIVE), live)
+            yield self._report_misplaced(name, LIVE, state.aliases.get(LIVE), live)
         if others and state.aliases.get(PREVIOUS) not in others:
-            yield self._misplaced(name, PREVIOUS, state.aliases.get(PREVIOUS), others[0])
+            yield self._report_misplaced(name, PREVIOUS, state.aliases.get(PREVIOUS), others[0])
 
-    def _misplaced(self, name: str, alias: str, observed: int | None, expected: int | None) -> Drift:
+    def _report_misplaced(self, name: str, alias: str, observed: int | None, expected: int | None) -> Drift:
         if expected is not None and not self._is_registered(name, expected):
             seen = f"no version {expected}, which is served"
-            return _drift(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
+            return _report(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
         seen = f"{alias} is {observed if observed is not None else 'not set'}"
-        return _drift(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
+        return _report(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
 
     def _is_registered(self, name: str, version: int) -> bool:
         try:
-            self.registry.version(name, version)
+            self.environment.registry.version(name, version)
         except NotRegistered:
             return False
         return True
 
-    def _replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+    def _find_in_replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         for address, served in state.served.items():
             if served is None:
-                yield _drift(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
+                yield _report(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
             elif served != state.policy:
-                yield _drift(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
+                yield _report(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
             elif self.depth.ask_replicas and config is not None:
-                yield from self._wrong(state, config, address)
+                yield from self._find_wrong_answers(state, config, address)
 
-    def _wrong(self, state: ModelState, config: str, address: str) -> Iterator[Drift]:
+    def _find_wrong_answers(self, state: ModelState, config: str, address: str) -> Iterator[Drift]:
         """Ask a replica; only a wrong answer is one: a busy replica that answers late serves its clients still."""
         version = max(state.policy)
-        proof = read_proof(self.repository, state.name, version)
+        proof = read_proof(self.environment.repository, state.name, version)
         if proof is None:
             return
-        batched = parsed_config(config).max_batch_size > 0
+        batched = takes_batches(config)
         try:
-            prove_replica(Question(self.fleet, address, state.name, version, batched), proof, _TOLERANCE)
+            prove_replica(Question(self.environment.fleet, address, state.name, version, batched), proof, _TOLERANCE)
         except VerificationFailed as error:
-            yield _drift(state.name, Kind.REPLICA_WRONG, str(error), "the proven answers", address)
+            yield _report(state.name, Kind.REPLICA_WRONG, str(error), "the proven answers", address)
         except ServiceUnavailable as error:
-            yield _drift(state.name, Kind.REPLICA_SLOW, str(error), "an answer in time", address)
+            yield _report(state.name, Kind.REPLICA_SLOW, str(error), "an answer in time", address)
 
 
-def _candidates_in(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:
-    return [name for name in index or {} if proven_model(name) == model_name]
+def _list_candidates(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:
+    return [name for name in index or {} if parse_candidate(name) == model_name]
 
 
-_TOLERANCE = 1e-3  # of answers recorded when the version was proven: wide, since the hardware may be another
-
-
-def _drift(name: str, kind: Kind, observed: str, expected: str, address: str | None = None) -> Drift:
+def _report(name: str, kind: Kind, observed: str, expected: str, address: str | None = None) -> Drift:
     return Drift(model_name=name, kind=kind, observed=observed, expected=expected, address=address)

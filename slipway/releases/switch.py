@@ -5,65 +5,58 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 
 import numpy as np
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-from blocks.errors import ServiceUnavailable, SlipwayError, VerificationFailed
-from blocks.fleet import TritonFleet
+from blocks.environment import Environment
+from blocks.errors import IntegrityError, ServiceUnavailable, SlipwayError, VerificationFailed
 from blocks.repository import ModelRepository
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
-from slipway.releases.proof import Question, Tolerance, read_proof
+from slipway.releases.proof import Question, read_proof
 from slipway.releases.receipt import Receipt, ReplicaReceipt
-from slipway.releases.replicas import load_afresh, load_committed
+from slipway.releases.release import Terms
+from slipway.releases.replicas import bring_to, load_afresh
 from slipway.releases.samples import Samples
-from slipway.releases.service_level import Requests, elapsed_ms
-from slipway.releases.serving_config import parsed_config, with_policy
+from slipway.releases.service_level import Requests, time_requests
+from slipway.releases.serving_config import apply_policy, takes_batches
 
 _TIMED_REQUESTS = 20
 
 
-@task(name="switch-replicas", task_run_name="switch-replicas", cache_policy=NO_CACHE)
-def switch_replicas(
-    plan: ReleasePlan,
-    tolerance: Tolerance = 1e-4,
-    leave_silent: bool = True,
-    *,
-    repository: ModelRepository,
-    fleet: TritonFleet,
-) -> tuple[ReplicaReceipt, ...]:
+def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[ReplicaReceipt, ...]:
     """Commit the policy of a rollback and prove, on all replicas at once, that its version answers.
 
     The version was proven when it was released; there is no reason to let the others wait. A replica whose process
     for that version died in the meantime loads it afresh. With `leave_silent`, a replica that does not answer is
     passed over, as long as one does: started again, it comes up with what is committed.
     """
-    config, proof, batched = _recorded(plan, repository)
-    commit_plan(repository, plan, with_policy(config, plan.serves))
+    repository, fleet = environment.repository, environment.fleet
+    config, proof, batched = _read_recorded(plan, repository)
+    repository.share(plan.model_name, plan.version)
+    commit_plan(repository, plan, apply_policy(config, plan.serves))
     questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:
-        found = list(pool.map(lambda question: _switched(question, plan.serves, proof, tolerance), questions))
+        found = list(pool.map(lambda question: _switch_one(question, plan.serves, proof, terms.tolerance), questions))
     failed = [outcome for outcome in found if isinstance(outcome, ServiceUnavailable)]
-    if failed and not (leave_silent and len(failed) < len(found)):
+    if failed and not (terms.leave_silent and len(failed) < len(found)):
         raise failed[0]
     return tuple(outcome for outcome in found if not isinstance(outcome, ServiceUnavailable))
 
 
-def with_latencies(receipt: Receipt, plan: ReleasePlan, repository: ModelRepository, fleet: TritonFleet) -> Receipt:
+def time_replicas(receipt: Receipt, plan: ReleasePlan, environment: Environment) -> Receipt:
     """Return the receipt with each replica's latencies, measured once the rollback is proven and holds nobody up."""
-    _, proof, batched = _recorded(plan, repository)
+    _, proof, batched = _read_recorded(plan, environment.repository)
     requests = Requests(list(islice(cycle(proof.requests(batched, size=1)), _TIMED_REQUESTS)), list(proof.outputs))
 
-    def timed(replica: ReplicaReceipt) -> ReplicaReceipt:
-        question = Question(fleet, replica.address, plan.model_name, plan.version, batched)
+    def time_one(replica: ReplicaReceipt) -> ReplicaReceipt:
+        question = Question(environment.fleet, replica.address, plan.model_name, plan.version, batched)
         try:
-            p50, p95, p99 = np.percentile(elapsed_ms(question, *requests), (50, 95, 99))
+            p50, p95, p99 = np.percentile(time_requests(question, *requests), (50, 95, 99))
         except SlipwayError:
             return replica  # it was proven; what befell it since is the reconciler's to find
         latencies = {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95), "latency_p99_ms": float(p99)}
         return replica.model_copy(update=latencies)
 
-    return receipt.model_copy(update={"replicas": tuple(map(timed, receipt.replicas))})
+    return receipt.model_copy(update={"replicas": tuple(map(time_one, receipt.replicas))})
 
 
 def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
@@ -71,27 +64,29 @@ def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
     return plan.version in plan.served_before and read_proof(repository, plan.model_name, plan.version) is not None
 
 
-def _recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str, Samples, bool]:
+def _read_recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str, Samples, bool]:
     """Return the committed config.pbtxt, the version's recorded proof and whether the model takes batches."""
     config = repository.read_config(plan.model_name) or ""
     proof = read_proof(repository, plan.model_name, plan.version)
-    assert proof is not None, "only a version whose proof was recorded is switched to"
-    return config, proof, parsed_config(config).max_batch_size > 0
+    if proof is None:
+        raise IntegrityError(
+            f"{plan.subject}: no samples that prove it are recorded any more; release it again from the registry"
+        )
+    return config, proof, takes_batches(config)
 
 
-def _switched(
+def _switch_one(
     question: Question, serves: tuple[int, ...], proof: Samples, tolerance: float
 ) -> ReplicaReceipt | ServiceUnavailable:
-    start, place = time.perf_counter(), (question.fleet, question.address, question.model_name, serves)
-    unversioned = question._replace(pinned=False)
+    start, place = time.perf_counter(), (serves, question.model_name, question.address, question.fleet)
     try:
         question.fleet.ping(question.address)  # in seconds, where a load may take minutes
-        loaded = load_committed(*place)
+        loaded = bring_to(*place)
         try:
-            comparison = unversioned.compare(proof, tolerance)
+            comparison = question.unpinned.compare(proof, tolerance)
         except VerificationFailed:
             loaded = load_afresh(*place)
-            comparison = unversioned.compare(proof, tolerance)
+            comparison = question.unpinned.compare(proof, tolerance)
     except ServiceUnavailable as error:
         return error
     return ReplicaReceipt(

@@ -10,8 +10,7 @@ from tritonclient.utils import triton_to_np_dtype
 
 from blocks.errors import InvalidInput, VerificationFailed, bounded
 from blocks.fleet import Answer, Tensors
-from slipway.formats.onnx import ModelSignature, TensorSpec
-from slipway.releases.artifacts import Shape
+from slipway.formats.signature import Shape, Signature, TensorSpec
 from slipway.releases.proof import Question
 
 # While it is sent a request is in memory about four times, flow pods have 4 GiB, and gRPC ends at 2 GiB.
@@ -32,7 +31,7 @@ class SyntheticRequests(Sequence[Tensors]):
     @property
     def request_bytes(self) -> int:
         """Size of one request."""
-        return sum(math.prod(_size(spec, self.shape)) * _item_bytes(spec) for spec in self.specs)
+        return sum(math.prod(_find_size(spec, self.shape)) * _count_item_bytes(spec) for spec in self.specs)
 
     def __len__(self) -> int:
         return self.number
@@ -47,15 +46,15 @@ class SyntheticRequests(Sequence[Tensors]):
         if not 0 <= index < self.number:
             raise IndexError(index)
         random = np.random.default_rng((self.seed, index))
-        return {spec.name: _synthetic(spec, self.shape, random) for spec in self.specs}
+        return {spec.name: _draw(spec, self.shape, random) for spec in self.specs}
 
-    def held(self) -> list[Tensors]:
+    def hold(self) -> list[Tensors]:
         """Return as many of the first as may be kept, one at least, for measurements that making them would disturb."""
         return list(self[: max(1, HELD_BYTES // max(1, self.request_bytes))])
 
 
-def synthetic_requests(
-    signature: ModelSignature, shape: Shape | None, count: int, seed: int, subject: str
+def make_requests(
+    signature: Signature, shape: Shape | None, count: int, *, seed: int, subject: str
 ) -> SyntheticRequests:
     """Return `count` inputs: standard normal for floats, 0 to 9 for integers.
 
@@ -63,7 +62,7 @@ def synthetic_requests(
     """
     requests = SyntheticRequests(signature.inputs, shape, count, seed)
     if requests.request_bytes > MAX_REQUEST_BYTES:
-        sizes = ", ".join(f"{spec.name} {spec.dtype} {list(_size(spec, shape))}" for spec in signature.inputs)
+        sizes = ", ".join(f"{spec.name} {spec.dtype} {list(_find_size(spec, shape))}" for spec in signature.inputs)
         raise InvalidInput(
             f"{subject}: one request ({sizes}) has {requests.request_bytes / 1024**2:.0f} MiB, "
             f"{MAX_REQUEST_BYTES // 1024**2} MiB are allowed; give a smaller expected_input_shape, or export the model "
@@ -72,8 +71,8 @@ def synthetic_requests(
     return requests
 
 
-def checked_answers(
-    question: Question, signature: ModelSignature, inputs: Iterable[Tensors], expected_shape: Shape | None
+def check_answers(
+    question: Question, signature: Signature, inputs: Iterable[Tensors], expected_shape: Shape | None
 ) -> Iterator[tuple[Tensors, Answer]]:
     """Yield each request with its answer, asked one after the other, so that only one is in memory.
 
@@ -104,22 +103,22 @@ def _check(subject: str, spec: TensorSpec, output: np.ndarray, expected_shape: S
         return
     if not np.isfinite(output).all():
         raise VerificationFailed(f"{subject}: output '{spec.name}' holds NaN or infinity, expected numbers")
-    sums = _softmax(np.atleast_1d(output)).sum(axis=-1)
+    sums = _compute_softmax(np.atleast_1d(output)).sum(axis=-1)
     if not np.allclose(sums, 1.0, atol=1e-4):
         raise VerificationFailed(f"{subject}: softmax of output '{spec.name}' sums to {bounded(sums, 200)}, expected 1")
 
 
-def _size(spec: TensorSpec, shape: Shape | None) -> Shape:
+def _find_size(spec: TensorSpec, shape: Shape | None) -> Shape:
     return shape or tuple(1 if isinstance(axis, str) else axis for axis in spec.shape)
 
 
-def _item_bytes(spec: TensorSpec) -> int:
+def _count_item_bytes(spec: TensorSpec) -> int:
     dtype = np.dtype(triton_to_np_dtype(spec.dtype))
     return _TEXT_BYTES if dtype.kind == "O" else dtype.itemsize
 
 
-def _synthetic(spec: TensorSpec, shape: Shape | None, random: np.random.Generator) -> np.ndarray:
-    size, dtype = _size(spec, shape), np.dtype(triton_to_np_dtype(spec.dtype))
+def _draw(spec: TensorSpec, shape: Shape | None, random: np.random.Generator) -> np.ndarray:
+    size, dtype = _find_size(spec, shape), np.dtype(triton_to_np_dtype(spec.dtype))
     if dtype.kind == "f":
         drawn = random.standard_normal(size, dtype=np.float64 if dtype == np.float64 else np.float32)
         return np.asarray(drawn, dtype=dtype)
@@ -128,7 +127,7 @@ def _synthetic(spec: TensorSpec, shape: Shape | None, random: np.random.Generato
     return np.asarray(random.integers(0, 2 if dtype.kind == "b" else 10, size, dtype=dtype.type))
 
 
-def _softmax(values: np.ndarray) -> np.ndarray:
+def _compute_softmax(values: np.ndarray) -> np.ndarray:
     shifted: np.ndarray = np.exp(values.astype(np.float64) - values.max(axis=-1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
     return probabilities

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from blocks.errors import IntegrityError
 from blocks.repository import ModelRepository
-from slipway.releases.metadata import recorded_digests
+from slipway.releases.metadata import read_metadata
 
 FILES_FILE = "files.json"
 
@@ -29,13 +29,13 @@ def record_files(repository: ModelRepository, model_name: str, version: int) -> 
         StoredFile(
             name=name, sha256=sha256, fingerprint=repository.store.fingerprint(f"{directory}{name}") or "nothing"
         )
-        for name, sha256 in (recorded_digests(model_name, version, repository) or {}).items()
+        for name, sha256 in (read_metadata(model_name, version, repository).digests or {}).items()
     )
     repository.write_record(model_name, version, FILES_FILE, _FILES.dump_json(files, indent=2))
     return files
 
 
-def changed_files(repository: ModelRepository, model_name: str, version: int) -> list[str]:
+def find_changes(repository: ModelRepository, model_name: str, version: int) -> list[str]:
     """Return, for each file of a committed version that is not what was committed, what it is now.
 
     An object whose fingerprint is the recorded one has not changed; another's content is read and compared. Raises
@@ -43,7 +43,7 @@ def changed_files(repository: ModelRepository, model_name: str, version: int) ->
     """
     content = repository.read_record(model_name, version, FILES_FILE)
     changed = []
-    for file in _parsed(content, model_name, version) if content is not None else ():
+    for file in _parse(content, model_name, version) if content is not None else ():
         key = f"{repository.directory(model_name, version)}{file.name}"
         fingerprint = repository.store.fingerprint(key)
         if fingerprint is None:
@@ -53,7 +53,7 @@ def changed_files(repository: ModelRepository, model_name: str, version: int) ->
     return changed
 
 
-def _parsed(content: bytes, model_name: str, version: int) -> tuple[StoredFile, ...]:
+def _parse(content: bytes, model_name: str, version: int) -> tuple[StoredFile, ...]:
     try:
         return _FILES.validate_json(content)
     except ValidationError as error:

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 from blocks.environment import Environment
 from blocks.object_store import ObjectStore
 from blocks.repository import ModelRepository
-from slipway.releases.journal import open_entry
-from slipway.releases.serving_config import served_versions
+from slipway.releases.journal import read_open
+from slipway.releases.serving_config import read_policy
 from tests.apparatus.models import FEATURES
 
 
@@ -22,7 +22,7 @@ def assert_consistent(environment: Environment, model_name: str) -> int | None:
     weights give. None is returned where nothing is released.
     """
     aliases = environment.registry.aliases(model_name)
-    served = served_versions(environment.repository.read_config(model_name))
+    served = read_policy(environment.repository.read_config(model_name))
     _assert_nothing_left_over(environment, model_name)
     _assert_whole_versions(environment.repository, model_name, served)
     assert _served_by_replicas(environment, model_name) == dict.fromkeys(environment.fleet.addresses(), served)
@@ -40,7 +40,7 @@ def observed(environment: Environment, model_name: str) -> dict[str, object]:
     """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
     keys = environment.repository.store.keys
     return {
-        "policy": served_versions(environment.repository.read_config(model_name)),
+        "policy": read_policy(environment.repository.read_config(model_name)),
         "versions": environment.repository.versions(model_name).model_dump(),
         # of config.pbtxt the policy counts: who wrote it stands in a comment
         "files": {
@@ -49,7 +49,7 @@ def observed(environment: Environment, model_name: str) -> dict[str, object]:
             if not key.endswith("/config.pbtxt")
         },
         "staging": keys(f"staging/{model_name}/"),
-        "journal": open_entry(environment.repository, model_name),
+        "journal": read_open(environment.repository, model_name),
         "aliases": {a: v for a, v in environment.registry.aliases(model_name).items() if a in {"live", "previous"}},
         "served": [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()],
     }
@@ -57,7 +57,7 @@ def observed(environment: Environment, model_name: str) -> dict[str, object]:
 
 def _assert_nothing_left_over(environment: Environment, model_name: str) -> None:
     repository = environment.repository
-    assert open_entry(repository, model_name) is None, "the journal is open"
+    assert read_open(repository, model_name) is None, "the journal is open"
     assert repository.store.keys(f"{repository.staging_prefix}/{model_name}/") == {}
     names = [name for name in repository.store.prefixes(f"{repository.repository_prefix}/") if model_name in name]
     assert set(names) <= {model_name}, f"left in the repository: {names}"

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -39,6 +39,23 @@ def failing_server(status: int) -> Iterator[str]:
             self.end_headers()
 
         do_POST = do_PUT = do_HEAD = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with _served(Handler) as url:
+        yield url
+
+
+@contextmanager
+def answering_server(body: bytes) -> Iterator[str]:
+    """Yield the URL of a server that answers every GET with the same body."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
@@ -107,19 +124,20 @@ def faulty_proxy(server_url: str, *faults: Fault) -> Iterator[FaultyProxy]:
 
 
 def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
-    """Return the blocks with the model repository reached through a proxy."""
+    """Return the environment with the model repository reached through a proxy."""
     bucket = environment.repository.bucket
     credentials = cast(AwsCredentials, bucket.credentials)
     parameters = credentials.aws_client_parameters.model_dump() | {"endpoint_url": proxy.url}
     detour = credentials.model_copy(update={"aws_client_parameters": AwsClientParameters(**parameters)})
     fields = {name: getattr(environment.repository, name) for name in type(environment.repository).model_fields}
     repository = type(environment.repository)(**fields | {"bucket": bucket.model_copy(update={"credentials": detour})})
-    return environment._replace(repository=repository)
+    return replace(environment, repository=repository)
 
 
 def through_mlflow_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
-    """Return the blocks with the registry reached through a proxy."""
-    return environment._replace(registry=environment.registry.model_copy(update={"tracking_uri": proxy.url}))
+    """Return the environment with the registry reached through a proxy."""
+    registry = environment.registry.model_copy(update={"tracking_uri": proxy.url})
+    return replace(environment, registry=registry)
 
 
 @contextmanager

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pytest
 
-from blocks.fleet import TritonFleet
 from infra.local.readiness import answers
 from infra.local.settings import LocalStack
 from infra.local.supervision import programs, start_programs, stop_program
+from tests.apparatus.transports import Request, Send, interfering
 
 START_DEADLINE_S = 90.0
 
@@ -90,19 +89,20 @@ class Replica:
 def around_first_load(
     address: str, before: Callable[[], object] | None = None, after: Callable[[], object] | None = None
 ) -> Iterator[None]:
-    """Do something before or after the first load this process asks a replica for."""
-    load, loads = TritonFleet.load_model, 0
+    """Do something before or after the first load a replica is asked for by who loads the environment meanwhile."""
+    loads = 0
 
-    def watched(fleet: TritonFleet, where: str, name: str) -> None:
+    def interfere(request: Request, send: Send) -> object:
         nonlocal loads
-        loads += where == address
-        first = where == address and loads == 1
+        is_load = (request.address, request.method) == (address, "load_model")
+        loads += is_load
+        first = is_load and loads == 1
         if first and before:
             before()
-        load(fleet, where, name)
+        answer = send()
         if first and after:
             after()
+        return answer
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TritonFleet, "load_model", watched)
+    with interfering(interfere):
         yield

@@ -22,8 +22,9 @@ from flows.deployment import deploy_model
 from flows.rollback import Rollback, rollback_model
 from infra.local.settings import MLFLOW_BUCKET, LocalStack
 from slipway.learning.resnet import ResNet18
-from slipway.releases.fetching import fetch_model, local_files
-from slipway.releases.serving_config import generated_config
+from slipway.releases.fetched import ensure_files
+from slipway.releases.serving_config import generate_config
+from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import register_directory
 from tests.apparatus.runs import STEPS, steps_of
 
@@ -96,13 +97,13 @@ def _register_resnet18(
 
 def _floor(environment: Environment, registered: RegisteredVersion, directory: Path) -> dict[str, float]:
     fetched = fetch_model.fn(registered.model_name, f"version:{registered.version}", registry=environment.registry)
-    path = local_files(fetched, environment.registry) / "model.onnx"
+    path = ensure_files(fetched, environment.registry) / "model.onnx"
     client, name = environment.repository.store.client, f"floor-{registered.version}-onnx"
     stored = next(key for key in _keys(client) if registered.source_uri.removeprefix("models:/") in key)
     client.put_object(
         Bucket="triton-models",
         Key=f"repository/{name}/config.pbtxt",
-        Body=generated_config(name, fetched.signature, (1,)).encode(),
+        Body=generate_config(name, fetched.contents, (1,)).encode(),
     )
     times, start = {}, time.perf_counter()
     client.download_file(MLFLOW_BUCKET, stored, str(directory / "copy.onnx"))

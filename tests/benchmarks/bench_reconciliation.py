@@ -19,11 +19,12 @@ from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.reconciliation import Reconciliation, reconcile_models
 from infra.local.settings import ROOT
-from slipway.releases.artifacts import prepare_artifacts
-from slipway.releases.fetching import FetchedModel, fetch_model, local_files
+from slipway.releases.artifacts import prepare
+from slipway.releases.fetched import FetchedModel, ensure_files, load_golden
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.proof import golden_samples, write_proof
+from slipway.releases.proof import write_proof
 from slipway.releases.version_files import record_files
+from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import register_linear
 
 MODELS, VERSIONS = 200, 10
@@ -102,7 +103,7 @@ def _released(environment: Environment, name: str, template: RegisteredVersion) 
     fetched = fetch_model.fn(name, f"version:{VERSIONS}", registry=environment.registry)
     for number in range(1, VERSIONS + 1):
         _stored(environment, fetched, number)
-    samples = golden_samples(fetched, environment.registry)
+    samples = load_golden(fetched, environment.registry)
     assert samples is not None
     write_proof(environment.repository, name, VERSIONS, samples.small())
     record_files(environment.repository, name, VERSIONS)
@@ -120,11 +121,11 @@ def _stored(environment: Environment, fetched: FetchedModel, number: int) -> Non
         already_live=False,
         flow_run_id="bench",
     )
-    artifacts = prepare_artifacts.fn(fetched.model_copy(update={"registered": registered}), plan)
+    artifacts = prepare(fetched.model_copy(update={"registered": registered}), plan)
     prefix = "repository" if number == VERSIONS else "archive"
     write = environment.repository.store.write
     environment.repository.claim(fetched.model_name, number, "bench")
-    model = (local_files(fetched, environment.registry) / "model.onnx").read_bytes()
+    model = (ensure_files(fetched, environment.registry) / "model.onnx").read_bytes()
     write(f"{prefix}/{fetched.model_name}/{number}/model.onnx", model)
     write(f"{prefix}/{fetched.model_name}/{number}/metadata.json", artifacts.metadata.encode())
     if prefix == "repository":

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from blocks.environment import Environment
-from blocks.errors import LoadFailed, ServiceUnavailable
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
-from tests.apparatus.faults import silent_server
+from tests.apparatus.faults import answering_server, silent_server
 from tests.apparatus.ports import free_port
 
 
@@ -61,3 +61,40 @@ def test_a_version_nobody_loaded_is_not_ready(environment: Environment) -> None:
 
     assert not environment.fleet.is_ready(address, "no-such-model", 1)
     assert environment.fleet.ready_versions(address, "no-such-model") == ()
+
+
+METRICS = b"""\
+# HELP nv_cpu_memory_used_bytes CPU used memory (RAM), in bytes
+# TYPE nv_cpu_memory_used_bytes gauge
+nv_cpu_memory_used_bytes 1024.0
+# HELP nv_cpu_memory_total_bytes CPU total memory (RAM), in bytes
+# TYPE nv_cpu_memory_total_bytes gauge
+nv_cpu_memory_total_bytes 4096
+# HELP nv_gpu_memory_used_bytes GPU used memory, in bytes
+# TYPE nv_gpu_memory_used_bytes gauge
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-a"} 2e3
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-} b"} 3000
+# HELP nv_inference_count Number of inferences performed
+# TYPE nv_inference_count counter
+nv_inference_count{model="nv_cpu_memory_used_bytes 7",version="1"} 7
+"""
+
+
+def measured_by(url: str) -> TritonFleet:
+    return TritonFleet(replicas=["a:8001", "b:8001"], metrics=["elsewhere:8002", url.removeprefix("http://")])
+
+
+def test_memory_in_use_is_that_of_the_host_and_all_gpus() -> None:
+    with answering_server(METRICS) as url:
+        assert measured_by(url).used_memory_bytes("b:8001") == 1024 + 2000 + 3000
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"nv_cpu_memory_used_bytes{ 3"])
+def test_a_server_that_has_no_metrics_is_named_with_the_replica(body: bytes) -> None:
+    with answering_server(body) as url, pytest.raises(ServiceUnavailable, match=r"Triton b:8001: no metrics \("):
+        measured_by(url).used_memory_bytes("b:8001")
+
+
+def test_memory_of_a_replica_without_a_metrics_address_is_not_guessed() -> None:
+    with pytest.raises(InvalidInput, match=r"names no metrics address for Triton a:8001; set SLIPWAY_TRITON_METRICS"):
+        TritonFleet(replicas=["a:8001"]).used_memory_bytes("a:8001")

@@ -9,11 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from mlflow.exceptions import MlflowException, RestException
 
-from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError
+from blocks.errors import AccessRefused
 from blocks.registry import ModelRegistry
-from blocks.registry_access import meaning
 from tests.apparatus.faults import failing_server
 
 
@@ -88,22 +86,3 @@ def test_threads_that_ask_different_registries_do_not_mix_up_their_users(
 def test_a_refused_user_is_told_which_setting_names_another(status: int) -> None:
     with failing_server(status) as url, pytest.raises(AccessRefused, match=r"SLIPWAY_MLFLOW_USERNAME"):
         ModelRegistry(tracking_uri=url, max_retries=0).at_alias("m", "champion")
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "expected"),
-    [
-        ("RESOURCE_DOES_NOT_EXIST", "Registered Model with name=m not found", NotRegistered),
-        ("INVALID_PARAMETER_VALUE", "Registered model alias live not found.", NotRegistered),
-        ("INVALID_PARAMETER_VALUE", "Invalid alias name: 'a b', it was not found to be valid", ServiceUnavailable),
-        ("ENDPOINT_NOT_FOUND", "no such endpoint", ServiceUnavailable),
-        ("INTERNAL_ERROR", "Registered model alias live not found.", ServiceUnavailable),
-        ("PERMISSION_DENIED", "Permission denied", AccessRefused),
-        ("UNAUTHENTICATED", "You are not authenticated", AccessRefused),
-    ],
-)
-def test_a_code_and_how_its_text_begins_say_what_happened(code: str, text: str, expected: type[SlipwayError]) -> None:
-    error = RestException({"error_code": code, "message": text})  # type: ignore[no-untyped-call]
-
-    assert meaning(error) is expected
-    assert meaning(MlflowException(text)) is ServiceUnavailable

@@ -5,7 +5,7 @@ from tritonclient.utils import InferenceServerException
 
 from blocks.errors import AccessRefused, ReplicaLost, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
-from blocks.replica_errors import meaning, reason, unreachable
+from blocks.replica_errors import meaning, reason, unanswered
 from tests.apparatus.ports import free_port
 
 NOBODY = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
@@ -46,9 +46,9 @@ def test_a_status_and_how_its_text_begins_say_what_happened(
     error = InferenceServerException(text, status=f"StatusCode.{status}")
 
     found = meaning(error)
-    raised = unreachable(error, "model-server-0:8001", "liveness", 5)
+    raised = unanswered(error, "model-server-0:8001", "liveness", 5)
 
-    assert (found.error if found else None) is expected
+    assert (found.means if found else None) is expected
     assert type(raised) is (expected or type(None))
 
 

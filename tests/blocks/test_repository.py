@@ -3,10 +3,12 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
+from blocks.checksums import FileDigest
 from blocks.environment import Environment
 from blocks.errors import IntegrityError, VersionConflict
 from blocks.repository import ModelRepository
@@ -122,3 +124,39 @@ def test_archiving_that_broke_off_while_copying_can_be_undone(repository: ModelR
     assert repository.versions(model_name).repository == (1,)
     assert repository.versions(model_name).archive == ()
     assert repository.store.read(f"repository/{model_name}/1/metadata.json") == b"metadata.json"
+
+
+def test_files_in_subfolders_are_staged_placed_and_archived_like_others(
+    repository: ModelRepository, model_name: str, tmp_path: Path
+) -> None:
+    names = ("weights/part-1.bin", "model.onnx", "metadata.json")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    digests = tuple(FileDigest.of(tmp_path / name, name) for name in names)
+
+    repository.stage(model_name, 1, tmp_path, digests)
+    repository.place(model_name, 1)
+    assert repository.store.read(f"repository/{model_name}/1/weights/part-1.bin") == b"weights/part-1.bin"
+
+    repository.archive(model_name, 1)
+    assert set(repository.store.keys(f"archive/{model_name}/1/")) == {
+        f"archive/{model_name}/1/{name}" for name in names
+    }
+    assert repository.versions(model_name).repository == ()
+
+
+def test_what_a_version_brings_for_its_whole_model_lies_beside_the_configuration(
+    repository: ModelRepository, model_name: str
+) -> None:
+    stored(repository, "repository", model_name, 1)
+    stored(repository, "repository", model_name, 2)
+    repository.store.write(f"repository/{model_name}/1/shared/labels.txt", b"cat")
+    repository.store.write(f"repository/{model_name}/2/shared/labels.txt", b"cat\ndog")
+
+    repository.share(model_name, 2)
+    assert repository.store.read(f"repository/{model_name}/labels.txt") == b"cat\ndog"
+
+    repository.share(model_name, 1)  # a rollback
+    assert repository.store.read(f"repository/{model_name}/labels.txt") == b"cat"
+    assert repository.versions(model_name).repository == (1, 2)

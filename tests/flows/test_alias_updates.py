@@ -23,7 +23,7 @@ from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import programs, start_programs, stop_program
-from slipway.releases.alias_update import refusal
+from slipway.releases.alias_update import explain_refusal
 from tests.apparatus.aliases import set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
@@ -97,14 +97,14 @@ def test_setting_the_alias_again_releases_again(registry: ModelRegistry, model_n
 
 
 def test_a_run_that_is_executed_again_goes_on_with_its_own_update(registry: ModelRegistry, model_name: str) -> None:
-    from slipway.releases.alias_update import mark_answered, outdated
+    from slipway.releases.alias_update import explain_outdated, mark_answered
 
     version = register_linear(registry, model_name, 1)
     set_at = datetime.now(UTC)
 
     mark_answered(version, set_at, registry)
 
-    assert outdated(registry.version(model_name, 1), set_at) is None
+    assert explain_outdated(registry.version(model_name, 1), set_at) is None
 
 
 def test_what_no_webhook_told_the_poll_tells_once(registry: ModelRegistry, model_name: str) -> None:
@@ -208,7 +208,7 @@ def test_a_damaged_tag_is_said_once_and_every_other_model_is_polled(
 
     assert all(sound in names and damaged not in names for names in polled)
     assert len(refused_of(damaged)) == 1
-    assert f"its tag {tag} is '{text}'" in (refusal(registry.model(damaged)) or "")
+    assert f"its tag {tag} is '{text}'" in (explain_refusal(registry.model(damaged)) or "")
 
 
 def refused_of(model_name: str, within_s: float = 30) -> Sequence[Event]:
@@ -233,7 +233,7 @@ def test_a_tag_that_was_mended_is_a_finding_no_more(registry: ModelRegistry, mod
     registry.untag_version(model_name, 1, ("deploy_answered_at",))
 
     assert model_name in {update.model_name for update in poll_aliases()}
-    assert refusal(registry.model(model_name)) is None
+    assert explain_refusal(registry.model(model_name)) is None
 
 
 def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry: ModelRegistry) -> None:

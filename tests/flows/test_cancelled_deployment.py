@@ -14,11 +14,11 @@ from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from blocks.environment import Environment
-from blocks.repository import proven_model
+from blocks.repository import parse_candidate
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
-from slipway.releases.journal import open_entry
-from slipway.releases.serving_config import served_versions
+from slipway.releases.journal import read_open
+from slipway.releases.serving_config import read_policy
 from tests.apparatus.models import register_linear
 
 pytestmark = pytest.mark.faults
@@ -55,9 +55,9 @@ def in_the_middle_of_a_release(environment: Environment, model_name: str, replic
     register_linear(environment.registry, model_name, seed=2)
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
     prover = environment.fleet.addresses()[0]
-    wait_for("the candidate", lambda: [n for n in environment.fleet.index(prover) if proven_model(n) == model_name])
+    wait_for("the candidate", lambda: [n for n in environment.fleet.index(prover) if parse_candidate(n) == model_name])
     replica.suspend()
-    wait_for("the commit", lambda: served_versions(environment.repository.read_config(model_name)) == (1, 2))
+    wait_for("the commit", lambda: read_policy(environment.repository.read_config(model_name)) == (1, 2))
     flow_run_id: UUID = run.id
     return flow_run_id
 
@@ -69,8 +69,8 @@ def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
 
 
 def assert_as_before(environment: Environment, model_name: str) -> None:
-    wait_for("the undo", lambda: open_entry(environment.repository, model_name) is None)
-    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    wait_for("the undo", lambda: read_open(environment.repository, model_name) is None)
+    assert read_policy(environment.repository.read_config(model_name)) == (1,)
     assert environment.repository.versions(model_name).repository == (1,)
     assert environment.registry.aliases(model_name) == {"deploy": 2, "live": 1}
     assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]

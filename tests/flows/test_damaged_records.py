@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from blocks.environment import Environment
-from blocks.errors import ServiceUnavailable
-from blocks.fleet import TritonFleet
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from slipway.releases.explanation import explain_live
@@ -17,6 +15,7 @@ from slipway.releases.survey import Kind
 from tests.apparatus.candidates import withdraw
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.models import register_linear
+from tests.apparatus.transports import Request, Send, failing, interfering
 
 
 @pytest.fixture(scope="module")
@@ -82,24 +81,24 @@ def test_a_receipt_with_fields_of_a_later_slipway_is_read(environment: Environme
     found = read_receipt(environment.repository, sound, 1)
 
     assert found is not None and found.registry_version == 1
-    assert explain_live(sound, **environment._asdict()).receipt == found
+    assert explain_live(sound, environment).receipt == found
 
 
 def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(
-    environment: Environment, damaged: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, damaged: str
 ) -> None:
-    busy, healthy = environment.fleet.addresses()[1], TritonFleet.answers
+    busy = environment.fleet.addresses()[1]
+    answer_late = failing(busy, "infer", "DEADLINE_EXCEEDED")
 
-    def answers(fleet: TritonFleet, address: str, *arguments: object) -> object:
-        if address == busy:
-            raise ServiceUnavailable(f"Triton {address}: no answer within 10 s (injected)")
-        return healthy(fleet, address, *arguments)  # type: ignore[arg-type]
+    def interfere(request: Request, send: Send) -> object:
+        if request.method == "unload_model":
+            pytest.fail("a busy replica was unloaded")
+        return answer_late(request, send)
 
-    monkeypatch.setattr(TritonFleet, "answers", answers)
-    monkeypatch.setattr(TritonFleet, "unload_model", lambda *_: pytest.fail("a busy replica was unloaded"))
     before = observed(environment, damaged)
 
-    outcome = reconcile_models([damaged])
+    with interfering(interfere):
+        outcome = reconcile_models([damaged])
 
     assert [(drift.kind, drift.address) for drift in outcome.left] == [(Kind.REPLICA_SLOW, busy)]
     assert observed(environment, damaged) == before

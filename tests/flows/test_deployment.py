@@ -14,11 +14,12 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from blocks.environment import Environment
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from infra.local.settings import ROOT
+from slipway.releases.agreement import Comparison
 from slipway.releases.aliases import move_aliases
-from slipway.releases.proof import Comparison, golden_samples
-from slipway.releases.serving_config import with_policy
+from slipway.releases.fetched import load_golden
+from slipway.releases.serving_config import apply_policy
 from tests.apparatus.consistency import observed
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
@@ -37,7 +38,7 @@ def answers(environment: Environment, model_name: str, inputs: np.ndarray) -> li
     return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in environment.fleet.addresses()]
 
 
-def comparisons(release: Release) -> list[Comparison]:
+def comparisons(release: Deployment) -> list[Comparison]:
     """Return what each replica's answers to the golden samples were like."""
     return [replica.comparison for replica in release.verified if replica.comparison is not None]
 
@@ -51,7 +52,7 @@ def test_a_first_release_is_served_and_proven_on_every_replica(environment: Envi
 
     release = deploy_model(model_name, expected_input_shape=(1, 4), expected_output_shape=(1, 3))
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert [(found.samples, found.top1_agreement) for found in comparisons(release)] == [(6, 1.0), (6, 1.0)]
     assert all(found.max_difference <= 1e-6 for found in comparisons(release))
     state = observed(environment, model_name)
@@ -119,7 +120,7 @@ def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environm
 
     release = deploy_model(model_name)
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert not release.plan.creates_version
     assert observed(environment, model_name) == before
 
@@ -173,7 +174,7 @@ def test_external_data_is_published_served_and_proven(
 
     release = deploy_model(model_name)
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert [found.samples for found in comparisons(release)] == [2, 2]
     version = f"repository/{model_name}/1/"
     names = [key.removeprefix(version) for key in environment.repository.store.keys(version)]
@@ -190,7 +191,7 @@ def test_a_model_with_a_fixed_batch_is_proven_sample_by_sample(
 
     release = deploy_model(model_name, expected_input_shape=(1, 4))
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert [(found.samples, found.top1_agreement) for found in comparisons(release)] == [(5, 1.0), (5, 1.0)]
 
 
@@ -202,7 +203,7 @@ def test_a_model_without_golden_samples_is_proven_with_synthetic_inputs_alone(
 
     release = deploy_model(model_name)
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert comparisons(release) == []
     assert all(0 < replica.latency_p50_ms <= replica.latency_p95_ms for replica in release.verified)
 
@@ -223,7 +224,7 @@ def test_aliases_and_verification_run_side_by_side(
     register_linear(environment.registry, model_name, seed=1)
     both = threading.Barrier(2, timeout=60)
     monkeypatch.setattr("slipway.releases.aliases.move_aliases", after(both.wait, move_aliases))
-    monkeypatch.setattr("slipway.releases.verification.golden_samples", after(both.wait, golden_samples))
+    monkeypatch.setattr("slipway.releases.verification.load_golden", after(both.wait, load_golden))
 
     state = state_of(model_name)
 
@@ -240,7 +241,7 @@ def test_two_commits_within_a_second_are_both_seen_by_triton(environment: Enviro
     config, address = environment.repository.read_config(model_name) or "", environment.fleet.addresses()[0]
 
     for versions in ((1,), (1, 2), (2,), (1, 2)):
-        commit_by_hand(environment.repository, model_name, with_policy(config, versions))
+        commit_by_hand(environment.repository, model_name, apply_policy(config, versions))
         environment.fleet.load_model(address, model_name)
 
         assert environment.fleet.ready_versions(address, model_name) == versions

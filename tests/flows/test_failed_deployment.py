@@ -1,6 +1,7 @@
 """A release that cannot be made is refused, or undone: everything is as if nothing had happened."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from prefect.exceptions import ParameterTypeError
 
-from blocks.environment import Environment
+from blocks.environment import Environment, using
 from blocks.errors import (
     InvalidInput,
     LoadFailed,
@@ -20,10 +21,11 @@ from blocks.errors import (
     VersionConflict,
 )
 from blocks.fleet import TritonFleet
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from tests.apparatus.consistency import observed
 from tests.apparatus.models import FEATURES, linear_model, register, register_directory, register_linear
 from tests.apparatus.ports import free_port
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(environment: E
 
     release = deploy_model(model_name)
 
-    assert isinstance(release, Release)
+    assert isinstance(release, Deployment)
     assert observed(environment, model_name)["served"] == [(2,), (2,)], (
         "a number that was taken once is not taken again"
     )
@@ -87,23 +89,15 @@ def test_a_model_that_computes_nan_is_undone(environment: Environment, model_nam
 
 
 def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     register_linear(environment.registry, model_name, seed=2)
     before = observed(environment, model_name)
-    load, second = TritonFleet.load_model, environment.fleet.addresses()[1]
-    failures = iter([True])
+    failing_once = failing(environment.fleet.addresses()[1], "load_model", "INTERNAL", times=1)
 
-    def failing_once(fleet: TritonFleet, address: str, name: str) -> None:
-        if address == second and next(failures, False):
-            raise LoadFailed(f"model '{name}' on Triton {address}: injected")
-        load(fleet, address, name)
-
-    monkeypatch.setattr(TritonFleet, "load_model", failing_once)
-
-    with pytest.raises(LoadFailed, match="injected"):
+    with interfering(failing_once), pytest.raises(LoadFailed, match="injected"):
         deploy_model(model_name)
 
     assert observed(environment, model_name) == before
@@ -172,14 +166,13 @@ def test_a_forced_version_never_overwrites_other_content(environment: Environmen
 
 
 def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     register_linear(environment.registry, model_name, seed=1)
     gone = f"127.0.0.1:{free_port()}"
     fleet = TritonFleet(replicas=[*environment.fleet.replicas, gone])
-    monkeypatch.setattr("flows.deployment.load_environment", lambda: environment._replace(fleet=fleet))
 
-    with pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
+    with using(replace(environment, fleet=fleet)), pytest.raises(ServiceUnavailable, match=f"Triton {gone}: no answer"):
         deploy_model(model_name)
 
     assert observed(environment, model_name)["files"] == {}

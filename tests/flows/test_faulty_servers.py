@@ -10,7 +10,7 @@ from blocks.environment import Environment
 from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayError, VerificationFailed
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
-from slipway.releases.replicas import reload_triton
+from tasks.deployment.reload_triton import reload_triton
 from tests.apparatus.candidates import Candidate, borrowed, withdraw
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
@@ -19,7 +19,7 @@ from tests.apparatus.replicas import Replica, around_first_load
 pytestmark = pytest.mark.faults
 
 UPLOAD, COMMIT, ALIAS = "/staging/", "/config.pbtxt", "registered-models/alias"
-Injecting = Callable[[Environment], None]
+Using = Callable[[Environment], object]
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +39,18 @@ def candidate(environment: Environment, pool: list[Candidate]) -> Iterator[Candi
 
 
 @pytest.fixture
-def inject(monkeypatch: pytest.MonkeyPatch) -> Injecting:
-    """Give blocks to the releases of this test."""
-    return lambda environment: monkeypatch.setattr("flows.deployment.load_environment", lambda: environment)
-
-
-@pytest.fixture
-def s3(stack: LocalStack, environment: Environment, inject: Injecting) -> Iterator[FaultyProxy]:
+def s3(stack: LocalStack, environment: Environment, use: Using) -> Iterator[FaultyProxy]:
     """A proxy between the releases of this test and S3; Triton has its own way."""
     with faulty_proxy(stack.s3_url) as proxy:
-        inject(through_s3_proxy(environment, proxy))
+        use(through_s3_proxy(environment, proxy))
         yield proxy
 
 
 @pytest.fixture
-def mlflow(stack: LocalStack, environment: Environment, inject: Injecting) -> Iterator[FaultyProxy]:
+def mlflow(stack: LocalStack, environment: Environment, use: Using) -> Iterator[FaultyProxy]:
     """A proxy between the releases of this test and MLflow."""
     with faulty_proxy(stack.mlflow_url) as proxy:
-        inject(through_mlflow_proxy(environment, proxy))
+        use(through_mlflow_proxy(environment, proxy))
         yield proxy
 
 
@@ -221,14 +215,14 @@ def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
-    environment: Environment, candidate: Candidate, inject: Injecting, replica: Replica
+    environment: Environment, candidate: Candidate, use: Using, replica: Replica
 ) -> None:
-    inject(environment._replace(fleet=environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
+    use(replace(environment, fleet=environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
     server = replica.process
 
     def mend() -> None:
         server.resume()
-        inject(environment)
+        use(environment)
 
     try:
         with around_first_load(replica.address, before=server.suspend):

@@ -9,17 +9,23 @@ from blocks.environment import Environment
 from blocks.errors import ForeignModel
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from slipway.formats.onnx import ModelSignature, TensorSpec
-from slipway.releases.journal import open_entry
-from slipway.releases.serving_config import generated_config
-from slipway.releases.survey import Kind, survey_models
+from slipway.formats.contents import Contents
+from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.journal import read_open
+from slipway.releases.serving_config import generate_config
+from slipway.releases.survey import Kind, survey
 from tests.apparatus.candidates import withdraw
 from tests.apparatus.models import linear_model, random_weights, register_linear
 
-SIGNATURE = ModelSignature(
-    inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 4)),),
-    outputs=(TensorSpec(name="output", dtype="FP32", shape=("batch_size", 3)),),
-    opset=20,
+CONTENTS = Contents(
+    backend="onnxruntime",
+    model_file="model.onnx",
+    files=("model.onnx",),
+    signature=Signature(
+        inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 4)),),
+        outputs=(TensorSpec(name="output", dtype="FP32", shape=("batch_size", 3)),),
+        opset=20,
+    ),
 )
 
 
@@ -31,7 +37,7 @@ def model_name(environment: Environment) -> Iterator[str]:
     for version in (1, 2):
         content = linear_model(random_weights(version)).SerializeToString()
         store.write(f"repository/{name}/{version}/model.onnx", content)
-    store.write(f"repository/{name}/config.pbtxt", generated_config(name, SIGNATURE, (2,)).encode())
+    store.write(f"repository/{name}/config.pbtxt", generate_config(name, CONTENTS, (2,)).encode())
     for address in environment.fleet.addresses():
         environment.fleet.load_model(address, name)
     yield name
@@ -66,7 +72,7 @@ def test_a_model_without_a_configuration_stays_loaded(environment: Environment, 
 
 
 def test_it_is_shown_as_foreign(environment: Environment, model_name: str) -> None:
-    (state,) = survey_models.fn((model_name,), **environment._asdict())
+    (state,) = survey((model_name,), environment)
 
     assert (state.foreign, state.repository, set(state.served.values())) == (True, (1, 2), {(2,)})
 
@@ -79,7 +85,7 @@ def test_its_name_is_never_released_over(environment: Environment, model_name: s
         deploy_model(model_name)
 
     assert found(environment, model_name) == before
-    assert open_entry(environment.repository, model_name) is None
+    assert read_open(environment.repository, model_name) is None
     assert "live" not in environment.registry.aliases(model_name)
 
 

@@ -13,11 +13,12 @@ from prefect.states import Crashed, Pending
 
 from blocks.environment import Environment
 from flows import deployment
-from flows.deployment import deploy_model, settle_what_was_begun
+from flows.deployment import deploy_model
+from flows.running.hooks import settle_what_was_begun
 from infra.local.settings import ROOT
-from slipway.releases.journal import open_entry
-from slipway.releases.serving_config import served_versions
-from slipway.releases.settlement import settle_release
+from slipway.releases.journal import read_open
+from slipway.releases.serving_config import read_policy
+from slipway.releases.settlement import settle
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.models import register_linear
 from tests.apparatus.runs import Step, steps_of
@@ -74,7 +75,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
     register_linear(environment.registry, model_name, seed=1)
     flow_run_id = killed_before("reload_triton", model_name)
     written = environment.repository.store.modified(f"repository/{model_name}/1/model.onnx")
-    assert open_entry(environment.repository, model_name)
+    assert read_open(environment.repository, model_name)
 
     steps = retried(flow_run_id)
 
@@ -84,7 +85,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
     assert environment.repository.versions(model_name).repository == (1,)
     assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
     assert environment.registry.aliases(model_name)["live"] == 1
-    assert open_entry(environment.repository, model_name) is None
+    assert read_open(environment.repository, model_name) is None
 
 
 def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environment, model_name: str) -> None:
@@ -92,11 +93,11 @@ def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environ
     deploy_model(model_name)
     register_linear(environment.registry, model_name, seed=2)
     killed_before("update_aliases", model_name)
-    assert served_versions(environment.repository.read_config(model_name)) == (1, 2)
+    assert read_policy(environment.repository.read_config(model_name)) == (1, 2)
 
     deploy_model(model_name, source="version:1")
 
-    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    assert read_policy(environment.repository.read_config(model_name)) == (1,)
     assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
     assert environment.registry.aliases(model_name)["live"] == 1
     assert environment.repository.versions(model_name).repository == (1,)
@@ -112,10 +113,10 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: E
 
     for flow_run in (other, without_parameters):
         settle_what_was_begun(deploy_model, flow_run, Crashed())
-        assert open_entry(environment.repository, model_name)
+        assert read_open(environment.repository, model_name)
     settle_what_was_begun(deploy_model, mine, Crashed())
 
-    assert open_entry(environment.repository, model_name) is None
+    assert read_open(environment.repository, model_name) is None
     assert environment.repository.read_config(model_name) is None
     assert environment.repository.versions(model_name).repository == ()
 
@@ -131,7 +132,7 @@ def test_a_run_that_was_taken_for_dead_changes_nothing_more(
 
     def settled_by_another_after(*args: Any, **kwargs: Any) -> Any:
         outcome = done(*args, **kwargs)
-        settle_release.fn(model_name, **environment._asdict())
+        settle(model_name, environment)
         return outcome
 
     monkeypatch.setattr(deployment, step, settled_by_another_after)

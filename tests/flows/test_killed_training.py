@@ -20,10 +20,13 @@ from blocks.checkpoints import Checkpoints
 from blocks.environment import RESULT_STORAGE, Environment, load_block
 from blocks.registry import ModelRegistry
 from flows.training import train_model
+from slipway.learning import training
+from slipway.learning.parameters import TrainingSettings
 from slipway.learning.resuming import EpochKeeper
 from slipway.learning.tracking import TRAINING_TAG
-from slipway.learning.training import TrainedModel, train
+from slipway.learning.training import TrainedModel
 from slipway.learning.weights import load_weights
+from tasks.training.train import train
 from tests.apparatus.networks import NormalisedNetwork
 from tests.apparatus.trained_candidates import unused_name
 from tests.apparatus.trainings import EPOCHS, METRICS, SETTINGS, failing_at, same, steps, the_run, trainings_of
@@ -46,11 +49,14 @@ def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.learning.training.ResNet18", NormalisedNetwork)
 
 
+def settings(model_name: str) -> TrainingSettings:
+    return TrainingSettings.checked(model_name=model_name, epochs=EPOCHS, **SETTINGS)
+
+
 @flow(retries=1, result_storage=RESULT_STORAGE, result_serializer="json", persist_result=True)
 def trained_twice(model_name: str, registry: ModelRegistry, checkpoints: Checkpoints) -> TrainedModel:
     """Train in a flow run that begins anew where the first attempt fails, as a killed one does."""
-    trained: TrainedModel = train(model_name, epochs=EPOCHS, registry=registry, checkpoints=checkpoints, **SETTINGS)
-    return trained
+    return train(settings(model_name), registry=registry, checkpoints=checkpoints)
 
 
 def attempt(flow_run_id: UUID) -> subprocess.Popen[bytes]:
@@ -99,7 +105,7 @@ def test_a_flow_run_killed_in_an_epoch_and_run_again_ends_as_if_nothing_had_happ
     kept = [checkpoints.latest(training) for training in trainings_of(flow_run_id, checkpoints)]
     assert attempt(flow_run_id).wait() == 0
 
-    run, uninterrupted = the_run(name), train.fn(unused_name(), epochs=EPOCHS, registry=registry, **SETTINGS)
+    run, uninterrupted = the_run(name), training.train(settings(unused_name()), registry=registry)
     [checkpoint] = kept
     assert checkpoint is not None and checkpoint.run_id == run.info.run_id
     assert 2 <= checkpoint.epoch < EPOCHS

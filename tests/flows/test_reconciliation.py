@@ -11,17 +11,17 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.environment import Environment
-from blocks.errors import NotRegistered, ServiceUnavailable
-from blocks.fleet import TritonFleet
-from blocks.repository import candidate_name
+from blocks.errors import NotRegistered
+from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
 from slipway.releases.lock import model_lock
-from slipway.releases.serving_config import with_policy
+from slipway.releases.serving_config import apply_policy
 from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.models import register_linear
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_dry_run_reports_and_changes_nothing(environment: Environment, model_n
 
 def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment, model_name: str) -> None:
     environment.repository.store.write(f"staging/{model_name}/3/model.onnx", b"half")
-    environment.repository.store.write(f"repository/{candidate_name(model_name, 7)}/3/model.onnx", b"half")
+    environment.repository.store.write(f"repository/{name_candidate(model_name, 7)}/3/model.onnx", b"half")
 
     outcome = reconcile_models([model_name])
 
@@ -82,7 +82,7 @@ def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment
 
 def test_a_version_that_is_not_served_goes_to_the_archive(environment: Environment, model_name: str) -> None:
     config = environment.repository.read_config(model_name) or ""
-    commit_by_hand(environment.repository, model_name, with_policy(config, (2,)))
+    commit_by_hand(environment.repository, model_name, apply_policy(config, (2,)))
 
     outcome = reconcile_models([model_name])
 
@@ -174,20 +174,12 @@ def test_drift_left_for_people_is_an_event_of_the_model(environment: Environment
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     silent = environment.fleet.addresses()[1]
-    talking = TritonFleet._talking
-
-    def hushed(fleet: TritonFleet, address: str, *arguments: object) -> object:
-        if address == silent:
-            raise ServiceUnavailable(f"Triton {address}: no answer (injected)")
-        return talking(fleet, address, *arguments)  # type: ignore[arg-type]
-
     register_linear(environment.registry, model_name, seed=3)
-    monkeypatch.setattr(TritonFleet, "_talking", hushed)
-    release = deploy_model(model_name, silent_replicas="leave")
-    monkeypatch.undo()
+    with interfering(failing(silent, "", "DEADLINE_EXCEEDED")):
+        release = deploy_model(model_name, silent_replicas="leave")
 
     assert release.receipt.left_to_reconcile == (silent,)  # type: ignore[union-attr]
     assert environment.fleet.ready_versions(silent, model_name) == (1, 2)

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
 
-from blocks.environment import Environment
+from blocks.environment import Environment, using
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
-from blocks.fleet import TritonFleet
 from flows import rollback
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
 from infra.local.settings import LocalStack
-from slipway.releases.serving_config import served_versions
+from slipway.releases.serving_config import read_policy
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.models import FEATURES, random_weights, register_linear
 from tests.apparatus.replicas import Replica
+from tests.apparatus.transports import failing, interfering
 
 
 @pytest.fixture
@@ -197,44 +198,26 @@ def test_the_same_run_again_changes_nothing_more(environment: Environment, model
     assert assert_consistent(environment, model_name) == 2
 
 
-def failing(address: str, times: int) -> Any:
-    """Return `TritonFleet.answers` with a replica that fails its first requests."""
-    healthy = TritonFleet.answers
-    failed: list[str] = []
-
-    def answers(fleet: TritonFleet, asked: str, *arguments: Any) -> Any:
-        if asked == address and len(failed) < times:
-            failed.append(asked)
-            raise VerificationFailed(f"Triton {asked}: injected")
-        return healthy(fleet, asked, *arguments)
-
-    return answers
-
-
 def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     released(environment, model_name, 2)
-    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=1))
 
-    rolled_back(model_name)
+    with interfering(failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=1)):
+        rolled_back(model_name)
 
-    monkeypatch.undo()
     assert assert_consistent(environment, model_name) == 1
 
 
-def test_a_rollback_that_a_replica_refuses_is_undone(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollback_that_a_replica_refuses_is_undone(environment: Environment, model_name: str) -> None:
     released(environment, model_name, 2)
     before = written(environment, model_name)
-    monkeypatch.setattr(TritonFleet, "answers", failing(environment.fleet.addresses()[1], times=2))
-    with pytest.raises(VerificationFailed, match="injected"):
+    refusing = failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=2)
+    with interfering(refusing), pytest.raises(VerificationFailed, match="injected"):
         rollback_model(model_name)
-    monkeypatch.undo()
 
     after = written(environment, model_name)
-    assert served_versions(environment.repository.read_config(model_name)) == (1, 2)
+    assert read_policy(environment.repository.read_config(model_name)) == (1, 2)
     assert {key: after[key] for key in ("files", "aliases", "served", "tags")} == {
         key: before[key] for key in ("files", "aliases", "served", "tags")
     }
@@ -250,7 +233,7 @@ def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(
     outcome = rolled_back(model_name)
 
     assert outcome.plan.version == 1
-    assert served_versions(environment.repository.read_config(model_name)) == (1,)
+    assert read_policy(environment.repository.read_config(model_name)) == (1,)
     assert assert_consistent(environment, model_name) == 1
 
 
@@ -270,17 +253,16 @@ def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_
 
 
 def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_finished_later(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, model_name: str
 ) -> None:
     released(environment, model_name, 2)
     silent = environment.registry.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "max_retries": 0})
-    monkeypatch.setattr(rollback, "load_environment", lambda: environment._replace(registry=silent))
+    unreachable = replace(environment, registry=silent)
 
-    with pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9"):
+    with using(unreachable), pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9"):
         rollback_model(model_name, reason="at night")
 
     assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
-    monkeypatch.undo()
     reconcile_models([model_name])
     assert assert_consistent(environment, model_name) == 1
     assert dict(environment.registry.versions(model_name))[2]["rolled_back"] == "at night"
@@ -288,16 +270,16 @@ def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_fini
 
 @pytest.mark.faults
 def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_waiting(
-    environment: Environment, stack: LocalStack, model_name: str, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, stack: LocalStack, model_name: str
 ) -> None:
     released(environment, model_name, 2)
-    impatient = environment._replace(fleet=environment.fleet.model_copy(update={"call_timeout_s": 2}))
-    monkeypatch.setattr(rollback, "load_environment", lambda: impatient)
+    impatient = replace(environment, fleet=environment.fleet.model_copy(update={"call_timeout_s": 2}))
     hung = Replica(stack, 1)
 
     hung.process.suspend()
     try:
-        outcome = rolled_back(model_name)
+        with using(impatient):
+            outcome = rolled_back(model_name)
     finally:
         hung.process.resume()
 

@@ -1,13 +1,13 @@
 """Gate 3 on the serving replica: a candidate that keeps its limits is released, one that misses them never serves."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from blocks.environment import Environment
+from blocks.environment import Environment, using
 from blocks.errors import InvalidInput, ServiceLevelMissed
-from flows import deployment
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from slipway.releases.service_level import ServiceLevel
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.models import register_linear
@@ -30,7 +30,7 @@ def test_candidate_and_live_version_are_measured_on_the_same_replica(environment
 
     release = deploy_model(model_name, service_level=level)
 
-    assert isinstance(release, Release) and release.receipt is not None and release.receipt.candidate is not None
+    assert isinstance(release, Deployment) and release.receipt is not None and release.receipt.candidate is not None
     found = release.receipt.candidate.service_level
     assert found is not None and found.live is not None and found.candidate.requests == found.live.requests == 40
     assert found.memory_mib is not None and "gate 3" in release.receipt.gates
@@ -45,13 +45,10 @@ def test_a_candidate_that_misses_a_limit_is_undone(environment: Environment, mod
     assert assert_consistent(environment, model_name) == 1
 
 
-def test_a_memory_limit_needs_the_replicas_metrics(
-    environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blind = environment._replace(fleet=environment.fleet.model_copy(update={"metrics": []}))
-    monkeypatch.setattr(deployment, "load_environment", lambda: blind)
+def test_a_memory_limit_needs_the_replicas_metrics(environment: Environment, model_name: str) -> None:
+    blind = replace(environment, fleet=environment.fleet.model_copy(update={"metrics": []}))
 
-    with pytest.raises(InvalidInput, match=r"names no metrics address.*SLIPWAY_TRITON_METRICS"):
+    with using(blind), pytest.raises(InvalidInput, match=r"names no metrics address.*SLIPWAY_TRITON_METRICS"):
         deploy_model(model_name, service_level=ServiceLevel(max_memory_mib=100))
 
     assert assert_consistent(environment, model_name) == 1

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from onnx import ModelProto, helper
 
 from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceLevelMissed, SlipwayError, VerificationFailed
-from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
-from flows.deployment import Release, deploy_model
+from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from slipway.releases.service_level import ServiceLevel
@@ -23,6 +23,7 @@ from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register, register_linear
 from tests.apparatus.replicas import Replica, around_first_load
 from tests.apparatus.traffic import INPUT, Traffic, Window, constant_load
+from tests.apparatus.transports import interfering, timed_loads
 from tests.conftest import Measured
 
 pytestmark = pytest.mark.faults
@@ -40,18 +41,11 @@ def model_name(environment: Environment) -> Iterator[str]:
 
 
 @pytest.fixture
-def switches(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+def switches(environment: Environment) -> Iterator[list[Window]]:
     """When a replica was loading."""
     windows: list[Window] = []
-    load = TritonFleet.load_model
-
-    def timed(fleet: TritonFleet, address: str, name: str) -> None:
-        start = time.time()
-        load(fleet, address, name)
-        windows.append((start, time.time()))
-
-    monkeypatch.setattr(TritonFleet, "load_model", timed)
-    return windows
+    with interfering(timed_loads(windows)):
+        yield windows
 
 
 def load_on(stack: LocalStack, environment: Environment, model_name: str) -> AbstractContextManager[Traffic]:
@@ -77,7 +71,7 @@ def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
         for seed in range(2, ROUNDS + 2):
             register_linear(environment.registry, model_name, seed)
             release = deploy_model(model_name)
-            assert isinstance(release, Release)
+            assert isinstance(release, Deployment)
             seeds[release.plan.version] = seed
             rollback_model(model_name, reason="a test")
 
@@ -167,12 +161,12 @@ def test_a_bad_model_answers_no_client_of_a_single_replica(
     model_name: str,
     bad: Registering,
     error: type[SlipwayError],
-    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[Environment], object],
 ) -> None:
-    single = environment._replace(
-        fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
+    single = replace(
+        environment, fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
     )
-    monkeypatch.setattr("flows.deployment.load_environment", lambda: single)
+    use(single)
     register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     bad(environment.registry, model_name)

@@ -42,7 +42,8 @@ def first(registry: ModelRegistry) -> State[Any]:
 
 def run(model_name: str, **changed: Any) -> State[Any]:
     parameters = QUICK | {"metric_threshold": 0.3} | changed
-    return train_model(model_name=model_name, return_state=True, **parameters)
+    state: State[Any] = train_model(model_name=model_name, return_state=True, **parameters)  # type: ignore[assignment]
+    return state
 
 
 def flow_run_id(state: State[Any]) -> UUID:
@@ -133,7 +134,7 @@ def test_a_run_that_is_retried_goes_on_where_it_failed_and_trains_only_once(
     monkeypatch.setattr(ModelRegistry, "set_alias", broken_once)
     retried = train_model.with_options(retries=1)
 
-    state = retried(model_name=name, return_state=True, **QUICK | {"metric_threshold": 0.3})
+    state: Any = retried(model_name=name, return_state=True, **QUICK | {"metric_threshold": 0.3})
 
     assert state.is_completed() and failures == 1
     assert registry.aliases(name) == {"champion": 1}

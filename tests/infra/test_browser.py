@@ -233,7 +233,7 @@ def test_a_state_that_others_could_read_is_closed_to_them(tmp_path_factory: pyte
     stack = LocalStack(state=tmp_path_factory.mktemp("open"))
     stack.state.chmod(0o755)
 
-    with local._alone(stack):
+    with local.hold_alone(stack):
         assert stack.state.stat().st_mode & 0o777 == 0o700
 
 

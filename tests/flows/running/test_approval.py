@@ -14,7 +14,7 @@ from prefect.flow_runs import resume_flow_run
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from flows.deployment import deploy_model
-from slipway.releases.journal import open_entry
+from slipway.releases.journal import read_open
 from slipway.releases.lock import model_lock
 from slipway.releases.receipt import read_receipt
 from tests.apparatus.consistency import assert_consistent
@@ -87,7 +87,7 @@ def test_a_run_that_cannot_be_suspended_is_refused_and_undone(environment: Envir
 def assert_nothing_held(environment: Environment, model_name: str) -> int | None:
     """Prove that a waiting run holds neither lock nor journal nor replica; return what is live."""
     with model_lock(model_name, environment.repository, wait_s=0):
-        assert open_entry(environment.repository, model_name) is None
+        assert read_open(environment.repository, model_name) is None
     for address in environment.fleet.addresses():
         assert [name for name in environment.fleet.index(address) if model_name in name] == [model_name]
     return environment.registry.aliases(model_name)["live"]

@@ -20,7 +20,7 @@ from infra.command.running import load_step, make_command
 from infra.command.steps import STEPS
 from infra.local.settings import ROOT
 from slipway.learning.gate import Criteria, Verdict, judge
-from slipway.releases.journal import open_entry
+from slipway.releases.journal import read_open
 from tests.apparatus.models import register_linear
 from tests.apparatus.ports import free_port
 
@@ -75,7 +75,7 @@ def test_the_seven_steps_chain_through_files(
 
     assert change["after"] == {"deploy": registered.version, "live": registered.version}
     assert [replica["version"] for replica in receipt["replicas"]] == [3, 3]
-    assert open_entry(environment.repository, model_name) is None
+    assert read_open(environment.repository, model_name) is None
 
 
 @pytest.mark.parametrize(

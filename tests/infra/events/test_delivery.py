@@ -11,10 +11,12 @@ import pytest
 
 from infra.events.delivery import (
     ID_HEADER,
+    LONGEST_BODY_S,
     SIGNATURE_HEADER,
     TIME_HEADER,
     Headers,
     Refused,
+    Remembered,
     check_age,
     check_signature,
     check_times_agree,
@@ -130,3 +132,62 @@ def test_a_body_of_another_time_than_its_headers_is_stale(apart_s: float) -> Non
 
 def test_a_body_of_its_headers_time_is_believed() -> None:
     check_times_agree(Headers(uuid.uuid4(), int(time.time()), ""), parse(alias_body("m")), 300)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def is_refused(remembered: Remembered, delivery_id: uuid.UUID) -> bool:
+    try:
+        remembered.take(delivery_id)
+    except Refused as refusal:
+        assert (refusal.outcome, refusal.status) == ("duplicate", 409)
+        return True
+    return False
+
+
+def test_an_id_is_refused_for_as_long_as_its_age_would_be_believed() -> None:
+    clock, delivery_id = Clock(), uuid.uuid4()
+    remembered = Remembered(100, timer=clock)
+    told = Headers(delivery_id, int(clock.now_s) + 100, "")
+    check_age(told, clock.now_s, 100)
+    remembered.take(delivery_id)
+
+    clock.now_s += 200
+    check_age(told, clock.now_s, 100)
+    assert is_refused(remembered, delivery_id)
+
+    clock.now_s += LONGEST_BODY_S + 1
+    with pytest.raises(Refused, match="sent 161 s ago"):
+        check_age(told, clock.now_s, 100)
+    assert not is_refused(remembered, delivery_id)
+
+
+def test_an_id_that_is_forgotten_may_come_again() -> None:
+    remembered, delivery_id = Remembered(100), uuid.uuid4()
+    remembered.take(delivery_id)
+
+    remembered.forget(delivery_id)
+    remembered.forget(uuid.uuid4())
+
+    assert not is_refused(remembered, delivery_id)
+    assert is_refused(remembered, delivery_id)
+
+
+def test_where_too_many_ids_are_remembered_the_oldest_makes_room() -> None:
+    remembered, ids = Remembered(100, most=3), [uuid.uuid4() for _ in range(4)]
+    for delivery_id in ids[:3]:
+        remembered.take(delivery_id)
+    assert is_refused(remembered, ids[0]), "it is not made younger by being asked for"
+
+    remembered.take(ids[3])
+
+    assert [is_refused(remembered, delivery_id) for delivery_id in ids[1:]] == [True, True, True]
+    assert not is_refused(remembered, ids[0])

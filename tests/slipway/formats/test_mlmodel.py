@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blocks.errors import UnusableModel
-from slipway.formats.mlmodel import name_model_file
+from slipway.formats.catalogue import arrange_model
 
 SUBJECT = "model 'm' version 1"
 BOMB = "\n".join(
@@ -24,7 +24,7 @@ def described(directory: Path, content: bytes) -> Path:
 
 
 def test_the_named_file_gets_tritons_name(tmp_path: Path) -> None:
-    name_model_file(described(tmp_path, b"flavors:\n  onnx:\n    data: other.onnx\n"), SUBJECT)
+    arrange_model(described(tmp_path, b"flavors:\n  onnx:\n    data: other.onnx\n"), SUBJECT)
 
     assert (tmp_path / "model.onnx").read_bytes() == b"weights"
 
@@ -32,7 +32,7 @@ def test_the_named_file_gets_tritons_name(tmp_path: Path) -> None:
 def test_an_alias_elsewhere_in_the_file_is_no_harm(tmp_path: Path) -> None:
     content = b"shared: &s [1, 2]\nagain: *s\nflavors: {onnx: {data: other.onnx}}\n"
 
-    name_model_file(described(tmp_path, content), SUBJECT)
+    arrange_model(described(tmp_path, content), SUBJECT)
 
     assert (tmp_path / "model.onnx").exists()
 
@@ -64,7 +64,7 @@ def test_an_alias_elsewhere_in_the_file_is_no_harm(tmp_path: Path) -> None:
 )
 def test_anything_else_is_refused_in_one_bounded_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UnusableModel, match=SUBJECT) as refused:
-        name_model_file(described(tmp_path, content), SUBJECT)
+        arrange_model(described(tmp_path, content), SUBJECT)
 
     assert len(str(refused.value)) <= 2000 and "\n" not in str(refused.value)
 
@@ -77,4 +77,4 @@ def test_a_directory_called_mlmodel_a_directory_as_model_and_a_single_file_are_r
 
     for name in "123":
         with pytest.raises(UnusableModel, match=SUBJECT):
-            name_model_file(tmp_path / name, SUBJECT)
+            arrange_model(tmp_path / name, SUBJECT)

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from blocks.errors import UnusableModel
-from slipway.formats.onnx import external_files, read_signature
+from slipway.formats.onnx import find_external_files, read_signature
 from tests.apparatus.models import linear_model, random_weights, save
 
 SUBJECT = "model 'm' version 1"
@@ -45,7 +45,7 @@ def test_the_signature_names_dynamic_axes_and_uses_tritons_types(tmp_path: Path)
 def test_external_data_is_found(tmp_path: Path) -> None:
     saved(tmp_path, linear_model(random_weights(1)), external=True)
 
-    assert external_files(tmp_path, SUBJECT) == ("model.onnx.data",)
+    assert find_external_files(tmp_path, SUBJECT) == ("model.onnx.data",)
     assert read_signature(tmp_path, SUBJECT).inputs[0].name == "input"
 
 
@@ -53,7 +53,7 @@ def test_external_data_is_found(tmp_path: Path) -> None:
 def test_external_data_outside_the_models_directory_is_refused(tmp_path: Path, location: str) -> None:
     saved(tmp_path, pointing_at(location))
 
-    for check in (read_signature, external_files):
+    for check in (read_signature, find_external_files):
         with pytest.raises(UnusableModel, match=r"external data at .* may not point outside its directory"):
             check(tmp_path, SUBJECT)
 
@@ -193,7 +193,7 @@ def test_whatever_else_is_wrong_with_a_model_is_said_in_one_bounded_line(
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
 
     with pytest.raises(UnusableModel, match=SUBJECT) as refused:
-        external_files(tmp_path, SUBJECT)
+        find_external_files(tmp_path, SUBJECT)
         read_signature(tmp_path, SUBJECT)
 
     assert len(str(refused.value)) <= 2000 and "\n" not in str(refused.value)

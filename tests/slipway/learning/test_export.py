@@ -9,7 +9,7 @@ import pytest
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, UnusableModel
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.export import OnnxExport, export_onnx
+from slipway.learning.export import OnnxExport, export
 from tests.apparatus.trained_candidates import register_candidate, registered_names, unused_name
 
 
@@ -32,7 +32,7 @@ def parent(registry: ModelRegistry) -> RegisteredVersion:
 
 @pytest.fixture(scope="module")
 def exported(parent: RegisteredVersion, registry: ModelRegistry) -> OnnxExport:
-    return export_onnx.fn(parent.model_name, parent.version, registry=registry)
+    return export(parent.model_name, parent.version, registry=registry)
 
 
 def logged_files(export: OnnxExport, into: Path) -> Path:
@@ -77,7 +77,7 @@ def test_an_export_alone_registers_nothing(exported: OnnxExport, registry: Model
 def test_weights_beyond_the_limit_of_a_file_go_beside_it(
     parent: RegisteredVersion, registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    exported = export_onnx.fn(parent.model_name, parent.version, registry=registry, single_file_limit_bytes=5_000)
+    exported = export(parent.model_name, parent.version, registry=registry, single_file_limit_bytes=5_000)
 
     files = logged_files(exported, tmp_path)
     assert exported.external_data
@@ -89,7 +89,7 @@ def test_weights_beyond_the_limit_of_a_file_go_beside_it(
 
 def test_an_unknown_version_is_an_error(parent: RegisteredVersion, registry: ModelRegistry) -> None:
     with pytest.raises(NotRegistered):
-        export_onnx.fn(parent.model_name, 99, registry=registry)
+        export(parent.model_name, 99, registry=registry)
 
 
 def test_a_pickled_model_is_refused_unread(registry: ModelRegistry, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_pickled_model_is_refused_unread(registry: ModelRegistry, tmp_path: Pa
     register_pickle(registry, name, trap)
 
     with pytest.raises(UnusableModel, match="not an exported PyTorch program"):
-        export_onnx.fn(name, 1, registry=registry)
+        export(name, 1, registry=registry)
 
     assert not trap.exists(), "unpickling would have created it"
 

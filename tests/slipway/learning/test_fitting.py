@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from blocks.errors import InvalidInput, UnusableModel
 from slipway.learning.datasets import ImageDataset, ImageSplit, load_dataset
-from slipway.learning.fitting import EpochFigures, Fitting, deterministic, evaluate, random_crops
+from slipway.learning.fitting import EpochFigures, Fitting, crop_randomly, deterministic, evaluate
 from slipway.learning.resnet import ResNet18
 from tests.apparatus.networks import NormalisedNetwork, SmallNetwork
 
@@ -140,7 +140,7 @@ def test_random_crops_differ_by_image_and_stay_within_its_pixels() -> None:
     ramp = torch.linspace(0, 1, 40).view(1, 1, 1, 40).expand(64, 3, 36, 40).contiguous()
 
     with deterministic(0):
-        crops = random_crops(ramp, (32, 32))
+        crops = crop_randomly(ramp, (32, 32))
 
     rising = crops[:, 0, 16, -1] > crops[:, 0, 16, 0]
     assert crops.shape == (64, 3, 32, 32)

@@ -7,10 +7,11 @@ import torch
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable
+from blocks.labels import CHAMPION
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.fitting import evaluate
-from slipway.learning.gate import Verdict
-from slipway.learning.promotion import CHAMPION, promote
+from slipway.learning.gate import Criteria, Verdict
+from slipway.learning.promotion import promote
 from slipway.learning.weights import load_weights
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.ports import free_port
@@ -19,13 +20,17 @@ from tests.apparatus.trained_candidates import digits, register_candidate, unuse
 OTHER_DATA = "0" * 32
 
 
+def criteria(metric: str = "best_val_accuracy") -> Criteria:
+    return Criteria(metric_name=metric, greater_is_better=True, metric_threshold=0.9, min_improvement=0.005)
+
+
 @pytest.fixture
 def registry(environment: Environment) -> ModelRegistry:
     return environment.registry
 
 
 def promoted(registry: ModelRegistry, candidate: RegisteredVersion, metric: str = "best_val_accuracy") -> Verdict:
-    return promote.fn(candidate.model_name, candidate.version, metric, True, 0.9, 0.005, 0, registry=registry)
+    return promote(candidate.model_name, candidate.version, criteria(metric), num_workers=0, registry=registry)
 
 
 def champion(registry: ModelRegistry, model_name: str) -> int | None:
@@ -132,7 +137,7 @@ def test_an_unknown_version_is_an_error(registry: ModelRegistry) -> None:
     candidate = register_candidate(registry, unused_name())
 
     with pytest.raises(NotRegistered):
-        promote.fn(candidate.model_name, 9, "best_val_accuracy", True, 0.9, 0.005, 0, registry=registry)
+        promote(candidate.model_name, 9, criteria(), num_workers=0, registry=registry)
 
 
 def test_a_registry_that_is_down_is_not_a_registry_without_champion(

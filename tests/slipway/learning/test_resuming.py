@@ -21,7 +21,7 @@ from slipway.learning import fitting as fitting_module
 from slipway.learning.datasets import ImageSplit
 from slipway.learning.fitting import Fitting, deterministic
 from slipway.learning.parameters import TrainingSettings
-from slipway.learning.resuming import EpochKeeper, epochs_kept, training_name
+from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
 from slipway.learning.tracking import TRAINING_TAG, TrackedRun, tracked_run
 from slipway.learning.training import train
 from tests.apparatus.networks import NormalisedNetwork
@@ -57,7 +57,7 @@ def keeping(training: str, registry: ModelRegistry, checkpoints: Checkpoints) ->
     with (
         tracked_run(registry, name, "train-x", {"architecture": "resnet18"}, training) as run,
         deterministic(3),
-        epochs_kept(run, training, checkpoints) as keeper,
+        keeping_epochs(run, training, checkpoints) as keeper,
     ):
         yield keeper
 
@@ -65,7 +65,7 @@ def keeping(training: str, registry: ModelRegistry, checkpoints: Checkpoints) ->
 def train_until(epoch: int, training: str, registry: ModelRegistry, checkpoints: Checkpoints) -> Fitting:
     """Train up to an epoch, each with its checkpoint, and stop there."""
     with keeping(training, registry, checkpoints) as keeper:
-        fitting = keeper.resumed(begun)
+        fitting = keeper.resume(begun)
         for figures in fitting.epochs():
             keeper.keep(fitting)
             keeper.finish()
@@ -81,9 +81,9 @@ def test_a_training_goes_on_after_its_checkpoint_but_another_one_does_not(
     train_until(2, training, registry, checkpoints)
 
     with keeping(training, registry, checkpoints) as keeper:
-        assert keeper.resumed(begun).epoch == 2
+        assert keeper.resume(begun).epoch == 2
     with keeping(other, registry, checkpoints) as keeper:
-        assert keeper.resumed(begun).epoch == 0
+        assert keeper.resume(begun).epoch == 0
 
 
 @pytest.mark.parametrize("changed", [{"learning_rate": 0.02}, {"seed": 4}, {"epochs": 5}])
@@ -92,8 +92,8 @@ def test_with_other_settings_or_images_it_is_another_training(changed: dict[str,
     fewer = replace(digits(), train=ImageSplit(digits().train.images[1:], digits().train.labels[1:]))
 
     with mock.patch.dict(os.environ, {"PREFECT__FLOW_RUN_ID": str(uuid4())}):
-        name, again = training_name(settings, digits()), training_name(settings, digits())
-        others = [training_name(settings.model_copy(update=changed), digits()), training_name(settings, fewer)]
+        name, again = name_training(settings, digits()), name_training(settings, digits())
+        others = [name_training(settings.model_copy(update=changed), digits()), name_training(settings, fewer)]
 
     assert name is not None
     assert name == again
@@ -103,7 +103,11 @@ def test_with_other_settings_or_images_it_is_another_training(changed: dict[str,
 def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoints: Checkpoints) -> None:
     before = checkpoints.store.keys(checkpoints.prefix)
 
-    trained = train.fn(unused_name(), epochs=1, registry=registry, checkpoints=checkpoints, **SETTINGS)
+    trained = train(
+        TrainingSettings.checked(model_name=unused_name(), epochs=1, **SETTINGS),
+        registry=registry,
+        checkpoints=checkpoints,
+    )
 
     assert TRAINING_TAG not in the_run(trained.model_name).data.tags
     assert checkpoints.store.keys(checkpoints.prefix) == before
@@ -129,7 +133,7 @@ def test_a_checkpoint_that_cannot_be_used_costs_its_epochs_and_not_the_training(
             store.write(f"checkpoints/{training}/latest.json", b"{")
 
     with keeping(training, registry, checkpoints) as keeper:
-        fitting, expected = keeper.resumed(begun), begun()
+        fitting, expected = keeper.resume(begun), begun()
 
     assert fitting.epoch == 0
     assert same(fitting.model.state_dict(), expected.model.state_dict())
@@ -143,10 +147,10 @@ def test_a_store_that_does_not_answer_is_no_reason_to_overwrite_what_it_holds(
     monkeypatch.setattr(Checkpoints, "latest", failing_at(Checkpoints.latest, ServiceUnavailable("S3 is down"), {0}))
 
     with pytest.raises(ServiceUnavailable), keeping(training, registry, checkpoints) as keeper:
-        keeper.resumed(begun)
+        keeper.resume(begun)
 
     with keeping(training, registry, checkpoints) as keeper:
-        assert keeper.resumed(begun).epoch == 2
+        assert keeper.resume(begun).epoch == 2
 
 
 def test_a_checkpoint_that_cannot_be_written_is_passed_over_and_seen_in_mlflow(
@@ -194,7 +198,7 @@ def test_short_epochs_do_not_wait_for_a_checkpoint_under_way_but_the_last_one_is
 
     monkeypatch.setattr(Checkpoints, "keep", slowly)
     with keeping(training, registry, checkpoints) as keeper:
-        fitting = keeper.resumed(begun)
+        fitting = keeper.resume(begun)
         for figures in fitting.epochs():
             if figures.epoch == EPOCHS:
                 may_end.set()
@@ -209,8 +213,8 @@ def test_a_training_that_diverges_leaves_no_checkpoint(
     registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = f"{uuid4()}/diverging"
-    diverged = failing_at(fitting_module._figures, UnusableModel("diverged"), {2})
-    monkeypatch.setattr(fitting_module, "_figures", diverged)
+    diverged = failing_at(fitting_module._make_figures, UnusableModel("diverged"), {2})
+    monkeypatch.setattr(fitting_module, "_make_figures", diverged)
 
     with pytest.raises(UnusableModel):
         train_until(EPOCHS, training, registry, checkpoints)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from blocks.errors import UnusableModel
-from slipway.learning.samples import as_input, random_inputs, read_samples, write_golden, write_samples
+from slipway.learning.samples import draw_inputs, make_input, read_samples, write_golden, write_samples
 
 
 def test_golden_samples_are_plain_arrays_under_the_tensors_names(tmp_path: Path) -> None:
-    inputs, outputs = random_inputs((4, 3, 8, 8), seed=0), np.ones((4, 10), np.float32)
+    inputs, outputs = draw_inputs((4, 3, 8, 8), seed=0), np.ones((4, 10), np.float32)
 
     write_golden(tmp_path / "golden.npz", inputs, outputs, outputs + 1)
 
@@ -21,7 +21,7 @@ def test_golden_samples_are_plain_arrays_under_the_tensors_names(tmp_path: Path)
 
 
 def test_random_inputs_are_pixels_that_depend_on_the_seed_alone() -> None:
-    first, again, other = (random_inputs((5, 3, 8, 8), seed) for seed in (7, 7, 8))
+    first, again, other = (draw_inputs((5, 3, 8, 8), seed) for seed in (7, 7, 8))
 
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert first.dtype == np.float32 and first.min() >= 0 and first.max() < 1
@@ -32,7 +32,7 @@ def test_kept_images_come_back_as_a_model_takes_them(tmp_path: Path) -> None:
 
     write_samples(tmp_path / "samples.npz", images, np.zeros(1, np.int64))
 
-    assert as_input(read_samples(tmp_path / "samples.npz"))[0, :, 0, 0].tolist() == pytest.approx([0.0, 0.2, 1.0])
+    assert make_input(read_samples(tmp_path / "samples.npz"))[0, :, 0, 0].tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
 def test_an_archive_with_pickles_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
 from slipway.learning.fitting import evaluate
+from slipway.learning.parameters import TrainingSettings
 from slipway.learning.samples import read_samples
 from slipway.learning.training import TrainedModel, train
 from slipway.learning.weights import load_weights
@@ -23,6 +24,13 @@ from tests.apparatus.ports import free_port
 from tests.apparatus.trained_candidates import digits, registered_names, unused_name
 
 SETTINGS: dict[str, Any] = {"dataset": "digits", "learning_rate": 0.003, "batch_size": 32, "num_workers": 0, "seed": 0}
+
+
+def settings(model_name: str, **other: Any) -> TrainingSettings:
+    values = {"model_name": model_name, "epochs": 1, "input_shape": SHAPE, **SETTINGS}
+    return TrainingSettings.checked(**values | other)
+
+
 SHAPE = [1, 3, 32, 32]
 
 
@@ -33,7 +41,7 @@ def registry(environment: Environment) -> ModelRegistry:
 
 @pytest.fixture(scope="module")
 def trained(registry: ModelRegistry) -> TrainedModel:
-    return train.fn(unused_name(), epochs=2, input_shape=SHAPE, registry=registry, **SETTINGS)
+    return train(settings(unused_name(), epochs=2), registry=registry)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +136,7 @@ def test_weights_that_are_not_numbers_are_never_registered(
     name = unused_name()
 
     with pytest.raises(UnusableModel, match="'unused' hold NaN"):
-        train.fn(name, epochs=1, input_shape=SHAPE, registry=registry, **SETTINGS)
+        train(settings(name), registry=registry)
 
     with pytest.raises(NotRegistered):
         registry.version(name, 1)
@@ -143,7 +151,7 @@ def test_bad_input_is_refused_before_anything_is_recorded(bad: dict[str, object]
     name = unused_name()
 
     with pytest.raises(InvalidInput, match=next(iter(bad))):
-        train.fn(**({"model_name": name, "epochs": 1, "input_shape": SHAPE, **SETTINGS} | bad), registry=registry)
+        settings(name, **bad)
 
     assert registry.connect().get_experiment_by_name(name) is None
     assert registered_names(registry, name) == set()
@@ -155,14 +163,14 @@ def test_a_registry_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     nowhere = ModelRegistry(tracking_uri=address, request_timeout_s=1, max_retries=0)
 
     with pytest.raises(ServiceUnavailable, match=address):
-        train.fn(unused_name(), epochs=1, input_shape=SHAPE, registry=nowhere, **SETTINGS)
+        train(settings(unused_name()), registry=nowhere)
 
 
 def test_the_same_seed_registers_the_same_weights(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.learning.training.ResNet18", SmallNetwork)
     name = unused_name()
 
-    versions = [train.fn(name, epochs=1, input_shape=SHAPE, registry=registry, **SETTINGS).version for _ in range(2)]
+    versions = [train(settings(name), registry=registry).version for _ in range(2)]
 
     first, again = (load_weights(registry.version(name, version), registry)[0].state_dict() for version in versions)
     assert versions == [1, 2]

@@ -13,16 +13,22 @@ from onnx import numpy_helper
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
+from blocks.labels import DEPLOY
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.export import OnnxExport, export_onnx
+from slipway.learning import validation
+from slipway.learning.export import OnnxExport, export
+from slipway.learning.parameters import ValidationTerms
 from slipway.learning.report import REPORT_FILE
-from slipway.learning.validation import ValidatedOnnx, validate_onnx
-from slipway.releases.alias_update import DEPLOY
+from slipway.learning.validation import ValidatedOnnx
 from tests.apparatus.trained_candidates import register_candidate, registered_names, unused_name
 
 METRICS = (
     "num_samples max_diff mean_diff median_diff tolerance passed pytorch_time_seconds onnx_time_seconds onnx_speedup"
 )
+
+
+def terms(tolerance: float = 1e-5) -> ValidationTerms:
+    return ValidationTerms(validation_tolerance=tolerance, validation_samples=100)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def parent(registry: ModelRegistry) -> RegisteredVersion:
 
 @pytest.fixture(scope="module")
 def exported(parent: RegisteredVersion, registry: ModelRegistry) -> OnnxExport:
-    return export_onnx.fn(parent.model_name, parent.version, registry=registry)
+    return export(parent.model_name, parent.version, registry=registry)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +54,11 @@ def validated(exported: OnnxExport, registry: ModelRegistry) -> ValidatedOnnx:
 @pytest.fixture(scope="module")
 def sound(registry: ModelRegistry, tmp_path_factory: pytest.TempPathFactory) -> tuple[OnnxExport, bytes]:
     candidate = register_candidate(registry, unused_name())
-    export = export_onnx.fn(candidate.model_name, candidate.version, registry=registry)
+    exported = export(candidate.model_name, candidate.version, registry=registry)
     files = mlflow.artifacts.download_artifacts(
-        f"models:/{export.model_id}", dst_path=str(tmp_path_factory.mktemp("sound"))
+        f"models:/{exported.model_id}", dst_path=str(tmp_path_factory.mktemp("sound"))
     )
-    return export, (Path(files) / "model.onnx").read_bytes()
+    return exported, (Path(files) / "model.onnx").read_bytes()
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ class Unvalidated:
 
 
 def validate(export: OnnxExport, registry: ModelRegistry, tolerance: float = 1e-5) -> ValidatedOnnx:
-    return validate_onnx.fn(export.run_id, tolerance, 100, 0, registry=registry)
+    return validation.validate(export.run_id, terms(tolerance), seed=0, registry=registry)
 
 
 def test_a_faithful_export_is_registered_and_ready_for_deployment(
@@ -197,7 +203,7 @@ def test_a_difference_beyond_the_tolerance_is_refused(unvalidated: Unvalidated) 
 def test_external_data_is_validated_and_registered_whole(
     parent: RegisteredVersion, registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    exported = export_onnx.fn(parent.model_name, parent.version, registry=registry, single_file_limit_bytes=5_000)
+    exported = export(parent.model_name, parent.version, registry=registry, single_file_limit_bytes=5_000)
 
     validated = validate(exported, registry)
 
@@ -211,9 +217,9 @@ def test_a_run_that_is_no_export_is_refused(parent: RegisteredVersion, registry:
     assert parent.run_id
 
     with pytest.raises(InvalidInput, match="logged no ONNX export"):
-        validate_onnx.fn(parent.run_id, 1e-5, 100, 0, registry=registry)
+        validation.validate(parent.run_id, terms(), seed=0, registry=registry)
 
 
 def test_an_unknown_run_is_an_error(registry: ModelRegistry) -> None:
     with pytest.raises(NotRegistered, match="0123456789abcdef"):
-        validate_onnx.fn("0123456789abcdef" * 2, 1e-5, 100, 0, registry=registry)
+        validation.validate("0123456789abcdef" * 2, terms(), seed=0, registry=registry)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from blocks.environment import Environment
-from slipway.releases.fetching import FetchedModel, fetch_model, local_files
+from slipway.releases.fetched import FetchedModel, ensure_files
+from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import register_linear
 
 
@@ -22,24 +23,24 @@ def fetched(environment: Environment, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_files_that_are_as_they_were_fetched_are_not_downloaded_again(
     environment: Environment, fetched: FetchedModel
 ) -> None:
-    model = local_files(fetched, environment.registry) / "model.onnx"
+    model = ensure_files(fetched, environment.registry) / "model.onnx"
     before = model.stat()
 
-    local_files(fetched, environment.registry)
+    ensure_files(fetched, environment.registry)
 
     assert (model.stat().st_ino, model.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_file_that_was_damaged_on_disk_is_downloaded_again(environment: Environment, fetched: FetchedModel) -> None:
-    model = local_files(fetched, environment.registry) / "model.onnx"
+    model = ensure_files(fetched, environment.registry) / "model.onnx"
     content = model.read_bytes()
 
     model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
-    assert (local_files(fetched, environment.registry) / "model.onnx").read_bytes() == content
+    assert (ensure_files(fetched, environment.registry) / "model.onnx").read_bytes() == content
 
 
 def test_a_file_that_is_gone_is_downloaded_again(environment: Environment, fetched: FetchedModel) -> None:
-    (local_files(fetched, environment.registry) / "golden.npz").unlink()
+    (ensure_files(fetched, environment.registry) / "golden.npz").unlink()
 
-    assert (local_files(fetched, environment.registry) / "golden.npz").exists()
+    assert (ensure_files(fetched, environment.registry) / "golden.npz").exists()

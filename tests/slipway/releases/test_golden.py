@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from blocks.errors import UnusableModel
-from slipway.formats.onnx import ModelSignature, read_signature
+from slipway.formats.onnx import read_signature
+from slipway.formats.signature import Signature
 from slipway.releases.golden import check_golden
 from slipway.releases.sample_archive import ARCHIVE_BYTES, read_arrays
 from tests.apparatus.models import linear_model, random_weights, save
@@ -40,7 +41,7 @@ def header(shape: str) -> bytes:
 
 
 @pytest.fixture
-def signature(tmp_path: Path) -> ModelSignature:
+def signature(tmp_path: Path) -> Signature:
     save(tmp_path, linear_model(random_weights(1)), {})
     return read_signature(tmp_path, SUBJECT)
 
@@ -52,7 +53,7 @@ def signature(tmp_path: Path) -> ModelSignature:
         npz(input__input=INPUTS, output__output=OUTPUTS, onnxruntime__output=OUTPUTS),
     ],
 )
-def test_samples_of_the_model_are_accepted(tmp_path: Path, signature: ModelSignature, content: bytes) -> None:
+def test_samples_of_the_model_are_accepted(tmp_path: Path, signature: Signature, content: bytes) -> None:
     (tmp_path / "golden.npz").write_bytes(content)
 
     check_golden(tmp_path, signature, SUBJECT)
@@ -84,7 +85,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_samples_are_refused_in_one_bounded_line(
-    tmp_path: Path, signature: ModelSignature, content: bytes
+    tmp_path: Path, signature: Signature, content: bytes
 ) -> None:
     (tmp_path / "golden.npz").write_bytes(content)
 
@@ -94,7 +95,7 @@ def test_malformed_samples_are_refused_in_one_bounded_line(
     assert len(str(refused.value)) <= 2000 and "\n" not in str(refused.value)
 
 
-def test_a_directory_or_a_link_is_no_archive(tmp_path: Path, signature: ModelSignature) -> None:
+def test_a_directory_or_a_link_is_no_archive(tmp_path: Path, signature: Signature) -> None:
     (tmp_path / "1" / "golden.npz").mkdir(parents=True)
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "golden.npz").symlink_to("/etc/passwd")

@@ -3,23 +3,28 @@
 import pytest
 
 from blocks.errors import InvalidInput
-from slipway.formats.onnx import ModelSignature, TensorSpec
-from slipway.releases.serving_config import generated_config, parsed_config, served_versions, updated_config
+from slipway.formats.contents import Contents
+from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.serving_config import generate_config, parse_config, read_policy, update_config
 
-BATCHED = ModelSignature(
+BATCHED_SIGNATURE = Signature(
     inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 3, 32, 32)),),
     outputs=(TensorSpec(name="output", dtype="FP32", shape=("batch_size", 10)),),
     opset=20,
 )
-FIXED = ModelSignature(
+FIXED_SIGNATURE = Signature(
     inputs=(TensorSpec(name="input", dtype="INT64", shape=(1, "length")),),
     outputs=(TensorSpec(name="output", dtype="BYTES", shape=(1, 2)),),
     opset=20,
 )
+BATCHED, FIXED = (
+    Contents(backend="onnxruntime", model_file="model.onnx", files=("model.onnx",), signature=signature)
+    for signature in (BATCHED_SIGNATURE, FIXED_SIGNATURE)
+)
 
 
 def test_a_batched_model_gets_explicit_tensors_without_the_batch_axis_and_dynamic_batching() -> None:
-    config = parsed_config(generated_config("m", BATCHED, (1, 2)))
+    config = parse_config(generate_config("m", BATCHED, (1, 2)))
 
     assert (config.name, config.backend, config.max_batch_size) == ("m", "onnxruntime", 32)
     assert [(t.name, list(t.dims)) for t in (*config.input, *config.output)] == [
@@ -31,7 +36,7 @@ def test_a_batched_model_gets_explicit_tensors_without_the_batch_axis_and_dynami
 
 
 def test_a_model_with_a_fixed_batch_is_not_batched() -> None:
-    config = parsed_config(generated_config("m", FIXED, (1,)))
+    config = parse_config(generate_config("m", FIXED, (1,)))
 
     assert config.max_batch_size == 0
     assert not config.HasField("dynamic_batching")
@@ -40,11 +45,11 @@ def test_a_model_with_a_fixed_batch_is_not_batched() -> None:
 
 def test_what_an_engineer_tuned_is_kept() -> None:
     tuned = (
-        generated_config("m", BATCHED, (1,)).replace("count: 1", "count: 4")
+        generate_config("m", BATCHED, (1,)).replace("count: 1", "count: 4")
         + 'parameters { key: "k" value { string_value: "v" } }'
     )
 
-    updated = parsed_config(updated_config(tuned, "m", BATCHED, (1, 2)))
+    updated = parse_config(update_config(tuned, "m", BATCHED, (1, 2)))
 
     assert updated.instance_group[0].count == 4
     assert updated.parameters["k"].string_value == "v"
@@ -55,14 +60,14 @@ def test_a_version_that_takes_something_else_than_the_served_one_is_refused() ->
     with pytest.raises(
         InvalidInput, match=r"inputs are input TYPE_INT64 \[1, -1\], those being served are input TYPE_FP32"
     ):
-        updated_config(generated_config("m", BATCHED, (1,)), "m", FIXED, (1, 2))
+        update_config(generate_config("m", BATCHED, (1,)), "m", FIXED, (1, 2))
 
 
 def test_a_file_that_is_no_configuration_is_refused() -> None:
     with pytest.raises(InvalidInput, match="not a Triton model configuration"):
-        served_versions("{ no config")
+        read_policy("{ no config")
 
 
 def test_nothing_is_served_before_the_first_release() -> None:
-    assert served_versions(None) == ()
-    assert served_versions('name: "m"') == ()
+    assert read_policy(None) == ()
+    assert read_policy('name: "m"') == ()

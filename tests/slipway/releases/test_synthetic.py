@@ -9,18 +9,18 @@ from pydantic import PrivateAttr
 
 from blocks.errors import InvalidInput, VerificationFailed
 from blocks.fleet import Answer, Tensors, TritonFleet
-from slipway.formats.onnx import ModelSignature, TensorSpec
+from slipway.formats.signature import Signature, TensorSpec
 from slipway.releases.proof import Question
-from slipway.releases.samples import PROOF_BYTES, Samples, few_samples, nbytes
-from slipway.releases.synthetic import HELD_BYTES, MAX_REQUEST_BYTES, checked_answers, synthetic_requests
+from slipway.releases.samples import PROOF_BYTES, Samples, count_bytes, keep_few
+from slipway.releases.synthetic import HELD_BYTES, MAX_REQUEST_BYTES, check_answers, make_requests
 
 SUBJECT = "model 'm' version 1"
 MIB = 1024**2
 
 
-def signature(dtype: str = "FP32", shape: tuple[int | str, ...] = ("batch", 4)) -> ModelSignature:
+def signature(dtype: str = "FP32", shape: tuple[int | str, ...] = ("batch", 4)) -> Signature:
     output = TensorSpec(name="output", dtype="FP32", shape=("batch", 3))
-    return ModelSignature(inputs=(TensorSpec(name="input", dtype=dtype, shape=shape),), outputs=(output,), opset=20)
+    return Signature(inputs=(TensorSpec(name="input", dtype=dtype, shape=shape),), outputs=(output,), opset=20)
 
 
 class EchoingFleet(TritonFleet):
@@ -39,7 +39,7 @@ class EchoingFleet(TritonFleet):
 
 @pytest.mark.parametrize("dtype", ["FP16", "FP32", "FP64", "INT8", "UINT8", "INT32", "UINT64", "BOOL", "BYTES"])
 def test_requests_differ_from_each_other_and_are_the_same_each_time(dtype: str) -> None:
-    requests = synthetic_requests(signature(dtype, ("batch", 64)), None, 3, 7, SUBJECT)
+    requests = make_requests(signature(dtype, ("batch", 64)), None, 3, seed=7, subject=SUBJECT)
 
     values = [request["input"] for request in requests]
 
@@ -50,18 +50,18 @@ def test_requests_differ_from_each_other_and_are_the_same_each_time(dtype: str) 
 
 
 def test_another_seed_makes_other_requests() -> None:
-    first, second = (synthetic_requests(signature(), None, 1, seed, SUBJECT)[0]["input"] for seed in (1, 2))
+    first, second = (make_requests(signature(), None, 1, seed=seed, subject=SUBJECT)[0]["input"] for seed in (1, 2))
 
     assert not np.array_equal(first, second)
 
 
 def test_only_one_request_is_in_memory_however_many_are_asked() -> None:
     large = signature(shape=("batch", 3, 1024, 1024))
-    requests = synthetic_requests(large, None, 20, 1, SUBJECT)
+    requests = make_requests(large, None, 20, seed=1, subject=SUBJECT)
     question = Question(EchoingFleet(replicas=["a:1"]), "a:1", "m", 1, True)
 
     tracemalloc.start()
-    answered = [answer.elapsed_ms for _, answer in checked_answers(question, large, requests, None)]
+    answered = [answer.elapsed_ms for _, answer in check_answers(question, large, requests, None)]
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -70,13 +70,13 @@ def test_only_one_request_is_in_memory_however_many_are_asked() -> None:
 
 
 def test_what_is_kept_for_measurements_is_bounded() -> None:
-    small = synthetic_requests(signature(), None, 20, 1, SUBJECT).held()
-    large = synthetic_requests(signature(shape=("batch", 3, 2160, 3840)), None, 20, 1, SUBJECT).held()
+    small = make_requests(signature(), None, 20, seed=1, subject=SUBJECT).hold()
+    large = make_requests(signature(shape=("batch", 3, 2160, 3840)), None, 20, seed=1, subject=SUBJECT).hold()
 
     assert (len(small), len(large)) == (20, 1)
-    assert sum(map(nbytes, synthetic_requests(signature(shape=("batch", 2 * MIB)), None, 20, 1, SUBJECT).held())) <= (
-        HELD_BYTES
-    )
+    assert sum(
+        map(count_bytes, make_requests(signature(shape=("batch", 2 * MIB)), None, 20, seed=1, subject=SUBJECT).hold())
+    ) <= (HELD_BYTES)
 
 
 class FixedFleet(TritonFleet):
@@ -111,8 +111,8 @@ def test_an_answer_of_any_shape_is_looked_at(
     fleet._output = output
     described = signature()
     described = described.model_copy(update={"outputs": (TensorSpec(name="output", dtype="FP32", shape=shape),)})
-    requests = synthetic_requests(described, None, 2, 1, SUBJECT)
-    answers = checked_answers(Question(fleet, "a:1", "m", 1, True), described, requests, None)
+    requests = make_requests(described, None, 2, seed=1, subject=SUBJECT)
+    answers = check_answers(Question(fleet, "a:1", "m", 1, True), described, requests, None)
 
     if message is None:
         assert len(list(answers)) == 2
@@ -134,7 +134,7 @@ def test_a_request_that_is_too_large_is_refused_before_it_is_made(
     shape: tuple[int | str, ...], given: tuple[int, ...] | None
 ) -> None:
     with pytest.raises(InvalidInput, match=r"one request \(input FP32 \[.*\]\) has \d+ MiB, 512 MiB are allowed"):
-        synthetic_requests(signature(shape=shape), given, 20, 1, SUBJECT)
+        make_requests(signature(shape=shape), given, 20, seed=1, subject=SUBJECT)
 
 
 def test_the_samples_kept_as_proof_are_few_and_small() -> None:
@@ -142,7 +142,7 @@ def test_the_samples_kept_as_proof_are_few_and_small() -> None:
         for _ in range(20):
             yield {"input": np.ones((1, floats), np.float32)}, {"output": np.ones((1, 1), np.float32)}
 
-    counts = [few_samples(answered(floats), batched=True).count for floats in (4, PROOF_BYTES // 12, 10 * PROOF_BYTES)]
+    counts = [keep_few(answered(floats), batched=True).count for floats in (4, PROOF_BYTES // 12, 10 * PROOF_BYTES)]
 
     assert counts == [8, 2, 1]
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
@@ -18,9 +19,12 @@ from blocks.errors import IntegrityError
 from blocks.registry import ModelRegistry, RegisteredVersion
 from flows.deployment import deploy_model
 from infra.local.settings import ROOT
-from slipway.releases.fetching import FetchedModel, fetch_model, local_files
+from slipway.releases.fetched import FetchedModel, ensure_files
 from slipway.releases.workspace import private_workspace, remove_leftovers, workspace
+from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import linear_model, random_weights, register_linear, save
+
+THEN = datetime(2026, 2, 3, tzinfo=UTC)
 
 
 class RegistryOfOneModel(ModelRegistry):
@@ -32,7 +36,7 @@ class RegistryOfOneModel(ModelRegistry):
     seed: int
 
     def resolve(self, model_name: str, source: str) -> RegisteredVersion:
-        return RegisteredVersion(model_name=model_name, version=1, source_uri="models:/m-1")
+        return RegisteredVersion(model_name=model_name, version=1, source_uri="models:/m-1", created_at=THEN)
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         into.mkdir(parents=True)
@@ -114,7 +118,7 @@ def test_two_registries_with_a_model_of_one_name_and_number_never_get_each_other
             both.wait()
             found = fetch_model.fn("m-onnx", registry=registry)
             both.wait()
-            return found, (local_files(found, registry) / "model.onnx").read_bytes()
+            return found, (ensure_files(found, registry) / "model.onnx").read_bytes()
 
     with ThreadPoolExecutor(2) as pool:
         contents = [content for _, content in pool.map(fetched, registries)]
@@ -128,9 +132,9 @@ def test_a_run_that_goes_on_in_another_process_downloads_again_and_looks_again(r
         fetched = fetch_model.fn("m-onnx", registry=registry)
 
     with private_workspace() as directory:
-        assert local_files(fetched, registry).is_relative_to(directory) and workspace() == directory
+        assert ensure_files(fetched, registry).is_relative_to(directory) and workspace() == directory
     with private_workspace(), pytest.raises(IntegrityError, match=r"model.onnx has SHA-256 .*, registered was"):
-        local_files(fetched, registry.model_copy(update={"seed": 2}))
+        ensure_files(fetched, registry.model_copy(update={"seed": 2}))
 
 
 def test_a_release_a_dry_run_and_a_failed_release_leave_nothing(root: Path, environment: Environment) -> None:

@@ -1,0 +1,53 @@
+"""Retention: what is no longer served goes to the archive, and what the archive keeps no more is deleted."""
+
+from blocks.errors import NotRegistered
+from blocks.registry import ModelRegistry
+from blocks.repository import ModelRepository
+from slipway.releases.marks import ROLLED_BACK_TAG, read_mark
+from slipway.releases.metadata import read_metadata
+from slipway.releases.pointer import read_committed
+from slipway.releases.receipt import TRITON_VERSION_TAG
+
+
+def archive_retired(model_name: str, repository: ModelRepository) -> tuple[int, ...]:
+    """Move every version that slipway released and the policy of now does not name out of Triton's sight.
+
+    Where nothing is committed nothing is moved. Returns the versions moved.
+    """
+    committed, ours = read_committed(repository, model_name), repository.recorded_versions(model_name)
+    stored = repository.versions(model_name).repository if committed else ()
+    retired = tuple(version for version in stored if version not in committed and version in ours)
+    for version in retired:
+        repository.archive(model_name, version)
+    return retired
+
+
+def discard_superfluous(model_name: str, keep: int, registry: ModelRegistry, repository: ModelRepository) -> None:
+    """Delete what retention removes of the archive."""
+    for version in find_superfluous(model_name, keep, registry, repository):
+        repository.discard_archived(model_name, version)
+
+
+def find_superfluous(
+    model_name: str, keep: int, registry: ModelRegistry, repository: ModelRepository
+) -> tuple[int, ...]:
+    """Return the archived versions that retention removes, none where the registry does not know the model.
+
+    The newest `keep` stay, those that were rolled back from after all others, and any whose MLflow version has an
+    alias.
+    """
+    ours = repository.recorded_versions(model_name)
+    archived = [version for version in repository.versions(model_name).archive if version in ours]
+    if len(archived) <= keep:
+        return ()
+    try:
+        aliases = registry.aliases(model_name)
+        tagged = {tags.get(TRITON_VERSION_TAG) for _, tags in registry.versions(model_name) if ROLLED_BACK_TAG in tags}
+    except NotRegistered:
+        return ()
+    marked = {v for v in archived if str(v) in tagged or read_mark(repository, model_name, v) is not None}
+    by_worth = sorted(archived, key=lambda version: (version not in marked, version), reverse=True)
+    superfluous = by_worth[keep:]
+    return tuple(
+        v for v in superfluous if read_metadata(model_name, v, repository).registry_version not in aliases.values()
+    )
