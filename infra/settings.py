@@ -30,7 +30,7 @@ VARIABLES = (
     ),
     Variable("SLIPWAY_DATA", "path", "`~/.cache/slipway`", "Where a training keeps the data sets it downloads."),
     Variable("SLIPWAY_WORKSPACE", "path", "the system's", "Where each run makes its private directory of model files."),
-    Variable("SLIPWAY_HEALTH_URL", "text", "the worker's", "What the deployment image's health check asks."),
+    Variable("SLIPWAY_HEALTH_URL", "text", "each image's own", "What the health check inside an image asks."),
     Variable("SLIPWAY_TEST_NAMESPACE", "text", "new", "Namespace of `make test-kubernetes`."),
     Variable("SLIPWAY_KEEP_CLUSTER", "text", "-", "Set to anything: `make test-kubernetes` removes nothing."),
 )

@@ -53,7 +53,7 @@ class Addresses(Settings):
     triton_replicas: str = Field(
         description="gRPC addresses `host:port,host:port` of the replicas, or `dns:///name:port` for all behind a name."
     )
-    triton_metrics: str = Field("", description="Addresses of their metrics in the same order, for gate 3.")
+    triton_metrics: str = Field("", description="Addresses of their metrics in the same order, for limits on memory.")
     triton_control_key: SecretStr | None = Field(None, description="What Triton asks for before it loads anything.")
     triton_tls: bool = Field(False, description="Whether the replicas are spoken to over TLS.")
     triton_tls_root_certificates: Pem | None = Field(None, description="Who vouches for them, as PEM or a file of it.")

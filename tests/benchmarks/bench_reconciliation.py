@@ -53,7 +53,7 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Envir
     reconcile_s = time.perf_counter() - start
     start = time.perf_counter()
     shown = subprocess.run(
-        [sys.executable, "-m", "flows", "status"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-m", "infra", "status"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
     status_s = time.perf_counter() - start
 
