@@ -61,9 +61,9 @@ def plan_rollback(
         )
     owner = get_owner()
     done = model.tags.get(LAST_ROLLBACK_TAG) == owner
-    target = live if done else _find_target(model, to, released, live)
+    target = live if done else find_target(model, to, released, live)
     if not done:
-        _check(model_name, target, live, stored)
+        check_target(model_name, target, live, stored)
     return ReleasePlan(
         model_name=model_name,
         kind="rollback",
@@ -78,7 +78,7 @@ def plan_rollback(
         config_before=config,
         served_before=served,
         aliases_before=model.aliases,
-        aliases_after=_derive_aliases(model, target, released, stored),
+        aliases_after=derive_aliases_back(model, target, released, stored),
     )
 
 
@@ -123,7 +123,15 @@ def _read_mark_in(tags: dict[str, str]) -> str | None:
     return f"{tags.get(ROLLED_BACK_AT_TAG, 'an unknown time')} ({tags[ROLLED_BACK_TAG]})"
 
 
-def _find_target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
+def find_target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
+    """Return the version that `alias:NAME` or `version:N` means; `NoRollbackTarget` where it is none that was released.
+
+    Args:
+        model: the model with its aliases.
+        to: what to go back to.
+        released: every version that was released once, the newest first.
+        live: the one among them that is live.
+    """
     kind, _, value = to.partition(":")
     wanted = int(value) if kind == "version" else model.aliases.get(value)
     if kind == "alias" and value == PREVIOUS and wanted in {None, live.registry_version}:
@@ -145,7 +153,8 @@ def _find_target(model: RegisteredModel, to: str, released: list[Known], live: K
     return found
 
 
-def _check(model_name: str, target: Known, live: Known, stored: StoredVersions) -> None:
+def check_target(model_name: str, target: Known, live: Known, stored: StoredVersions) -> None:
+    """Raise where a version cannot be gone back to: it was rolled back from, is newer, or its files are gone."""
     subject = f"model '{model_name}' version {target.registry_version}"
     if target.marked is not None:
         raise NoRollbackTarget(
@@ -164,7 +173,7 @@ def _check(model_name: str, target: Known, live: Known, stored: StoredVersions) 
         )
 
 
-def _derive_aliases(
+def derive_aliases_back(
     model: RegisteredModel, target: Known, released: list[Known], stored: StoredVersions
 ) -> dict[str, int]:
     """Return all aliases as they are to be; one of a version that the registry has no more is removed."""
