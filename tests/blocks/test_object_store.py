@@ -11,10 +11,6 @@ from typing import Any
 import pytest
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
-from prefect_aws.client_parameters import AwsClientParameters
-from prefect_aws.credentials import AwsCredentials
-from prefect_aws.s3 import S3Bucket
-from pydantic import SecretStr
 
 from blocks.checksums import PART_BYTES, FileDigest
 from blocks.environment import Environment
@@ -23,6 +19,7 @@ from blocks.object_store import ObjectStore
 from infra.local.settings import LocalStack
 from tests.apparatus.faults import Fault, faulty_proxy, silent_server, through_s3_proxy
 from tests.apparatus.ports import free_port
+from tests.apparatus.stores import bucket_at
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +40,6 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
         return found
     environment: Environment = request.getfixturevalue("environment")
     return environment.repository.store
-
-
-def bucket_at(url: str, read_timeout_s: float = 30) -> S3Bucket:
-    credentials = AwsCredentials(
-        aws_access_key_id="slipway",
-        aws_secret_access_key=SecretStr("slipway"),
-        region_name="us-east-1",
-        aws_client_parameters=AwsClientParameters(
-            endpoint_url=url,
-            config={"connect_timeout": 1, "read_timeout": read_timeout_s, "retries": {"max_attempts": 2}},
-        ),
-    )
-    return S3Bucket(bucket_name="test-bucket", credentials=credentials)
 
 
 def file_of(path: Path, size_bytes: int) -> tuple[Path, FileDigest]:

@@ -5,25 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from blocks.checksums import FileDigest
 from blocks.environment import Environment
 from blocks.errors import IntegrityError, VersionConflict
 from blocks.repository import ModelRepository
-from tests.blocks.test_object_store import bucket_at
+from tests.apparatus.stores import repository_in_memory
 
 
 @pytest.fixture(scope="module")
 def conditional() -> Iterator[ModelRepository]:
     """A repository on a store that honours conditional writes."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    repository = ModelRepository(bucket=bucket_at(f"http://{host}:{port}"))
-    repository.store.client.create_bucket(Bucket=repository.bucket.bucket_name)
-    yield repository
-    server.stop()
+    with repository_in_memory() as repository:
+        yield repository
 
 
 @pytest.fixture(params=["embedded", "conditional"])

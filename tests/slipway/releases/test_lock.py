@@ -4,11 +4,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver
 from blocks.repository import ModelRepository
@@ -16,29 +14,16 @@ from infra.local.settings import ROOT
 from slipway.releases import lock
 from slipway.releases.lock import Fence, acquire, model_lock, read_entry, release
 from tests.apparatus.locks import end_lease
-from tests.blocks.test_object_store import bucket_at
 
 HOLDER = """
 import sys, time
 from blocks.repository import ModelRepository
 from slipway.releases.lock import model_lock
-from tests.blocks.test_object_store import bucket_at
+from tests.apparatus.stores import bucket_at
 with model_lock(sys.argv[2], ModelRepository(bucket=bucket_at(sys.argv[1])), owner="run a"):
     print("held", flush=True)
     time.sleep(600)
 """
-
-
-@pytest.fixture(scope="module")
-def repository() -> Iterator[ModelRepository]:
-    """A repository on a store with AWS' conditional writes."""
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    repository = ModelRepository(bucket=bucket_at(f"http://{host}:{port}"))
-    repository.store.client.create_bucket(Bucket=repository.bucket.bucket_name)
-    yield repository
-    server.stop()
 
 
 def test_a_second_holder_is_refused_when_the_first_does_not_end_in_time(
