@@ -59,7 +59,9 @@ class MeasuredServiceLevel(BaseModel):
     live: Latency | None = Field(description="None where nothing was live.")
     candidate_throughput_per_s: float
     live_throughput_per_s: float | None
-    memory_mib: float | None = Field(description="Growth of the replica's used memory, None where not asked for.")
+    memory_mib: float | None = Field(
+        default=None, description="Growth of the replica's used memory, None where not asked for."
+    )
 
 
 class Requests(NamedTuple):
