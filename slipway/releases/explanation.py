@@ -5,6 +5,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from slipway.releases.aliases import LIVE, PREVIOUS
+from slipway.releases.metadata import read_metadata
+from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt, read_receipt
 from slipway.releases.rollback_plan import plan_rollback
 from slipway.releases.survey import Depth, ModelState, survey
@@ -35,6 +37,12 @@ def _explain_rollback(model_name: str, environment: Environment) -> str:
         return f"would change nothing: {error}"
     how = "without a reload" if plan.version in plan.served_before else "from the archive, proven first"
     return (
-        f"to version {plan.registry_version} (Triton {plan.version}), {how}; version {plan.aliases_before[LIVE]} would "
-        f"be marked, previous would be {plan.aliases_after.get(PREVIOUS, 'not set')}"
+        f"to version {plan.registry_version} (Triton {plan.version}), {how}; version {_find_left(plan, environment)} "
+        f"would be marked, previous would be {plan.aliases_after.get(PREVIOUS, 'not set')}"
     )
+
+
+def _find_left(plan: ReleasePlan, environment: Environment) -> int | None:
+    """Return the version that a rollback leaves; where the registry has it no more, its alias is gone, too."""
+    left = read_metadata(plan.model_name, max(plan.served_before), environment.repository).registry_version
+    return left or plan.aliases_before.get(LIVE)
