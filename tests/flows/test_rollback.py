@@ -13,7 +13,6 @@ from prefect.states import Pending
 
 from blocks.environment import Environment, using
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
-from flows import rollback
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
@@ -277,7 +276,7 @@ def test_a_rollback_that_is_proven_and_breaks_off_is_finished_not_undone(
     environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(environment, model_name).released(2)
-    monkeypatch.setattr(rollback, "with_latencies", lambda *_: 1 / 0)
+    monkeypatch.setattr("slipway.releases.completion.time_replicas", lambda *_: 1 / 0)
     assert rollback_model(model_name, return_state=True).is_failed()
 
     reconcile_models([model_name])
