@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, bounded
+from tasks.policies import FLAT
 
-FLAT = "flat"  # as tasks/policies.py marks parameters
 REQUIRED = inspect.Parameter.empty
 _REASON_CHARS = 300
 

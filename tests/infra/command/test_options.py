@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from blocks.registry import ModelRegistry
-from infra.command.options import FLAT, sort_parameters
+from infra.command.options import sort_parameters
 from infra.command.running import make_command
+from tasks.policies import FLAT
 
 
 class Fetched(BaseModel):
