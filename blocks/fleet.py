@@ -125,7 +125,8 @@ class TritonFleet(Fenced, Block):
         """Make one replica serve what the committed config.pbtxt says; `LoadFailed` with Triton's reason otherwise."""
         self.require_fence()
         try:
-            with self._talking(address, f"load of model '{model_name}'", self.load_timeout_s) as client:
+            subject = f"load of model '{model_name}'"
+            with self._talking(address, subject, self.load_timeout_s, model_name=model_name) as client:
                 client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
@@ -139,7 +140,8 @@ class TritonFleet(Fenced, Block):
         """Make one replica stop serving a model, all its versions."""
         self.require_fence()
         try:
-            with self._talking(address, f"unload of model '{model_name}'", self.load_timeout_s) as client:
+            subject = f"unload of model '{model_name}'"
+            with self._talking(address, subject, self.load_timeout_s, model_name=model_name) as client:
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
@@ -151,7 +153,8 @@ class TritonFleet(Fenced, Block):
     def is_ready(self, address: str, model_name: str, version: int) -> bool:
         """Tell whether one replica serves exactly this version."""
         try:
-            with self._talking(address, f"readiness of model '{model_name}' version {version}") as client:
+            subject = f"readiness of model '{model_name}' version {version}"
+            with self._talking(address, subject, model_name=model_name, version=version) as client:
                 return bool(client.is_model_ready(model_name, str(version), client_timeout=self.call_timeout_s))
         except InferenceServerException:
             return False
@@ -184,7 +187,7 @@ class TritonFleet(Fenced, Block):
         """Yield one replica's answer to each batch, asked one after the other over one connection."""
         subject = f"inference with model '{model_name}'" + (f" version {version}" if version is not None else "")
         asked = _Asked(address, model_name, outputs, version, subject)
-        with self._talking(address, subject) as client:
+        with self._talking(address, subject, model_name=model_name, version=version) as client:
             for batch in batches:
                 yield self._answer(client, asked, batch)
 
@@ -259,7 +262,13 @@ class TritonFleet(Fenced, Block):
 
     @contextmanager
     def _talking(
-        self, address: str, subject: str, timeout_s: float | None = None
+        self,
+        address: str,
+        subject: str,
+        timeout_s: float | None = None,
+        *,
+        model_name: str | None = None,
+        version: int | None = None,
     ) -> Iterator[triton.InferenceServerClient]:
         try:
             with self.transport.connect(address) as client:
@@ -267,6 +276,7 @@ class TritonFleet(Fenced, Block):
         except InferenceServerException as error:
             if (found := unanswered(error, address, subject, timeout_s or self.call_timeout_s)) is None:
                 raise
+            found.model_name, found.version = model_name, version
             raise found from error
 
 

@@ -35,7 +35,7 @@ REFUSED_TAG = "deploy_refused"  # Why nobody looks at the model's `deploy`.
 LAST_ROLLBACK_TAG = "last_rollback"  # The flow run that rolled it back last.
 
 # Tags, parameters and metrics of a training run.
-TRAINING_TAG = "slipway.training"  # The training it belongs to, so that a repeated step finds its own run.
+TRAINING_TAG = "slipway.training"  # The training it is of, by which a repeated attempt finds its run.
 RESUMPTIONS_TAG = "resumptions"  # How often it went on from a checkpoint.
 RESUMED_FROM_TAG = "resumed_from_epoch"  # After which epoch it went on last.
 CHECKPOINT_FAILED_TAG = "checkpoint_failed"  # Why its last checkpoint could not be kept.
@@ -57,12 +57,12 @@ EXPORTED_ALIAS_TAG = "parent_model_alias"  # The aliases that version had.
 VALIDATION_PREFIX = "validation_"
 VALIDATION_SAMPLES = "validation_num_samples"  # How many samples were compared.
 VALIDATION_SOFTMAX_MAX_DIFF = "validation_softmax_max_diff"  # The largest difference of a probability.
-VALIDATION_SPEEDUP = "validation_onnx_speedup"  # PyTorch's seconds by ONNX Runtime's.
+VALIDATION_SPEEDUP = "validation_onnx_speedup"  # How many times faster ONNX Runtime is than PyTorch.
 
 # Files of an MLflow model or run.
 DESCRIPTION_FILE = "MLmodel"  # MLflow's own description of what a model holds.
 MODEL_FILE = "model.onnx"  # The network; in the model repository under the same name, as Triton expects it.
-EXTERNAL_DATA_FILE = "model.onnx.data"  # Weights that do not fit into 2 GB of protobuf.
+EXTERNAL_DATA_FILE = "model.onnx.data"  # Its weights, where they are too large for one file.
 GOLDEN_FILE = "golden.npz"  # Inputs, and what PyTorch and ONNX Runtime compute for them.
 SAMPLES_FILE = "samples.npz"  # Validation images that a training run keeps, so that later steps need no dataset.
 REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
@@ -74,7 +74,7 @@ METADATA_FILE = "metadata.json"  # Where a version came from; written last, so t
 # Records of a version, which outlive its files.
 CLAIM_FILE = "claim"  # The flow run that took the number.
 PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version.
-RECEIPT_FILE = "receipt.json"  # The proof of its release, for people.
+RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every gate, who approved.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
@@ -142,6 +143,19 @@ def _pointed_at(stack: LocalStack) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         refresh_global_settings_context()
+
+
+@pytest.fixture
+def model_name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a model of this test's own, which no replica knows any more when the test has ended."""
+    # most tests that ask for it release something, some need no server at all
+    environment = request.getfixturevalue("environment") if "environment" in request.fixturenames else None
+    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+    yield name
+    if environment is not None:
+        from tests.apparatus.given import withdraw
+
+        withdraw(environment, name)
 
 
 @pytest.fixture

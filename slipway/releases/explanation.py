@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
-from slipway.releases.aliases import LIVE, PREVIOUS
+from blocks.labels import LIVE, PREVIOUS
 from slipway.releases.receipt import Receipt, read_receipt
 from slipway.releases.rollback_plan import plan_rollback
 from slipway.releases.survey import Depth, ModelState, survey

@@ -24,7 +24,6 @@ from uuid import UUID
 
 import psutil
 from prefect import Task
-from prefect._internal import control_listener
 from prefect.client.orchestration import get_client
 from prefect.engine import handle_engine_signals
 from prefect.flow_engine import run_flow
@@ -123,7 +122,12 @@ class StartedRelease:
     """A release that runs in a process of its own."""
 
     def __init__(
-        self, model_name: str, death: Death | None = None, meeting: Meeting | None = None, **parameters: Any
+        self,
+        model_name: str,
+        death: Death | None = None,
+        meeting: Meeting | None = None,
+        by: "CarryOut | None" = None,
+        **parameters: Any,
     ) -> None:
         with get_client(sync_client=True) as client:
             given = {"model_name": model_name, **parameters}
@@ -132,7 +136,7 @@ class StartedRelease:
         with tempfile.NamedTemporaryFile(prefix="slipway-release-", suffix=".log", delete=False) as log:
             self._log = Path(log.name)
         arguments = (self.flow_run_id, death, meeting, reports, self._log)
-        self._process = _processes.Process(target=_release, args=arguments, daemon=True)
+        self._process = _processes.Process(target=by or carry_out, args=arguments, daemon=True)
         self._process.start()
         reports.close()
 
@@ -188,7 +192,8 @@ def cancel(flow_run_id: UUID) -> None:
         client.set_flow_run_state(flow_run_id, Cancelled(), force=True)
 
 
-def _release(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path) -> None:
+def carry_out(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path) -> None:
+    """Run a release in this process, which is there for nothing else."""
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -204,6 +209,29 @@ def _release(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, re
     reports.send((state.name, state.message, result))
 
 
+CarryOut = Callable[[UUID, Death | None, Meeting | None, Connection, Path], None]
+
+
+class _Worker:
+    """The worker's end of a run's control channel, over which it says that the signal to come is a cancellation.
+
+    A run that hears nothing takes SIGTERM for a crash. (Prefect, `prefect/runner/_control_channel.py`, protocol 1.)
+    """
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        os.environ["PREFECT__CONTROL_PORT"] = str(self._server.getsockname()[1])
+        os.environ["PREFECT__CONTROL_TOKEN"] = "told"
+
+    def announce_cancellation(self) -> None:
+        """Say it, and return once the run has acknowledged that it heard."""
+        connection, _ = self._server.accept()
+        connection.settimeout(MEETING_DEADLINE_S)
+        connection.sendall(b"c")
+        while b"a" not in (heard := connection.recv(64)):
+            assert heard, "the run has closed its control channel"
+
+
 class _Observer:
     """Reports what this process does, makes it wait where it is to meet others, and ends it where it is to end."""
 
@@ -211,6 +239,7 @@ class _Observer:
         self._death, self._meeting, self._reports = death, meeting, reports
         self._lock = threading.Lock()
         self._points, self._matches = 0, 0
+        self._worker = _Worker() if death and death.signal == signal.SIGTERM else None
 
     def watch(self) -> None:
         """Watch every step and every call that changes something, from now on."""
@@ -265,8 +294,8 @@ class _Observer:
 
     def _die(self) -> None:
         assert self._death is not None
-        if self._death.signal == signal.SIGTERM:
-            control_listener._set_intent("cancel")  # what the worker says before it sends the signal
+        if self._worker is not None:
+            self._worker.announce_cancellation()
         os.kill(os.getpid(), self._death.signal)
 
 

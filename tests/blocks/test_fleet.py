@@ -2,10 +2,11 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from blocks.environment import Environment
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
+from blocks.errors import InvalidInput, LoadFailed, ReplicaLost, ServiceUnavailable
 from blocks.fleet import TritonFleet
 from tests.apparatus.faults import answering_server, silent_server
 from tests.apparatus.ports import free_port
@@ -38,6 +39,15 @@ def test_a_replica_that_is_down_is_named() -> None:
 
     with pytest.raises(ServiceUnavailable, match=f"Triton {address}: no answer to liveness"):
         TritonFleet(replicas=[address], call_timeout_s=2).check()
+
+
+def test_who_loses_a_replica_is_told_which_and_for_which_model() -> None:
+    address = f"127.0.0.1:{free_port()}"
+
+    with pytest.raises(ReplicaLost) as lost:
+        TritonFleet(replicas=[address], call_timeout_s=2).infer(address, "m", {"x": np.zeros(1)}, ["y"], version=3)
+
+    assert (lost.value.address, lost.value.model_name, lost.value.version) == (address, "m", 3)
 
 
 def test_a_replica_that_hangs_is_given_up_after_bounded_time() -> None:

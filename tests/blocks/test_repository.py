@@ -1,6 +1,5 @@
 """The model repository: numbers are taken once, moves that broke off are completed, nothing half is ever complete."""
 
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,11 +34,6 @@ def repository(request: pytest.FixtureRequest) -> ModelRepository:
         return found
     environment: Environment = request.getfixturevalue("environment")
     return environment.repository
-
-
-@pytest.fixture
-def model_name() -> str:
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
 def stored(repository: ModelRepository, place: str, model_name: str, version: int) -> None:

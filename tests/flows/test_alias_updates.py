@@ -34,11 +34,6 @@ SOON = timedelta(seconds=5)
 
 
 @pytest.fixture
-def model_name() -> str:
-    return f"alias-{uuid.uuid4().hex[:8]}-onnx"
-
-
-@pytest.fixture
 def registry(environment: Environment) -> ModelRegistry:
     return environment.registry
 

@@ -1,7 +1,6 @@
 """A deployment that the worker runs and somebody cancels, or whose process is killed: as if nothing had happened."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -15,11 +14,10 @@ from prefect.states import Cancelling
 
 from blocks.environment import Environment
 from blocks.repository import parse_candidate
-from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import read_policy
-from tests.apparatus.models import register_linear
+from tests.apparatus.given import given
 
 pytestmark = pytest.mark.faults
 
@@ -50,9 +48,7 @@ def read(flow_run_id: UUID) -> FlowRun:
 
 def in_the_middle_of_a_release(environment: Environment, model_name: str, replica: psutil.Process) -> UUID:
     """Release version 1, let the worker begin with version 2, and freeze a replica before it is loaded there."""
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
     prover = environment.fleet.addresses()[0]
     wait_for("the candidate", lambda: [n for n in environment.fleet.index(prover) if parse_candidate(n) == model_name])
@@ -76,8 +72,9 @@ def assert_as_before(environment: Environment, model_name: str) -> None:
     assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
 
 
-def test_a_cancelled_release_is_undone(environment: Environment, second_replica: psutil.Process) -> None:
-    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+def test_a_cancelled_release_is_undone(
+    environment: Environment, model_name: str, second_replica: psutil.Process
+) -> None:
     flow_run_id = in_the_middle_of_a_release(environment, model_name, second_replica)
 
     with get_client(sync_client=True) as client:
@@ -89,8 +86,9 @@ def test_a_cancelled_release_is_undone(environment: Environment, second_replica:
     wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Cancelled")
 
 
-def test_a_release_whose_process_is_killed_is_undone(environment: Environment, second_replica: psutil.Process) -> None:
-    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
+def test_a_release_whose_process_is_killed_is_undone(
+    environment: Environment, model_name: str, second_replica: psutil.Process
+) -> None:
     flow_run_id = in_the_middle_of_a_release(environment, model_name, second_replica)
 
     for process in processes_of(flow_run_id):

@@ -1,30 +1,22 @@
 """Releases at the same time: of one model they take turns, of different models they do not wait."""
 
-import uuid
-
 import pytest
 
 from blocks.environment import Environment
 from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.given import given, new_name, withdraw
 from tests.apparatus.killing import Meeting, StartedRelease
-from tests.apparatus.models import register_linear
 
 pytestmark = pytest.mark.faults
 
 RELEASES, MODELS = 8, 4
 
 
-def new_model(environment: Environment, versions: int) -> str:
-    """Register versions of a model of the test's own."""
-    model_name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    for seed in range(1, versions + 1):
-        register_linear(environment.registry, model_name, seed)
-    return model_name
-
-
 @pytest.mark.timeout(900)
-def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(environment: Environment) -> None:
-    model_name = new_model(environment, RELEASES)
+def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(
+    environment: Environment, model_name: str
+) -> None:
+    given(environment, model_name).registered(RELEASES)
 
     started = [StartedRelease(model_name, source=f"version:{version}") for version in range(1, RELEASES + 1)]
     endings = [release.wait() for release in started]
@@ -41,8 +33,7 @@ def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(environ
 
 
 def test_releases_of_different_models_do_not_wait_for_each_other(environment: Environment) -> None:
-    names = [new_model(environment, versions=1) for _ in range(MODELS)]
-
+    names = [given(environment, new_name()).registered().model_name for _ in range(MODELS)]
     everyone = Meeting.of(MODELS, place="commit-version begins")
 
     started = [StartedRelease(model_name, meeting=everyone) for model_name in names]
@@ -50,3 +41,5 @@ def test_releases_of_different_models_do_not_wait_for_each_other(environment: En
 
     assert [ending.state_name for ending in endings] == ["Completed"] * MODELS, [e.message for e in endings]
     assert [assert_consistent(environment, model_name) for model_name in names] == [1] * MODELS
+    for model_name in names:
+        withdraw(environment, model_name)

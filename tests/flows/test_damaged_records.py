@@ -1,44 +1,38 @@
 """What is damaged of one model is that model's finding, and every other model is looked after."""
 
 import json
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from blocks.environment import Environment
-from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from slipway.releases.explanation import explain_live
 from slipway.releases.receipt import read_receipt
 from slipway.releases.survey import Kind
-from tests.apparatus.candidates import withdraw
 from tests.apparatus.consistency import assert_consistent, observed
-from tests.apparatus.models import register_linear
+from tests.apparatus.given import Given, given, new_name, withdraw
 from tests.apparatus.transports import Request, Send, failing, interfering
 
 
 @pytest.fixture(scope="module")
 def sound(environment: Environment) -> Iterator[str]:
     """A model with nothing wrong."""
-    name = released(environment)
-    yield name
-    withdraw(environment, name)
+    model = given(environment, new_name()).released()
+    yield model.model_name
+    withdraw(environment, model.model_name)
 
 
 @pytest.fixture
-def damaged(environment: Environment) -> Iterator[str]:
-    """A model of which the test damages something."""
-    name = released(environment)
-    yield name
-    withdraw(environment, name)
+def model(environment: Environment, model_name: str) -> Given:
+    """The model of which a test damages something."""
+    return given(environment, model_name).released()
 
 
-def released(environment: Environment) -> str:
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(environment.registry, name, seed=1)
-    deploy_model(name)
-    return name
+@pytest.fixture
+def damaged(model: Given) -> str:
+    """Its name."""
+    return model.model_name
 
 
 @pytest.mark.parametrize(
@@ -115,9 +109,10 @@ def test_a_registered_model_that_is_gone_is_a_finding_and_goes_on_being_served(
     assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1,), (1,)]
 
 
-def test_a_live_version_that_is_gone_from_the_registry_is_named_so(environment: Environment, damaged: str) -> None:
-    register_linear(environment.registry, damaged, seed=2)
-    deploy_model(damaged)
+def test_a_live_version_that_is_gone_from_the_registry_is_named_so(
+    environment: Environment, model: Given, damaged: str
+) -> None:
+    model.released()
     environment.registry.connect().delete_model_version(damaged, "2")
 
     outcome = reconcile_models([damaged])

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,10 @@ from slipway.releases.aliases import move_aliases
 from slipway.releases.fetched import load_golden
 from slipway.releases.serving_config import apply_policy
 from tests.apparatus.consistency import observed
+from tests.apparatus.given import given
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
 from tests.apparatus.runs import steps_of
-
-
-@pytest.fixture
-def model_name() -> str:
-    """A model of this test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
 def answers(environment: Environment, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
@@ -85,24 +79,19 @@ def test_the_metadata_tells_where_a_version_came_from(environment: Environment, 
 def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older(
     environment: Environment, model_name: str
 ) -> None:
-    versions = []
-    for seed in (1, 2, 3):
-        versions.append(register_linear(environment.registry, model_name, seed).version)
-        deploy_model(model_name)
+    given(environment, model_name).released(3)
 
     state = observed(environment, model_name)
     assert (state["policy"], state["served"]) == ((2, 3), [(2, 3), (2, 3)])
     assert state["versions"] == {"repository": (2, 3), "archive": (1,)}
-    assert state["aliases"] == {"live": versions[2], "previous": versions[1]}
+    assert state["aliases"] == {"live": 3, "previous": 2}
     inputs = np.ones((1, FEATURES), np.float32)
     for answer in answers(environment, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(3), rtol=1e-5)
 
 
 def test_releasing_what_is_live_changes_nothing_and_says_so(environment: Environment, model_name: str) -> None:
-    for seed in (1, 2):
-        register_linear(environment.registry, model_name, seed)
-        deploy_model(model_name)
+    given(environment, model_name).released(2)
     before = observed(environment, model_name)
 
     state = state_of(model_name)
@@ -113,8 +102,7 @@ def test_releasing_what_is_live_changes_nothing_and_says_so(environment: Environ
 
 
 def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released()
     before = observed(environment, model_name)
     environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
 
@@ -126,9 +114,7 @@ def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environm
 
 
 def test_a_dry_run_changes_nothing_and_says_what_would_change(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     before = observed(environment, model_name)
 
     state = state_of(model_name, dry_run=True)
@@ -151,13 +137,9 @@ def test_a_forced_version_is_taken_and_the_next_one_is_above_it(environment: Env
 def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(
     environment: Environment, model_name: str
 ) -> None:
-    first = register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    for seed in (2, 3):
-        register_linear(environment.registry, model_name, seed)
-        deploy_model(model_name)
+    given(environment, model_name).released(3)
 
-    deploy_model(model_name, source=f"version:{first.version}", force_version=1)
+    deploy_model(model_name, source="version:1", force_version=1)
 
     assert observed(environment, model_name)["served"] == [(1,), (1,)]
     inputs = np.ones((1, FEATURES), np.float32)
@@ -235,9 +217,7 @@ def test_aliases_and_verification_run_side_by_side(
 
 
 def test_two_commits_within_a_second_are_both_seen_by_triton(environment: Environment, model_name: str) -> None:
-    for seed in (1, 2):
-        register_linear(environment.registry, model_name, seed)
-        deploy_model(model_name)
+    given(environment, model_name).released(2)
     config, address = environment.repository.read_config(model_name) or "", environment.fleet.addresses()[0]
 
     for versions in ((1,), (1, 2), (2,), (1, 2)):

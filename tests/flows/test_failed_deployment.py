@@ -1,6 +1,5 @@
 """A release that cannot be made is refused, or undone: everything is as if nothing had happened."""
 
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,15 @@ from blocks.errors import (
 from blocks.fleet import TritonFleet
 from flows.deployment import Deployment, deploy_model
 from tests.apparatus.consistency import observed
-from tests.apparatus.models import FEATURES, linear_model, register, register_directory, register_linear
+from tests.apparatus.given import given
+from tests.apparatus.models import FEATURES, linear_model, register, register_directory
 from tests.apparatus.ports import free_port
 from tests.apparatus.transports import failing, interfering
 
 
-@pytest.fixture
-def model_name() -> str:
-    """A model of this test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
-
-
 def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released().registered(lie=0.1)
     before = observed(environment, model_name)
-    register_linear(environment.registry, model_name, seed=2, lie=0.1)
 
     with pytest.raises(VerificationFailed, match=r"version 2 on Triton .* differs from the golden samples by"):
         deploy_model(model_name)
@@ -47,7 +39,7 @@ def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(environment: Env
 
 
 def test_a_first_release_that_fails_leaves_nothing(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1, lie=0.1)
+    given(environment, model_name).registered(lie=0.1)
 
     with pytest.raises(VerificationFailed):
         deploy_model(model_name)
@@ -64,10 +56,10 @@ def test_a_first_release_that_fails_leaves_nothing(environment: Environment, mod
 
 
 def test_after_a_failure_the_same_run_succeeds_when_it_is_retried(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1, lie=0.1)
+    model = given(environment, model_name).registered(lie=0.1)
     with pytest.raises(VerificationFailed):
         deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=1)
+    model.registered()
 
     release = deploy_model(model_name)
 
@@ -91,9 +83,7 @@ def test_a_model_that_computes_nan_is_undone(environment: Environment, model_nam
 def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
     environment: Environment, model_name: str
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     before = observed(environment, model_name)
     failing_once = failing(environment.fleet.addresses()[1], "load_model", "INTERNAL", times=1)
 
@@ -115,7 +105,7 @@ def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
 def test_bad_input_is_refused_before_anything_is_changed(
     environment: Environment, model_name: str, parameters: dict[str, Any], message: str
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
     before = observed(environment, model_name)
 
     with pytest.raises((InvalidInput, NotRegistered), match=message):
@@ -146,7 +136,7 @@ def test_a_corrupt_file_is_refused_before_anything_is_changed(
 
 
 def test_a_file_that_changed_after_gate_2_is_refused(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
     environment.registry.tag_version(model_name, 1, {"sha256/model.onnx": "0" * 64})
 
     with pytest.raises(SlipwayError, match=r"the file changed after gate 2"):
@@ -154,9 +144,7 @@ def test_a_file_that_changed_after_gate_2_is_refused(environment: Environment, m
 
 
 def test_a_forced_version_never_overwrites_other_content(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     before = observed(environment, model_name)
 
     with pytest.raises(VersionConflict, match=r"version 1 .* exists with other content"):
@@ -168,7 +156,7 @@ def test_a_forced_version_never_overwrites_other_content(environment: Environmen
 def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(
     environment: Environment, model_name: str
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
     gone = f"127.0.0.1:{free_port()}"
     fleet = TritonFleet(replicas=[*environment.fleet.replicas, gone])
 

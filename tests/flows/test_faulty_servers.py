@@ -11,31 +11,15 @@ from blocks.errors import LoadFailed, ReplicaLost, ServiceUnavailable, SlipwayEr
 from flows.deployment import deploy_model
 from infra.local.settings import LocalStack
 from tasks.deployment.reload_triton import reload_triton
-from tests.apparatus.candidates import Candidate, borrowed, withdraw
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.faults import Fault, FaultyProxy, faulty_proxy, through_mlflow_proxy, through_s3_proxy
+from tests.apparatus.given import CUT_OFF_BYTES, Given, given
 from tests.apparatus.replicas import Replica, around_first_load
 
 pytestmark = pytest.mark.faults
 
 UPLOAD, COMMIT, ALIAS = "/staging/", "/config.pbtxt", "registered-models/alias"
 Using = Callable[[Environment], object]
-
-
-@pytest.fixture(scope="module")
-def pool(environment: Environment) -> Iterator[list[Candidate]]:
-    """Models that came through a test, and are as good as new."""
-    models: list[Candidate] = []
-    yield models
-    for candidate in models:
-        withdraw(environment, candidate.model_name)
-
-
-@pytest.fixture
-def candidate(environment: Environment, pool: list[Candidate]) -> Iterator[Candidate]:
-    """A model of which one version is live, one is `previous`, and another is to be released."""
-    with borrowed(pool, environment) as candidate:
-        yield candidate
 
 
 @pytest.fixture
@@ -66,33 +50,33 @@ def replica(stack: LocalStack, request: pytest.FixtureRequest) -> Replica:
     return Replica(stack, request.param)
 
 
-def assert_released(environment: Environment, candidate: Candidate) -> None:
-    deploy_model(candidate.model_name)
+def assert_released(environment: Environment, third: Given) -> None:
+    deploy_model(third.model_name)
 
-    assert assert_consistent(environment, candidate.model_name) == candidate.next
+    assert assert_consistent(environment, third.model_name) == third.next
 
 
 def assert_as_before(
     environment: Environment,
-    candidate: Candidate,
+    third: Given,
     error: type[SlipwayError] | tuple[type[SlipwayError], ...],
     message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        deploy_model(candidate.model_name)
+        deploy_model(third.model_name)
 
-    assert assert_consistent(environment, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, third.model_name) == third.live
 
 
 def assert_mended_by_the_next_run(
-    environment: Environment, candidate: Candidate, message: str, mend: Callable[[], None]
+    environment: Environment, third: Given, message: str, mend: Callable[[], None]
 ) -> None:
     """Release, prove that it fails with a message, and that one more run finds the way once all is well again."""
     with pytest.raises(SlipwayError, match=message):
-        deploy_model(candidate.model_name)
+        deploy_model(third.model_name)
     mend()
 
-    assert_released(environment, candidate)
+    assert_released(environment, third)
 
 
 PASSING_BY = {
@@ -108,11 +92,11 @@ PASSING_BY = {
 
 @pytest.mark.parametrize("fault", PASSING_BY.values(), ids=PASSING_BY.keys())
 def test_a_release_lives_through_an_s3_that(
-    environment: Environment, candidate: Candidate, s3: FaultyProxy, fault: Fault
+    environment: Environment, third: Given, s3: FaultyProxy, fault: Fault
 ) -> None:
     s3.faults = [replace(fault)]
 
-    assert_released(environment, candidate)
+    assert_released(environment, third)
 
     assert s3.faults[0].hits
 
@@ -127,58 +111,59 @@ LASTING = {
 
 @pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
 def test_nothing_is_left_of_a_release_with_an_s3_that(
-    environment: Environment, candidate: Candidate, s3: FaultyProxy, fault: Fault
+    environment: Environment, third: Given, s3: FaultyProxy, fault: Fault
 ) -> None:
     s3.faults = [replace(fault)]
 
-    assert_as_before(environment, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}.*/model.onnx")
+    assert_as_before(environment, third, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}.*/model.onnx")
 
     assert s3.faults[0].hits
 
 
 def test_nothing_is_changed_when_s3_refuses_from_the_beginning(
-    environment: Environment, candidate: Candidate, s3: FaultyProxy
+    environment: Environment, third: Given, s3: FaultyProxy
 ) -> None:
     s3.faults = [Fault()]
 
-    assert_as_before(environment, candidate, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}")
+    assert_as_before(environment, third, ServiceUnavailable, f"S3 bucket 'triton-models' at {s3.url}")
 
 
 @pytest.mark.parametrize("path", [UPLOAD, COMMIT])
 def test_the_next_run_mends_a_release_that_s3_left_alone_with_its_undoing(
-    environment: Environment, candidate: Candidate, s3: FaultyProxy, path: str
+    environment: Environment, third: Given, s3: FaultyProxy, path: str
 ) -> None:
     down = Fault("PUT", path, then_all=True)
     s3.faults = [down]
 
-    assert_mended_by_the_next_run(environment, candidate, f"S3 bucket 'triton-models' at {s3.url}", s3.faults.clear)
+    assert_mended_by_the_next_run(environment, third, f"S3 bucket 'triton-models' at {s3.url}", s3.faults.clear)
 
     assert down.hits
 
 
 @pytest.mark.parametrize("status", [None, 503])
 def test_a_release_lives_through_an_mlflow_that_hesitates_when_aliases_move(
-    environment: Environment, candidate: Candidate, mlflow: FaultyProxy, status: int | None
+    environment: Environment, third: Given, mlflow: FaultyProxy, status: int | None
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS, times=2, status=status)]
 
-    assert_released(environment, candidate)
+    assert_released(environment, third)
 
     assert mlflow.faults[0].hits == 2
 
 
 def test_nothing_is_left_of_a_release_whose_first_alias_cannot_move(
-    environment: Environment, candidate: Candidate, mlflow: FaultyProxy
+    environment: Environment, third: Given, mlflow: FaultyProxy
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS)]
 
-    assert_as_before(environment, candidate, ServiceUnavailable, f"MLflow at {mlflow.url}: no usable answer for alias")
+    assert_as_before(environment, third, ServiceUnavailable, f"MLflow at {mlflow.url}: no usable answer for alias")
 
 
 def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(
-    environment: Environment, mlflow: FaultyProxy
+    environment: Environment, model_name: str, mlflow: FaultyProxy
 ) -> None:
-    second_release = Candidate(environment, released=1)  # its undoing only removes `previous`
+    # its undoing only removes `previous`
+    second_release = given(environment, model_name, CUT_OFF_BYTES).released().registered()
     mlflow.faults = [Fault("POST", ALIAS, skip=1)]
     message = f"MLflow at {mlflow.url}: no usable answer for alias 'live'"
 
@@ -187,35 +172,33 @@ def test_nothing_is_left_of_a_release_whose_second_alias_cannot_move(
 
 @pytest.mark.parametrize("moved", [0, 1])
 def test_the_next_run_mends_a_release_that_mlflow_left_between_reload_and_aliases(
-    environment: Environment, candidate: Candidate, mlflow: FaultyProxy, moved: int
+    environment: Environment, third: Given, mlflow: FaultyProxy, moved: int
 ) -> None:
     mlflow.faults = [Fault("POST", ALIAS, skip=moved, then_all=True)]
 
-    assert_mended_by_the_next_run(environment, candidate, f"MLflow at {mlflow.url}", mlflow.faults.clear)
+    assert_mended_by_the_next_run(environment, third, f"MLflow at {mlflow.url}", mlflow.faults.clear)
 
 
-def test_nothing_is_changed_while_a_replica_is_down(
-    environment: Environment, candidate: Candidate, second: Replica
-) -> None:
+def test_nothing_is_changed_while_a_replica_is_down(environment: Environment, third: Given, second: Replica) -> None:
     with second.stopped(), pytest.raises(ServiceUnavailable, match=f"Triton {second.address}: no answer"):
-        deploy_model(candidate.model_name)
+        deploy_model(third.model_name)
 
-    assert assert_consistent(environment, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, third.model_name) == third.live
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_goes_down(
-    environment: Environment, candidate: Candidate, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, third: Given, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload_triton, "retry_delay_seconds", [0.1])
     try:
         with around_first_load(replica.address, before=replica.stop):
-            assert_mended_by_the_next_run(environment, candidate, f"Triton {replica.address}", replica.start)
+            assert_mended_by_the_next_run(environment, third, f"Triton {replica.address}", replica.start)
     finally:
         replica.start()
 
 
 def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
-    environment: Environment, candidate: Candidate, use: Using, replica: Replica
+    environment: Environment, third: Given, use: Using, replica: Replica
 ) -> None:
     use(replace(environment, fleet=environment.fleet.model_copy(update={"call_timeout_s": 5, "load_timeout_s": 15})))
     server = replica.process
@@ -226,68 +209,68 @@ def test_the_next_run_mends_a_release_in_which_a_replica_hangs(
 
     try:
         with around_first_load(replica.address, before=server.suspend):
-            assert_mended_by_the_next_run(environment, candidate, f"Triton {replica.address}", mend)
+            assert_mended_by_the_next_run(environment, third, f"Triton {replica.address}", mend)
     finally:
         server.resume()
 
 
 def test_a_release_lives_through_a_replica_that_dies_when_it_is_loaded(
-    environment: Environment, candidate: Candidate, second: Replica
+    environment: Environment, third: Given, second: Replica
 ) -> None:
     died = second.process
 
     with around_first_load(second.address, before=died.kill):  # the supervisor starts it again
-        assert_released(environment, candidate)
+        assert_released(environment, third)
 
     assert second.process.pid != died.pid
 
 
 def test_nothing_is_left_of_a_release_whose_candidate_ends_the_replica(
-    environment: Environment, candidate: Candidate, stack: LocalStack
+    environment: Environment, third: Given, stack: LocalStack
 ) -> None:
     prover = Replica(stack, 0)
     try:
         with (
             around_first_load(prover.address, before=prover.process.kill),
-            pytest.raises(ReplicaLost, match=f"Triton {prover.address}: no answer to load of model '_candidate."),
+            pytest.raises(ReplicaLost, match=f"Triton {prover.address}: no answer to load of model '_third."),
         ):
-            deploy_model(candidate.model_name)
+            deploy_model(third.model_name)
     finally:
         prover.start()
 
-    assert assert_consistent(environment, candidate.model_name) == candidate.live
+    assert assert_consistent(environment, third.model_name) == third.live
 
 
 def test_a_release_in_which_a_replica_restarts_ends_released_or_as_before(
-    environment: Environment, candidate: Candidate, replica: Replica
+    environment: Environment, third: Given, replica: Replica
 ) -> None:
     with around_first_load(replica.address, before=replica.restart):
-        state: Any = deploy_model(candidate.model_name, return_state=True)
+        state: Any = deploy_model(third.model_name, return_state=True)
 
-    live = assert_consistent(environment, candidate.model_name)
-    assert live == (candidate.next if state.is_completed() else candidate.live)
+    live = assert_consistent(environment, third.model_name)
+    assert live == (third.next if state.is_completed() else third.live)
     assert state.is_completed() or f"Triton {replica.address}" in str(state.message)
 
 
 def test_nothing_is_left_of_a_release_that_finds_a_full_disk(
-    environment: Environment, candidate: Candidate, replica: Replica
+    environment: Environment, third: Given, replica: Replica
 ) -> None:
     with replica.full_disk():
-        assert_as_before(environment, candidate, LoadFailed, f"on Triton {replica.address}: load refused")
+        assert_as_before(environment, third, LoadFailed, f"on Triton {replica.address}: load refused")
 
-    assert_released(environment, candidate)
+    assert_released(environment, third)
 
 
 def test_a_release_replaces_a_version_whose_process_died(
-    environment: Environment, candidate: Candidate, replica: Replica
+    environment: Environment, third: Given, replica: Replica
 ) -> None:
-    replica.stub(candidate.model_name).kill()
+    replica.stub(third.model_name).kill()
 
-    assert_released(environment, candidate)
+    assert_released(environment, third)
 
 
 def test_nothing_is_left_of_a_release_whose_process_dies_before_it_is_proven(
-    environment: Environment, candidate: Candidate, replica: Replica
+    environment: Environment, third: Given, replica: Replica
 ) -> None:
-    with around_first_load(replica.address, after=lambda: replica.stub(candidate.model_name).kill()):
-        assert_as_before(environment, candidate, VerificationFailed, replica.address)
+    with around_first_load(replica.address, after=lambda: replica.stub(third.model_name).kill()):
+        assert_as_before(environment, third, VerificationFailed, replica.address)

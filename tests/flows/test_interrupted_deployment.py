@@ -20,7 +20,7 @@ from slipway.releases.journal import read_open
 from slipway.releases.serving_config import read_policy
 from slipway.releases.settlement import settle
 from tests.apparatus.consistency import assert_consistent
-from tests.apparatus.models import register_linear
+from tests.apparatus.given import given
 from tests.apparatus.runs import Step, steps_of
 
 # The step named in argv kills its own process, as a lost node would.
@@ -39,12 +39,6 @@ with get_client(sync_client=True) as client:
     flow_run = client.read_flow_run(sys.argv[2])
 run_flow(module.deploy_model, flow_run=flow_run, parameters=flow_run.parameters)
 """
-
-
-@pytest.fixture
-def model_name() -> str:
-    """A model of this test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
 def killed_before(step: str, model_name: str) -> UUID:
@@ -72,7 +66,7 @@ def retried(flow_run_id: UUID) -> dict[str, Step]:
 def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_upload_again(
     environment: Environment, model_name: str
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
     flow_run_id = killed_before("reload_triton", model_name)
     written = environment.repository.store.modified(f"repository/{model_name}/1/model.onnx")
     assert read_open(environment.repository, model_name)
@@ -89,9 +83,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
 
 
 def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     killed_before("update_aliases", model_name)
     assert read_policy(environment.repository.read_config(model_name)) == (1, 2)
 
@@ -104,7 +96,7 @@ def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environ
 
 
 def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
     flow_run_id = killed_before("reload_triton", model_name)
     with get_client(sync_client=True) as client:
         mine = client.read_flow_run(flow_run_id)
@@ -125,9 +117,7 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: E
 def test_a_run_that_was_taken_for_dead_changes_nothing_more(
     environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     done = getattr(deployment, step)
 
     def settled_by_another_after(*args: Any, **kwargs: Any) -> Any:

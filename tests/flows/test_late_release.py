@@ -1,15 +1,14 @@
 """A run that was paused for longer than its lease, anywhere, and comes back changes nothing more."""
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from blocks.environment import Environment
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
-from tests.apparatus.candidates import Candidate, borrowed, withdraw
 from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.given import Given
 from tests.apparatus.killing import Death, StartedRelease, release
 from tests.apparatus.locks import end_lease
 from tests.flows.test_killed_release import POINTS
@@ -17,22 +16,6 @@ from tests.flows.test_killed_release import POINTS
 pytestmark = pytest.mark.faults
 
 UNDO_POINTS = 8
-
-
-@pytest.fixture(scope="module")
-def pool(environment: Environment) -> Iterator[list[Candidate]]:
-    """Models that came through a test, and are as good as new."""
-    models: list[Candidate] = []
-    yield models
-    for candidate in models:
-        withdraw(environment, candidate.model_name)
-
-
-@pytest.fixture
-def third(environment: Environment, pool: list[Candidate]) -> Iterator[Candidate]:
-    """A model of which one version is live, one is `previous`, and the next one's release archives a version."""
-    with borrowed(pool, environment) as candidate:
-        yield candidate
 
 
 def everything(environment: Environment, model_name: str) -> dict[str, object]:
@@ -43,29 +26,27 @@ def everything(environment: Environment, model_name: str) -> dict[str, object]:
     return observed(environment, model_name) | {"records": records, "contents": contents, "tags": tags}
 
 
-def come_late(
-    environment: Environment, candidate: Candidate, late: StartedRelease, release_another: bool
-) -> str | None:
+def come_late(environment: Environment, model: Given, late: StartedRelease, release_another: bool) -> str | None:
     """Take the lock over while a run is stopped, let another settle it, or release, and return what the run says."""
     late.wait_until_stopped()
-    end_lease(environment.repository, candidate.model_name)
-    reconcile_models(model_names=[candidate.model_name])
+    end_lease(environment.repository, model.model_name)
+    reconcile_models(model_names=[model.model_name])
     if release_another:
-        deploy_model(candidate.model_name, source=f"version:{candidate.live}")
-    before = everything(environment, candidate.model_name)
+        deploy_model(model.model_name, source=f"version:{model.live}")
+    before = everything(environment, model.model_name)
 
     late.go_on()
     ending = late.wait()
 
-    assert everything(environment, candidate.model_name) == before, ending.log
-    assert_consistent(environment, candidate.model_name)
+    assert everything(environment, model.model_name) == before, ending.log
+    assert_consistent(environment, model.model_name)
     assert ending.state_name == "Failed", ending.log
     return ending.message
 
 
 @pytest.mark.parametrize("point", range(POINTS))
 def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
-    environment: Environment, third: Candidate, point: int
+    environment: Environment, third: Given, point: int
 ) -> None:
     late = StartedRelease(third.model_name, Death(point, signal=signal.SIGSTOP))
 
@@ -76,7 +57,7 @@ def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
 
 @pytest.mark.parametrize("point", range(UNDO_POINTS))
 def test_an_undo_that_lost_its_lock_at_any_point_changes_nothing_more(
-    environment: Environment, third: Candidate, point: int
+    environment: Environment, third: Given, point: int
 ) -> None:
     assert release(third.model_name, Death("verify-deployment")).was_killed
     end_lease(environment.repository, third.model_name)

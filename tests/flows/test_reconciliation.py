@@ -1,7 +1,6 @@
 """Reconciling: what is safe is repaired towards what is committed, the rest is reported, a dry run changes nothing."""
 
 import time
-import uuid
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +10,6 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.environment import Environment
-from blocks.errors import NotRegistered
 from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
@@ -19,19 +17,15 @@ from slipway.releases.lock import model_lock
 from slipway.releases.serving_config import apply_policy
 from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.given import Given, given
 from tests.apparatus.locks import commit_by_hand
-from tests.apparatus.models import register_linear
 from tests.apparatus.transports import failing, interfering
 
 
-@pytest.fixture
-def model_name(environment: Environment) -> str:
-    """A model of this test's own, version 2 live and version 1 previous."""
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    for seed in (1, 2):
-        register_linear(environment.registry, name, seed)
-        deploy_model(name)
-    return name
+@pytest.fixture(autouse=True)
+def model(environment: Environment, model_name: str) -> Given:
+    """What each test begins with: version 2 live, version 1 previous."""
+    return given(environment, model_name).released(2)
 
 
 def kinds(outcome: Reconciliation) -> tuple[list[Kind], list[Kind]]:
@@ -43,11 +37,6 @@ def test_where_nothing_drifted_nothing_is_found(environment: Environment, model_
     outcome = reconcile_models([model_name])
 
     assert (outcome.models, outcome.found) == (1, ())
-
-
-def test_a_model_nobody_knows_is_refused(environment: Environment) -> None:
-    with pytest.raises(NotRegistered, match="no-such-model"):
-        reconcile_models(["no-such-model"])
 
 
 def test_a_replica_that_lost_a_model_gets_it_back(environment: Environment, model_name: str) -> None:
@@ -126,11 +115,9 @@ def test_a_model_that_is_being_released_is_left_alone(environment: Environment, 
 
 
 def test_archives_beyond_retention_are_removed_but_never_one_with_an_alias(
-    environment: Environment, model_name: str
+    environment: Environment, model_name: str, model: Given
 ) -> None:
-    for seed in (3, 4, 5):
-        register_linear(environment.registry, model_name, seed)
-        deploy_model(model_name)
+    model.released(3)
     environment.registry.set_alias(model_name, "audited", 1)
     assert environment.repository.versions(model_name).archive == (1, 2, 3)
 
@@ -174,10 +161,10 @@ def test_drift_left_for_people_is_an_event_of_the_model(environment: Environment
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
-    environment: Environment, model_name: str
+    environment: Environment, model_name: str, model: Given
 ) -> None:
     silent = environment.fleet.addresses()[1]
-    register_linear(environment.registry, model_name, seed=3)
+    model.registered()
     with interfering(failing(silent, "", "DEADLINE_EXCEEDED")):
         release = deploy_model(model_name, silent_replicas="leave")
 

@@ -1,7 +1,6 @@
 """Rollback: back without a reload, marked, once only, and a plain refusal where there is nowhere to go."""
 
 import json
-import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -21,22 +20,10 @@ from flows.rollback import Rollback, rollback_model
 from infra.local.settings import LocalStack
 from slipway.releases.serving_config import read_policy
 from tests.apparatus.consistency import assert_consistent, observed
-from tests.apparatus.models import FEATURES, random_weights, register_linear
+from tests.apparatus.given import given
+from tests.apparatus.models import FEATURES, random_weights
 from tests.apparatus.replicas import Replica
 from tests.apparatus.transports import failing, interfering
-
-
-@pytest.fixture
-def model_name() -> str:
-    """A model of this test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
-
-
-def released(environment: Environment, model_name: str, count: int) -> None:
-    """Release so many versions, one after the other."""
-    for seed in range(1, count + 1):
-        register_linear(environment.registry, model_name, seed)
-        deploy_model(model_name)
 
 
 def rolled_back(model_name: str, **parameters: Any) -> Rollback:
@@ -66,7 +53,7 @@ def written(environment: Environment, model_name: str) -> dict[str, object]:
 def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_aliases(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 3)
+    given(environment, model_name).released(3)
 
     outcome = rolled_back(model_name, reason="too many cats")
 
@@ -84,7 +71,7 @@ def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_a
 
 
 def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     before = [answered_since_loaded(address, model_name) for address in environment.fleet.addresses()]
 
     rolled_back(model_name)
@@ -94,7 +81,7 @@ def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -
 
 
 def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
 
     rolled_back(model_name, reason="too many cats")
 
@@ -104,10 +91,9 @@ def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Env
 
 
 def test_a_version_rolled_back_from_is_never_gone_back_to(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 2)
+    model = given(environment, model_name).released(2)
     rolled_back(model_name, reason="too many cats")
-    register_linear(environment.registry, model_name, seed=3)
-    deploy_model(model_name)
+    model.released()
     before = written(environment, model_name)
 
     with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at .*too many cats"):
@@ -120,7 +106,7 @@ def test_a_version_rolled_back_from_is_never_gone_back_to(environment: Environme
 def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     rolled_back(model_name, reason="by mistake")
 
     deploy_model(model_name, source="version:2")
@@ -130,7 +116,7 @@ def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
 
 
 def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 1)
+    given(environment, model_name).released()
     before = written(environment, model_name)
 
     with pytest.raises(NoRollbackTarget, match="has no alias 'previous', so there is nowhere to go back to"):
@@ -140,7 +126,7 @@ def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(environment: En
 
 
 def test_a_model_that_was_never_released_has_nothing_to_go_back_from(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
+    given(environment, model_name).registered()
 
     with pytest.raises(NoRollbackTarget, match="nothing is live"):
         rollback_model(model_name)
@@ -148,16 +134,14 @@ def test_a_model_that_was_never_released_has_nothing_to_go_back_from(environment
 
 @pytest.mark.parametrize(("to", "message"), [("version:4", "never released"), ("alias:nope", "no alias 'nope'")])
 def test_a_target_that_cannot_be_is_refused(environment: Environment, model_name: str, to: str, message: str) -> None:
-    released(environment, model_name, 2)
-    register_linear(environment.registry, model_name, seed=3)
-    register_linear(environment.registry, model_name, seed=4)
+    given(environment, model_name).released(2).registered(2)
 
     with pytest.raises(NoRollbackTarget, match=message):
         rollback_model(model_name, to=to)
 
 
 def test_a_newer_version_is_no_rollback_target(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 3)
+    given(environment, model_name).released(3)
     deploy_model(model_name, source="version:1", force_version=1)
 
     with pytest.raises(InvalidInput, match=r"version 3: is newer than the live version 1.*deploy-model"):
@@ -167,7 +151,7 @@ def test_a_newer_version_is_no_rollback_target(environment: Environment, model_n
 def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 3)
+    given(environment, model_name).released(3)
     assert environment.repository.versions(model_name).archive == (1,)
 
     outcome = rolled_back(model_name, to="version:1", reason="way back")
@@ -179,7 +163,7 @@ def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(
 
 
 def test_the_same_run_again_changes_nothing_more(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 3)
+    given(environment, model_name).released(3)
     parameters = {"model_name": model_name, "reason": "too many cats"}
     with get_client(sync_client=True) as client:
         flow_run = client.create_flow_run(rollback_model, parameters=parameters, state=Pending())
@@ -201,7 +185,7 @@ def test_the_same_run_again_changes_nothing_more(environment: Environment, model
 def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
 
     with interfering(failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=1)):
         rolled_back(model_name)
@@ -210,7 +194,7 @@ def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
 
 
 def test_a_rollback_that_a_replica_refuses_is_undone(environment: Environment, model_name: str) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     before = written(environment, model_name)
     refusing = failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=2)
     with interfering(refusing), pytest.raises(VerificationFailed, match="injected"):
@@ -227,7 +211,7 @@ def test_a_rollback_that_a_replica_refuses_is_undone(environment: Environment, m
 def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     environment.registry.connect().delete_model_version(model_name, "2")
 
     outcome = rolled_back(model_name)
@@ -240,7 +224,7 @@ def test_a_live_version_that_the_registry_has_no_more_is_gone_back_from(
 def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_predecessor(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     environment.registry.connect().delete_model_version(model_name, "2")
 
     deploy_model(model_name, source="version:1")
@@ -255,7 +239,7 @@ def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_
 def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_finished_later(
     environment: Environment, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     silent = environment.registry.model_copy(update={"tracking_uri": "http://127.0.0.1:9", "max_retries": 0})
     unreachable = replace(environment, registry=silent)
 
@@ -272,7 +256,7 @@ def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_fini
 def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_waiting(
     environment: Environment, stack: LocalStack, model_name: str
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     impatient = replace(environment, fleet=environment.fleet.model_copy(update={"call_timeout_s": 2}))
     hung = Replica(stack, 1)
 
@@ -292,7 +276,7 @@ def test_a_replica_that_hangs_is_left_to_the_reconciler_and_keeps_no_rollback_wa
 def test_a_rollback_that_is_proven_and_breaks_off_is_finished_not_undone(
     environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released(environment, model_name, 2)
+    given(environment, model_name).released(2)
     monkeypatch.setattr(rollback, "with_latencies", lambda *_: 1 / 0)
     assert rollback_model(model_name, return_state=True).is_failed()
 

@@ -1,6 +1,5 @@
 """Gate 3 on the serving replica: a candidate that keeps its limits is released, one that misses them never serves."""
 
-import uuid
 from dataclasses import replace
 
 import pytest
@@ -10,17 +9,13 @@ from blocks.errors import InvalidInput, ServiceLevelMissed
 from flows.deployment import Deployment, deploy_model
 from slipway.releases.service_level import ServiceLevel
 from tests.apparatus.consistency import assert_consistent
-from tests.apparatus.models import register_linear
+from tests.apparatus.given import Given, given
 
 
-@pytest.fixture
-def model_name(environment: Environment) -> str:
-    """A model of this test's own, version 1 live and version 2 registered."""
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(environment.registry, name, seed=1)
-    deploy_model(name)
-    register_linear(environment.registry, name, seed=2)
-    return name
+@pytest.fixture(autouse=True)
+def model(environment: Environment, model_name: str) -> Given:
+    """What each test begins with: version 1 live, version 2 registered."""
+    return given(environment, model_name).released().registered()
 
 
 def test_candidate_and_live_version_are_measured_on_the_same_replica(environment: Environment, model_name: str) -> None:

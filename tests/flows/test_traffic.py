@@ -1,7 +1,6 @@
 """Clients' requests while models are released, rolled back and refused: none fails, none meets a bad model."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,8 +17,8 @@ from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from slipway.releases.service_level import ServiceLevel
-from tests.apparatus.candidates import withdraw
 from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.given import given
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register, register_linear
 from tests.apparatus.replicas import Replica, around_first_load
 from tests.apparatus.traffic import INPUT, Traffic, Window, constant_load
@@ -30,14 +29,6 @@ pytestmark = pytest.mark.faults
 
 ROUNDS = 20
 Registering = Callable[[ModelRegistry, str], None]
-
-
-@pytest.fixture
-def model_name(environment: Environment) -> Iterator[str]:
-    """A model of this test's own."""
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    yield name
-    withdraw(environment, name)
 
 
 @pytest.fixture
@@ -63,8 +54,7 @@ def expected_output(seed: int) -> np.ndarray:
 def test_no_request_fails_during_twenty_releases_and_twenty_rollbacks(
     stack: LocalStack, environment: Environment, model_name: str, switches: list[Window], measured: Measured
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released()
     seeds = {1: 1}
 
     with load_on(stack, environment, model_name) as traffic:
@@ -133,8 +123,7 @@ def assert_refused(
 def test_a_bad_model_answers_no_client(
     stack: LocalStack, environment: Environment, model_name: str, bad: Registering, error: type[SlipwayError]
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released()
     bad(environment.registry, model_name)
 
     traffic = assert_refused(environment, model_name, load_on(stack, environment, model_name), error)
@@ -143,9 +132,7 @@ def test_a_bad_model_answers_no_client(
 
 
 def test_a_model_too_slow_answers_no_client(stack: LocalStack, environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
-    register_linear(environment.registry, model_name, seed=2)
+    given(environment, model_name).released().registered()
     level = ServiceLevel(max_p99_ms=0.001)
 
     load = load_on(stack, environment, model_name)
@@ -167,8 +154,7 @@ def test_a_bad_model_answers_no_client_of_a_single_replica(
         environment, fleet=environment.fleet.model_copy(update={"replicas": environment.fleet.replicas[:1]})
     )
     use(single)
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released()
     bad(environment.registry, model_name)
 
     traffic = assert_refused(single, model_name, load_on(stack, single, model_name), error)
@@ -179,8 +165,7 @@ def test_a_bad_model_answers_no_client_of_a_single_replica(
 def test_a_bad_model_answers_no_client_of_a_replica_restarted_meanwhile(
     stack: LocalStack, environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name)
+    given(environment, model_name).released()
     wrong_outputs(environment.registry, model_name)
     second, away = Replica(stack, 1), list[Window]()
 

@@ -25,11 +25,10 @@ from rich.console import Console
 from blocks.environment import Environment
 from flows.reconciliation import reconcile_models
 from slipway.releases import lock
-from tests.apparatus import killing
 from tests.apparatus.consistency import assert_consistent
-from tests.apparatus.killing import Death, Ending, StartedRelease
+from tests.apparatus.given import given, new_name, withdraw
+from tests.apparatus.killing import Death, Ending, StartedRelease, carry_out
 from tests.apparatus.locks import end_lease
-from tests.flows.test_concurrent_releases import new_model
 from tests.flows.test_killed_release import POINTS
 
 MODELS, OF_ONE, OF_EACH = 4, 8, 4
@@ -41,14 +40,13 @@ _NEW_PID_NAMESPACE = 0x20000000  # CLONE_NEWPID, see unshare(2)
 
 @pytest.mark.timeout(24 * 3600)
 def test_releases_that_are_killed_and_paused_at_random_lose_nothing(
-    environment: Environment, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(killing, "_release", _release_in_a_namespace)
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     rounds: int = request.config.getoption("--rounds")
     for number in range(1, rounds + 1):
-        one, others = new_model(environment, OF_ONE), [new_model(environment, OF_EACH) for _ in range(MODELS)]
+        one, *others = [given(environment, new_name()).registered(n).model_name for n in (OF_ONE, *[OF_EACH] * MODELS)]
         wanted = [(one, version) for version in range(1, OF_ONE + 1)]
         wanted += [(name, version) for name in others for version in range(1, OF_EACH + 1)]
         chance.shuffle(wanted)
@@ -59,6 +57,7 @@ def test_releases_that_are_killed_and_paused_at_random_lose_nothing(
             end_lease(environment.repository, name)
             reconcile_models([name])
             _assert_sound(environment, name, [ending for model, ending in endings if model == name])
+            withdraw(environment, name)
         states = [str(ending.state_name) for _, ending in endings]
         counted = {state: states.count(state) for state in sorted(set(states))}
         Console(highlight=False).print(f"round {number} of {rounds}, seed {seed}: {counted}")
@@ -69,7 +68,7 @@ def _released(wanted: list[tuple[str, int]], chance: random.Random) -> list[tupl
     for name, version in wanted:
         fate = chance.choice(FATES)
         death = Death(chance.randrange(POINTS), signal=fate) if fate else None
-        started.append((name, StartedRelease(name, death, source=f"version:{version}")))
+        started.append((name, StartedRelease(name, death, by=_release_in_a_namespace, source=f"version:{version}")))
     with _going_on(chance):
         return [(name, release.wait()) for name, release in started]
 
@@ -112,13 +111,10 @@ def _release_in_a_namespace(
         reports.close()
         os._exit(os.waitstatus_to_exitcode(os.waitpid(second, 0)[1]) & 0xFF)
     try:
-        _RELEASE(flow_run_id, death, meeting, reports, log)
+        carry_out(flow_run_id, death, meeting, reports, log)
     finally:
         reports.close()
         os._exit(0)
-
-
-_RELEASE = killing._release
 
 
 def _assert_sound(environment: Environment, model_name: str, endings: list[Ending]) -> None:

@@ -1,7 +1,6 @@
 """Approval: a worker's run is suspended with nothing held, goes on after a yes, and changes nothing after a no."""
 
 import time
-import uuid
 from typing import Any
 from uuid import UUID
 
@@ -18,20 +17,16 @@ from slipway.releases.journal import read_open
 from slipway.releases.lock import model_lock
 from slipway.releases.receipt import read_receipt
 from tests.apparatus.consistency import assert_consistent
-from tests.apparatus.models import register_linear
+from tests.apparatus.given import Given, given
 
 WAIT_S = 120
 LET_GO_S = 30  # no longer than the lease of a lock that nobody lets go
 
 
-@pytest.fixture
-def model_name(environment: Environment) -> str:
-    """A model of this test's own, version 1 live and version 2 registered."""
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    register_linear(environment.registry, name, seed=1)
-    deploy_model(name)
-    register_linear(environment.registry, name, seed=2)
-    return name
+@pytest.fixture(autouse=True)
+def model(environment: Environment, model_name: str) -> Given:
+    """What each test begins with: version 1 live, version 2 registered."""
+    return given(environment, model_name).released().registered()
 
 
 def suspended(environment: Environment, model_name: str) -> FlowRun:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,6 @@ from slipway.learning.gate import Criteria, Verdict, judge
 from slipway.releases.journal import read_open
 from tests.apparatus.models import register_linear
 from tests.apparatus.ports import free_port
-
-
-@pytest.fixture
-def model_name() -> str:
-    """A model of this test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
 def test_the_steps_of_both_flows_are_there_under_their_names() -> None:

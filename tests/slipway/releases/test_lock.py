@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,11 +39,6 @@ def repository() -> Iterator[ModelRepository]:
     repository.store.client.create_bucket(Bucket=repository.bucket.bucket_name)
     yield repository
     server.stop()
-
-
-@pytest.fixture
-def model_name() -> str:
-    return f"test-{uuid.uuid4().hex[:8]}-onnx"
 
 
 def test_a_second_holder_is_refused_when_the_first_does_not_end_in_time(
