@@ -8,8 +8,8 @@ export PATH := $(PATH):$(CURDIR)/.local/uv/bin
 # Dozens of processes import the same: bytecode is kept, even where a machine says otherwise.
 export PYTHONDONTWRITEBYTECODE :=
 RUN := uv run --no-sync
-# Two processes of tests, each with a stack of its own: while one waits, the other works.
-SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Three processes of tests, each with a stack of its own: while one waits, the others work.
+SPREAD := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
@@ -67,6 +67,10 @@ test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
 .PHONY: test-faults
 test-faults: setup ## Kill processes and freeze servers while releases run; slow
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
+
+.PHONY: test-all
+test-all: setup ## Run what test and test-faults run, at once: the stacks are started once
+	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes" $(WORDS)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there

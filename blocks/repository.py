@@ -29,10 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError, ReleaseTakenOver, VersionConflict
 from blocks.fence import Fenced
+from blocks.labels import CLAIM_FILE, CONFIG_FILE, METADATA_FILE
 from blocks.object_store import ObjectStore, StoredObject
 
-METADATA_FILE = "metadata.json"
-CLAIM_FILE = "claim"
 SHARED = "shared/"
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
@@ -197,7 +196,7 @@ class ModelRepository(Fenced, Block):
         key = self._config_key(model_name)
         if config is None:
             if after is not None and not self.store.delete_if(key, after):
-                self._refuse(model_name, "config.pbtxt")
+                self._refuse(model_name, CONFIG_FILE)
             return
         signed = f"# slipway: epoch {epoch} of {owner}, {uuid4().hex[:12]}\n{config}".encode()
         before = self.store.modified(key)
@@ -206,7 +205,7 @@ class ModelRepository(Fenced, Block):
             time.sleep(0.1)
             etag = self.store.replace(key, signed, etag)
         if etag is None:
-            self._refuse(model_name, "config.pbtxt")
+            self._refuse(model_name, CONFIG_FILE)
 
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""
@@ -268,7 +267,7 @@ class ModelRepository(Fenced, Block):
         source = self._find_complete(model_name, version)
         self._copy(source, f"{candidate}{version}/")
         self._copy(f"{source}{SHARED}", candidate)
-        self.store.write(f"{candidate}config.pbtxt", config.encode())
+        self.store.write(f"{candidate}{CONFIG_FILE}", config.encode())
 
     def remove_candidate(self, name: str) -> None:
         """Delete a candidate's copy."""
@@ -385,7 +384,7 @@ class ModelRepository(Fenced, Block):
         return f"{self.repository_prefix}/{model_name}/{version}"
 
     def _config_key(self, model_name: str) -> str:
-        return f"{self.repository_prefix}/{model_name}/config.pbtxt"
+        return f"{self.repository_prefix}/{model_name}/{CONFIG_FILE}"
 
     def record_key(self, model_name: str, version: int, name: str) -> str:
         """The key of one file of a version's record."""

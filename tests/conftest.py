@@ -39,12 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 
+# Files of minutes, begun first: otherwise one process is left with them at the end.
+LONG = (
+    "test_large_model",
+    "test_demo",
+    "test_traffic",
+    "test_faulty_servers",
+    "test_killed_release",
+    "test_late_release",
+)
+
+
 @pytest.hookimpl(trylast=True)  # after others have been deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the test that the stack is started for the time that takes; starting bounds itself.
+    """Put long files first, and give the test that the stack is started for the time that takes.
 
     Which file a process begins with is known later: the first such test of each may be the one.
     """
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     with_stack = [item for item in items if "stack" in getattr(item, "fixturenames", ())]
     for _, of_file in groupby(with_stack, key=lambda item: item.path):
         first = next(of_file)

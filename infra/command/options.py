@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, bounded
+from tasks.policies import FLAT
 
-FLAT = "flat"  # as tasks/policies.py marks parameters
 REQUIRED = inspect.Parameter.empty
 _REASON_CHARS = 300
 
@@ -35,7 +35,7 @@ class Option:
 
     def make_parameter(self) -> inspect.Parameter:
         """Return it as the parameter of a function that cyclopts makes a command of."""
-        annotation = Path if self.is_file else self.hint
+        annotation = (Path | None if self.default is None else Path) if self.is_file else self.hint
         annotation = Annotated[annotation, Parameter(help=self.description)] if self.description else annotation
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 

@@ -20,40 +20,41 @@ class Turn(Enum):
 
 
 class Step(NamedTuple):
-    """The flow a step belongs to, and whether it needs its model's lock."""
+    """A step as it is listed: the flow it belongs to, what it does, and whether it needs its model's lock."""
 
     flow: str
+    summary: str
     turn: Turn = Turn.NONE
 
 
 STEPS = {
-    "train": Step("training"),
-    "promote": Step("training"),
-    "export-onnx": Step("training"),
-    "validate-onnx": Step("training"),
-    "fetch-model": Step("deployment"),
-    "determine-version": Step("deployment"),
-    "prepare-artifacts": Step("deployment"),
-    "upload-to-s3": Step("deployment", Turn.BEGINS),
-    "prove-candidate": Step("deployment", Turn.KEEPS),
-    "commit-version": Step("deployment", Turn.KEEPS),
-    "reload-triton": Step("deployment"),
-    "update-aliases": Step("deployment", Turn.KEEPS),
-    "verify-deployment": Step("deployment"),
-    "finish-release": Step("deployment", Turn.ENDS),
-    "settle-release": Step("deployment", Turn.SETTLES),
+    "train": Step("training", "Train a candidate, log it and register it."),
+    "promote": Step("training", "Gate 1: make a candidate champion where it is better, in figures."),
+    "export-onnx": Step("training", "Export a model to ONNX and register it."),
+    "validate-onnx": Step("training", "Gate 2: prove that the ONNX model computes what the PyTorch model computes."),
+    "fetch-model": Step("deployment", "Download a registered model and check it."),
+    "determine-version": Step("deployment", "Plan a release: its number in the repository, and the state before."),
+    "prepare-artifacts": Step("deployment", "Write the metadata and the configuration of a version."),
+    "upload-to-s3": Step("deployment", "Put a version's files into staging, which Triton does not read.", Turn.BEGINS),
+    "prove-candidate": Step("deployment", "Prove a staged version on one replica, and gate 3 with it.", Turn.KEEPS),
+    "commit-version": Step("deployment", "Commit a version: from here on a replica that starts serves it.", Turn.KEEPS),
+    "reload-triton": Step("deployment", "Load a model on every replica, one after the other, each proven."),
+    "update-aliases": Step("deployment", "Point live and previous at what is served.", Turn.KEEPS),
+    "verify-deployment": Step("deployment", "Ask every replica for what the proven model answered."),
+    "finish-release": Step("deployment", "Close a verified release: receipt, tags and archive.", Turn.ENDS),
+    "settle-release": Step("deployment", "Finish or undo what a broken release left.", Turn.SETTLES),
 }
 
-CHAIN = """
+_CHAINING = """
 Blocks are loaded from Prefect; a value that another step returned is given as the JSON file that step printed, so that
 steps chain as they do in the flow:
 
     slipway step fetch-model --model-name resnet18-digits-onnx > fetched.json
     slipway step determine-version --fetched fetched.json > plan.json
 """
-app = App(name="step", help_epilogue=CHAIN, default_parameter=Parameter(json_list=True))
+app = App(name="step", help_epilogue=_CHAINING, default_parameter=Parameter(json_list=True))
 for position, (name, step) in enumerate(STEPS.items()):
-    app.command(f"{__name__}:{name}", name=name, help=f"A step of the {step.flow} flow.", sort_key=position)
+    app.command(f"{__name__}:{name}", name=name, help=step.summary, help_epilogue="", sort_key=position)
 
 
 def __getattr__(name: str) -> Callable[..., ExitCode]:

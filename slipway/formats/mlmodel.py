@@ -5,9 +5,9 @@ from pathlib import Path
 import yaml
 
 from blocks.errors import UnusableModel, bounded
+from blocks.labels import DESCRIPTION_FILE
 from slipway.formats.contents import is_plain_file
 
-DESCRIPTION_FILE = "MLmodel"
 DESCRIPTION_BYTES = 1024**2
 
 

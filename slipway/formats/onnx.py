@@ -14,11 +14,11 @@ from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from blocks.errors import UnusableModel, bounded
+from blocks.labels import METADATA_FILE, MODEL_FILE
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.mlmodel import find_model_file
 from slipway.formats.signature import Signature, TensorSpec
 
-MODEL_FILE = "model.onnx"
 BACKEND = "onnxruntime"
 _CHUNK_BYTES = 1024**2
 _TRITON_TYPES: dict[int, str] = {
@@ -38,7 +38,7 @@ _TRITON_TYPES: dict[int, str] = {
     TensorProto.BFLOAT16: "BF16",
 }
 _FLOATS = {TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-_TAKEN = {MODEL_FILE, "metadata.json"}  # what else is in a version's directory
+_TAKEN = {MODEL_FILE, METADATA_FILE}  # what else is in a version's directory
 
 
 class Onnx:

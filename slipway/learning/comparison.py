@@ -8,6 +8,13 @@ import onnx
 from torch import nn
 
 from blocks.errors import bounded
+from blocks.labels import (
+    VALIDATION_MAX_DIFF_TAG,
+    VALIDATION_PASSED_TAG,
+    VALIDATION_SAMPLES,
+    VALIDATION_SOFTMAX_MAX_DIFF,
+    VALIDATION_SPEEDUP,
+)
 from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
 from slipway.learning.parity import Parity, compare
 
@@ -65,20 +72,20 @@ def summarise(comparison: Comparison, tolerance: float) -> dict[str, float]:
     """Return the metrics an export run records, `validation_*`; differences are the worst of all sets."""
     parities = comparison.parities
     metrics = {
-        "validation_passed": float(comparison.passed),
+        VALIDATION_PASSED_TAG: float(comparison.passed),
         "validation_tolerance": tolerance,
-        "validation_num_samples": float(sum(parity.samples for parity in parities if parity.batch_size == 1)),
+        VALIDATION_SAMPLES: float(sum(parity.samples for parity in parities if parity.batch_size == 1)),
         "validation_pytorch_time_seconds": comparison.pytorch_time_s,
         "validation_onnx_time_seconds": comparison.onnx_time_s,
     }
     if comparison.onnx_time_s:
-        metrics["validation_onnx_speedup"] = comparison.pytorch_time_s / comparison.onnx_time_s
+        metrics[VALIDATION_SPEEDUP] = comparison.pytorch_time_s / comparison.onnx_time_s
     if parities:
         metrics |= {
-            "validation_max_diff": max(parity.max_diff for parity in parities),
+            VALIDATION_MAX_DIFF_TAG: max(parity.max_diff for parity in parities),
             "validation_mean_diff": float(np.mean([parity.mean_diff for parity in parities])),
             "validation_median_diff": float(np.median([parity.median_diff for parity in parities])),
-            "validation_softmax_max_diff": max(parity.softmax_max_diff for parity in parities),
+            VALIDATION_SOFTMAX_MAX_DIFF: max(parity.softmax_max_diff for parity in parities),
             "validation_max_absolute_diff": max(parity.max_diff * (parity.scale or 1.0) for parity in parities),
         }
     return metrics

@@ -11,14 +11,20 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from blocks.labels import (
+    EXPORTED_ALIAS_TAG,
+    EXPORTED_MODEL_TAG,
+    EXPORTED_RUN_TAG,
+    EXPORTED_VERSION_TAG,
+    EXTERNAL_DATA_FILE,
+    MODEL_FILE,
+)
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import say
 from slipway.learning.samples import INPUT, OUTPUT
 from slipway.learning.tracking import tracked_run
 from slipway.learning.weights import load_weights, make_signature
 
-ONNX_FILE = "model.onnx"
-EXTERNAL_DATA_FILE = "model.onnx.data"
 # A protobuf message, which a single ONNX file is, must stay below 2 GiB; the graph needs a little of that.
 SINGLE_FILE_LIMIT_BYTES = 2_000_000_000
 
@@ -54,7 +60,7 @@ def export(
     parent = registry.version(model_name, version)
     model, input_shape = load_weights(parent, registry)
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
-        path = Path(directory) / ONNX_FILE
+        path = Path(directory) / MODEL_FILE
         started = time.monotonic()
         external = _count_weight_bytes(model) >= single_file_limit_bytes
         write_onnx(model, input_shape, path, external)
@@ -124,10 +130,10 @@ def _log(
 
 def _make_tags(parent: RegisteredVersion) -> dict[str, str]:
     return {
-        "parent_run_id": parent.run_id or "",
-        "parent_model_name": parent.model_name,
-        "parent_model_version": str(parent.version),
-        "parent_model_alias": ",".join(parent.aliases),
+        EXPORTED_RUN_TAG: parent.run_id or "",
+        EXPORTED_MODEL_TAG: parent.model_name,
+        EXPORTED_VERSION_TAG: str(parent.version),
+        EXPORTED_ALIAS_TAG: ",".join(parent.aliases),
     }
 
 

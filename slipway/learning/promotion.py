@@ -4,7 +4,15 @@ import torch
 
 from blocks.errors import InvalidInput
 from blocks.events import tell_gate
-from blocks.labels import CHAMPION, GATE_1_TAG
+from blocks.labels import (
+    BEST_ACCURACY,
+    BEST_LOSS,
+    CHAMPION,
+    DATASET_PARAM,
+    GATE_1_TAG,
+    INPUT_SHAPE_PARAM,
+    VALIDATION_DIGEST_PARAM,
+)
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
 from slipway.learning.datasets import load_dataset
@@ -12,7 +20,7 @@ from slipway.learning.fitting import evaluate
 from slipway.learning.gate import Criteria, Verdict, judge
 from slipway.learning.weights import load_weights
 
-MEASURED_AGAIN = ("best_val_accuracy", "best_val_loss")
+MEASURED_AGAIN = (BEST_ACCURACY, BEST_LOSS)
 
 
 def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: int, registry: ModelRegistry) -> Verdict:
@@ -62,8 +70,8 @@ def _find_champion_value(
 ) -> float | None:
     if champion is None or champion.version == candidate.version:
         return None
-    digest = candidate.params.get("data.validation_digest")
-    if digest and champion.params.get("data.validation_digest") == digest:
+    digest = candidate.params.get(VALIDATION_DIGEST_PARAM)
+    if digest and champion.params.get(VALIDATION_DIGEST_PARAM) == digest:
         return champion.metrics.get(metric_name)
     if metric_name not in MEASURED_AGAIN:
         raise InvalidInput(
@@ -82,7 +90,7 @@ def _measure_again(
 ) -> float:
     """Evaluate the champion, at its own input size, on the data the candidate was validated on."""
     model, champion_shape = load_weights(champion, registry)
-    dataset, digest = candidate.params.get("data.dataset", ""), candidate.params.get("data.validation_digest")
+    dataset, digest = candidate.params.get(DATASET_PARAM, ""), candidate.params.get(VALIDATION_DIGEST_PARAM)
     images = load_dataset(dataset, _read_input_shape(candidate), num_workers)
     if images.validation_digest != digest:
         raise InvalidInput(
@@ -93,8 +101,8 @@ def _measure_again(
         images = load_dataset(dataset, champion_shape, num_workers)
     judged = evaluate(model, images.validation, len(images.classes), torch.device("cpu"))
     say(f"champion version {champion.version} evaluated again: accuracy {judged.accuracy:.4f}, loss {judged.loss:.4f}")
-    return judged.accuracy if metric_name == "best_val_accuracy" else judged.loss
+    return judged.accuracy if metric_name == BEST_ACCURACY else judged.loss
 
 
 def _read_input_shape(version: RegisteredVersion) -> list[int]:
-    return [int(size) for size in version.params.get("data.input_shape", "").split(",")]
+    return [int(size) for size in version.params.get(INPUT_SHAPE_PARAM, "").split(",")]

@@ -7,9 +7,20 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.checksums import FileDigest
 from blocks.errors import InvalidInput
+from blocks.labels import (
+    CHECKSUM_TAG,
+    EXPORTED_MODEL_TAG,
+    EXPORTED_VERSION_TAG,
+    EXTERNAL_DATA_FILE,
+    GOLDEN_FILE,
+    MODEL_FILE,
+    PARENT_MODEL_TAG,
+    PARENT_RUN_TAG,
+    PARENT_VERSION_TAG,
+    VALIDATION_MAX_DIFF_TAG,
+    VALIDATION_PASSED_TAG,
+)
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.export import EXTERNAL_DATA_FILE, ONNX_FILE
-from slipway.learning.samples import GOLDEN_FILE
 
 # MLflow keeps no infinity, which is what a difference is where outputs cannot be compared.
 LARGEST_METRIC = 1e300
@@ -42,15 +53,15 @@ def find_export(run_id: str, registry: ModelRegistry) -> ExportRun:
     with registry.reaching(f"run {run_id}"):
         run = client.get_run(run_id)
     tags, models = run.data.tags, run.outputs.model_outputs if run.outputs else []
-    if not models or not {"parent_model_name", "parent_model_version"} <= tags.keys():
+    if not models or not {EXPORTED_MODEL_TAG, EXPORTED_VERSION_TAG} <= tags.keys():
         raise InvalidInput(
             f"run {run_id} ('{run.info.run_name}') logged no ONNX export; expected the run of an export-onnx step"
         )
     return ExportRun(
         run_id=run_id,
         model_id=models[0].model_id,
-        parent_name=tags["parent_model_name"],
-        parent_version=int(tags["parent_model_version"]),
+        parent_name=tags[EXPORTED_MODEL_TAG],
+        parent_version=int(tags[EXPORTED_VERSION_TAG]),
     )
 
 
@@ -97,14 +108,14 @@ def register_export(
 
 def _make_trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
     return {
-        "parent_pytorch_model": parent.model_name,
-        "parent_pytorch_version": str(parent.version),
-        "parent_training_run_id": parent.run_id or "",
-        "validation_max_diff": f"{max_diff:.3e}",
-        "validation_passed": "true",
+        PARENT_MODEL_TAG: parent.model_name,
+        PARENT_VERSION_TAG: str(parent.version),
+        PARENT_RUN_TAG: parent.run_id or "",
+        VALIDATION_MAX_DIFF_TAG: f"{max_diff:.3e}",
+        VALIDATION_PASSED_TAG: "true",
     }
 
 
 def _make_checksums(files: Path) -> dict[str, str]:
-    present = [files / name for name in (ONNX_FILE, EXTERNAL_DATA_FILE, GOLDEN_FILE) if (files / name).exists()]
-    return {f"sha256/{file.name}": FileDigest.of(file).sha256 for file in present}
+    present = [files / name for name in (MODEL_FILE, EXTERNAL_DATA_FILE, GOLDEN_FILE) if (files / name).exists()]
+    return {f"{CHECKSUM_TAG}{file.name}": FileDigest.of(file).sha256 for file in present}

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from slipway.learning.parity import Parity
 
-REPORT_FILE = "validation-report.md"
-
 
 def write_report(subject: str, parities: Sequence[Parity], problem: str | None) -> str:
     """Return the report as markdown; `problem` says what made a comparison impossible."""

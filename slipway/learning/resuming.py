@@ -13,6 +13,7 @@ import torch
 
 from blocks.checkpoints import Checkpoints
 from blocks.errors import IntegrityError, InvalidInput, ServiceUnavailable, SlipwayError
+from blocks.labels import CHECKPOINT_FAILED_TAG, RESUMED_FROM_TAG, RESUMPTIONS_TAG
 from blocks.run import SHELL, get_flow_run_id, say, warn
 from slipway.learning.datasets import ImageDataset
 from slipway.learning.fitting import EpochFigures, Fitting
@@ -69,8 +70,8 @@ class EpochKeeper:
             warn(f"training {self._training} begins anew, its checkpoint cannot be used: {error}")
             fitting = begin()
         if self._run.is_continued:
-            resumptions = int(self._run.tags.get("resumptions", 0)) + 1
-            self._run.set_tags({"resumed_from_epoch": fitting.epoch, "resumptions": resumptions})
+            resumptions = int(self._run.tags.get(RESUMPTIONS_TAG, 0)) + 1
+            self._run.set_tags({RESUMED_FROM_TAG: fitting.epoch, RESUMPTIONS_TAG: resumptions})
         self._unrecorded.extend(fitting.history)
         self._record(fitting.epoch)
         return fitting
@@ -138,7 +139,7 @@ class EpochKeeper:
         (epoch, writing), self._writing = self._writing, None
         if (error := writing.exception()) is not None:
             warn(f"no checkpoint after epoch {epoch}, training goes on: {error}")
-            self._run.set_tags({"checkpoint_failed": f"epoch {epoch}: {error}"[:500]})
+            self._run.set_tags({CHECKPOINT_FAILED_TAG: f"epoch {epoch}: {error}"[:500]})
         self._record(epoch)
 
     def _record(self, up_to_epoch: int | None) -> None:

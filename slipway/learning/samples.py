@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from blocks.errors import UnusableModel
 
-SAMPLES_FILE = "samples.npz"
-GOLDEN_FILE = "golden.npz"
 INPUT = "input"
 OUTPUT = "output"
 

@@ -12,12 +12,10 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.numpy_dataset import NumpyDataset
 from mlflow.entities import Run
 
+from blocks.labels import BEST_ACCURACY, BEST_LOSS, EPOCH_TIME, TRAINING_TAG
 from blocks.registry import ModelRegistry
 from slipway.learning.datasets import ImageDataset, ImageSplit
 from slipway.learning.fitting import EpochFigures
-
-TRAINING_TAG = "slipway.training"
-EPOCH_TIME = "epoch_time"
 
 
 class TrackedRun:
@@ -87,8 +85,8 @@ class TrackedRun:
         without deterministic kernels, came to something else.
         """
         metrics = {
-            "best_val_accuracy": figures.best_val_accuracy,
-            "best_val_loss": figures.best_val_loss,
+            BEST_ACCURACY: figures.best_val_accuracy,
+            BEST_LOSS: figures.best_val_loss,
             "val_accuracy": figures.val_accuracy,
             "val_loss": figures.val_loss,
             "train_loss": figures.train_loss,

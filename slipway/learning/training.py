@@ -9,6 +9,16 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.checkpoints import Checkpoints
+from blocks.labels import (
+    BEST_ACCURACY,
+    BEST_EPOCH_PARAM,
+    BEST_LOSS,
+    DATASET_PARAM,
+    EPOCH_TIME,
+    INPUT_SHAPE_PARAM,
+    SAMPLES_FILE,
+    VALIDATION_DIGEST_PARAM,
+)
 from blocks.registry import ModelRegistry
 from blocks.run import say
 from slipway.learning import figures as pictures
@@ -18,8 +28,8 @@ from slipway.learning.parameters import TrainingSettings
 from slipway.learning.progress import TrainingProgress
 from slipway.learning.resnet import ARCHITECTURE, ResNet18
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
-from slipway.learning.samples import SAMPLES_FILE, write_samples
-from slipway.learning.tracking import EPOCH_TIME, TrackedRun, tracked_run
+from slipway.learning.samples import write_samples
+from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.weights import register_weights
 
 KEPT_SAMPLES = 32
@@ -72,9 +82,9 @@ def _find_registered(run: TrackedRun, settings: TrainingSettings) -> TrainedMode
         model_name=settings.model_name,
         version=version,
         run_id=run.run_id,
-        best_epoch=int(run.params["best_epoch"]),
-        best_val_accuracy=run.metrics["best_val_accuracy"][settings.epochs],
-        best_val_loss=run.metrics["best_val_loss"][settings.epochs],
+        best_epoch=int(run.params[BEST_EPOCH_PARAM]),
+        best_val_accuracy=run.metrics[BEST_ACCURACY][settings.epochs],
+        best_val_loss=run.metrics[BEST_LOSS][settings.epochs],
         train_time_s=sum(run.metrics[EPOCH_TIME].values()),
     )
 
@@ -93,7 +103,7 @@ def _fit(
             keeper.keep(fitting)
         keeper.finish()
         best = fitting.history[-1]
-        run.log_params({"best_epoch": best.best_epoch})
+        run.log_params({BEST_EPOCH_PARAM: best.best_epoch})
         _log_pictures(fitting.model, images, fitting.history, device, run)
         version = register_weights(
             fitting.model, settings.model_name, settings.input_shape, len(images.classes), registry
@@ -167,13 +177,13 @@ def _make_tags(settings: TrainingSettings) -> dict[str, str]:
 
 def _make_params(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> dict[str, object]:
     return {
-        "data.dataset": settings.dataset,
-        "data.input_shape": ",".join(str(size) for size in settings.input_shape),
+        DATASET_PARAM: settings.dataset,
+        INPUT_SHAPE_PARAM: ",".join(str(size) for size in settings.input_shape),
         "data.classes": ",".join(images.classes)[:500],
         "data.num_classes": len(images.classes),
         "data.training_images": len(images.train),
         "data.validation_images": len(images.validation),
-        "data.validation_digest": images.validation_digest,
+        VALIDATION_DIGEST_PARAM: images.validation_digest,
         "training.epochs": settings.epochs,
         "training.learning_rate": settings.learning_rate,
         "training.batch_size": settings.batch_size,

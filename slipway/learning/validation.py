@@ -10,16 +10,25 @@ from torch import nn
 
 from blocks.errors import ValidationFailed
 from blocks.events import tell_gate
-from blocks.labels import DEPLOY
+from blocks.labels import (
+    DEPLOY,
+    GOLDEN_FILE,
+    MODEL_FILE,
+    REPORT_FILE,
+    SAMPLES_FILE,
+    VALIDATION_MAX_DIFF_TAG,
+    VALIDATION_SAMPLES,
+    VALIDATION_SOFTMAX_MAX_DIFF,
+    VALIDATION_SPEEDUP,
+)
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
 from slipway.learning.comparison import Comparison, compare_models, summarise
-from slipway.learning.export import ONNX_FILE
 from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
 from slipway.learning.parameters import ValidationTerms
 from slipway.learning.registration import ExportRun, download_export, find_export, record_validation, register_export
-from slipway.learning.report import REPORT_FILE, write_report
-from slipway.learning.samples import GOLDEN_FILE, SAMPLES_FILE, draw_inputs, make_input, read_samples, write_golden
+from slipway.learning.report import write_report
+from slipway.learning.samples import draw_inputs, make_input, read_samples, write_golden
 from slipway.learning.weights import load_weights
 
 RANDOM, REAL = "random", "real"
@@ -58,22 +67,22 @@ def validate(export_run_id: str, terms: ValidationTerms, *, seed: int, registry:
     }
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
         files = download_export(export, Path(directory), registry)
-        comparison = compare_models(model, files / ONNX_FILE, inputs, terms.validation_tolerance)
+        comparison = compare_models(model, files / MODEL_FILE, inputs, terms.validation_tolerance)
         figures = summarise(comparison, terms.validation_tolerance)
         _report_findings(export, comparison, figures, registry)
         _write_golden(files, model, inputs)
-        version = register_export(export, parent, figures["validation_max_diff"], files, registry)
+        version = register_export(export, parent, figures[VALIDATION_MAX_DIFF_TAG], files, registry)
     registry.set_alias(export.onnx_name, DEPLOY, version)
     say(f"{export.onnx_name} version {version} carries '{DEPLOY}': {comparison.reason}")
     return ValidatedOnnx(
         model_name=export.onnx_name,
         version=version,
         run_id=export_run_id,
-        samples=int(figures["validation_num_samples"]),
-        max_diff=figures["validation_max_diff"],
-        softmax_max_diff=figures["validation_softmax_max_diff"],
+        samples=int(figures[VALIDATION_SAMPLES]),
+        max_diff=figures[VALIDATION_MAX_DIFF_TAG],
+        softmax_max_diff=figures[VALIDATION_SOFTMAX_MAX_DIFF],
         tolerance=terms.validation_tolerance,
-        onnx_speedup=figures["validation_onnx_speedup"],
+        onnx_speedup=figures[VALIDATION_SPEEDUP],
         reason=comparison.reason,
     )
 
@@ -106,5 +115,5 @@ def _report_findings(
 def _write_golden(files: Path, model: nn.Module, inputs: dict[str, Array]) -> None:
     chosen = np.concatenate([inputs[kind][:GOLDEN_OF_EACH] for kind in (REAL, RANDOM)])
     pytorch, _ = run_pytorch(model, chosen, len(chosen))
-    onnxruntime, _ = run_onnx(open_session(files / ONNX_FILE), chosen, len(chosen))
+    onnxruntime, _ = run_onnx(open_session(files / MODEL_FILE), chosen, len(chosen))
     write_golden(files / GOLDEN_FILE, chosen, pytorch, onnxruntime)

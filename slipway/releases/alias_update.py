@@ -10,16 +10,18 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from blocks.errors import InvalidInput
+from blocks.labels import (
+    ANSWERED_AT_TAG,
+    ANSWERED_BY_TAG,
+    ANSWERED_VERSION_TAG,
+    DEPLOY,
+    REFUSED_TAG,
+    ROLLED_BACK_AT_TAG,
+)
 from blocks.moments import read_moment
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry, RegisteredModel, RegisteredVersion
 from blocks.run import get_flow_run_id
-from slipway.releases.marks import ROLLED_BACK_AT_TAG
-
-DEPLOY = "deploy"
-ANSWERED_AT_TAG, ANSWERED_BY_TAG = "deploy_answered_at", "deploy_answered_by"
-ANSWERED_VERSION_TAG = "deploy_answered_version"  # the model carries this one, and the two above
-REFUSED_TAG = "deploy_refused"  # the model carries it where nobody looks at its alias, and why
 
 
 class AliasUpdate(NamedTuple):

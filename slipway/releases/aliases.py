@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, ReleaseTakenOver
+from blocks.labels import LIVE, PREVIOUS
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from slipway.releases.attempts import Attempts
@@ -12,7 +13,6 @@ from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.serving_config import read_policy
 
-LIVE, PREVIOUS = "live", "previous"
 _LOOKS = 5
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from blocks.labels import VALIDATION_PREFIX
 from blocks.run import get_flow_run_name
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.metadata import MlflowSection, ModelSection, TritonSection, VersionMetadata
@@ -59,5 +60,5 @@ def _make_metadata(fetched: FetchedModel, plan: ReleasePlan) -> VersionMetadata:
             outputs=[spec.model_dump(mode="json") for spec in fetched.signature.outputs],
             **fetched.contents.facts,
         ),
-        validation={name: value for name, value in registered.metrics.items() if name.startswith("validation_")},
+        validation={name: value for name, value in registered.metrics.items() if name.startswith(VALIDATION_PREFIX)},
     )

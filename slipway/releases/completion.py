@@ -3,33 +3,19 @@
 from blocks.environment import Environment
 from blocks.errors import IntegrityError
 from blocks.events import Happened, tell
+from blocks.labels import LAST_ROLLBACK_TAG, LIVE, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import warn
-from slipway.releases.aliases import LIVE, bring_aliases
+from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import Proven, close_journal, mark_proven
-from slipway.releases.marks import (
-    LAST_ROLLBACK_TAG,
-    NO_REASON,
-    ROLLED_BACK_AT_TAG,
-    ROLLED_BACK_TAG,
-    Mark,
-    write_mark,
-)
+from slipway.releases.marks import NO_REASON, Mark, write_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.receipt import (
-    TRITON_VERSION_TAG,
-    Receipt,
-    ReplicaReceipt,
-    make_receipt,
-    record_receipt,
-    renew_receipt,
-    tag_receipt,
-)
+from slipway.releases.receipt import Receipt, ReplicaReceipt, make_receipt, record_receipt, renew_receipt, tag_receipt
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.retention import archive_retired, discard_superfluous
 from slipway.releases.switch import time_replicas

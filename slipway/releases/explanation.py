@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
-from slipway.releases.aliases import LIVE, PREVIOUS
+from blocks.labels import LIVE, PREVIOUS
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt, read_receipt

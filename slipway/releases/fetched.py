@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError
+from blocks.labels import GOLDEN_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
-from slipway.releases.samples import GOLDEN_FILE, Samples, read_samples
+from slipway.releases.samples import Samples, read_samples
 from slipway.releases.workspace import workspace
 
 

@@ -4,13 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blocks.checksums import FileDigest
+from blocks.labels import CHECKSUM_TAG, GOLDEN_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.formats.catalogue import open_model
 from slipway.releases.fetched import FetchedModel, compare_digests, digest, download, name_version
 from slipway.releases.golden import check_golden
-from slipway.releases.samples import GOLDEN_FILE
-
-CHECKSUM_TAG = "sha256/"
 
 
 def fetch(registered: RegisteredVersion, source: str, registry: ModelRegistry) -> FetchedModel:

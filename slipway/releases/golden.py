@@ -6,9 +6,10 @@ import numpy as np
 from tritonclient.utils import triton_to_np_dtype
 
 from blocks.errors import UnusableModel
+from blocks.labels import GOLDEN_FILE
 from slipway.formats.contents import is_plain_file
 from slipway.formats.signature import Signature, TensorSpec
-from slipway.releases.samples import GOLDEN_FILE, read_samples
+from slipway.releases.samples import read_samples
 
 
 def check_golden(directory: Path, signature: Signature, subject: str) -> None:

@@ -4,11 +4,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from blocks.labels import MARK_FILE
 from blocks.repository import ModelRepository
 
-MARK_FILE = "rolled_back.json"
-ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG = "rolled_back", "rolled_back_at"
-LAST_ROLLBACK_TAG = "last_rollback"
 NO_REASON = "no reason given"
 
 

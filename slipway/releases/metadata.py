@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from blocks.errors import IntegrityError, bounded
-from blocks.repository import METADATA_FILE, ModelRepository
+from blocks.labels import METADATA_FILE
+from blocks.repository import ModelRepository
 
 
 def _read_number(value: object) -> int | None:

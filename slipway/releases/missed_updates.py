@@ -4,17 +4,10 @@ from collections.abc import Iterator
 
 from blocks.errors import InvalidInput, NotRegistered, SlipwayError
 from blocks.events import Happened, tell
+from blocks.labels import DEPLOY, LIVE, REFUSED_TAG
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.run import warn
-from slipway.releases.alias_update import (
-    DEPLOY,
-    REFUSED_TAG,
-    AliasUpdate,
-    explain_bad_name,
-    explain_outdated,
-    find_move,
-)
-from slipway.releases.aliases import LIVE
+from slipway.releases.alias_update import AliasUpdate, explain_bad_name, explain_outdated, find_move
 
 RELEASED_BY_EVENT = "-onnx"  # the models the trigger in prefect.yaml matches
 LONGEST_REASON = 1000

@@ -2,9 +2,10 @@
 
 from blocks.environment import Environment
 from blocks.errors import ForeignModel, NotRegistered, VersionConflict
+from blocks.labels import LIVE
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
-from slipway.releases.aliases import LIVE, derive_aliases
+from slipway.releases.aliases import derive_aliases
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata

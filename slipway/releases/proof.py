@@ -8,11 +8,10 @@ from pydantic import Field
 
 from blocks.errors import IntegrityError, UnusableModel, VerificationFailed
 from blocks.fleet import Answer, TritonFleet
+from blocks.labels import PROOF_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.agreement import Comparison, Numeric
 from slipway.releases.samples import Samples, pack, read_samples
-
-PROOF_FILE = "proof.npz"
 
 Tolerance = Annotated[
     float, Field(gt=0, le=1, description="Largest difference from PyTorch's outputs, relative to their scale.")

@@ -6,6 +6,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import IntegrityError
+from blocks.labels import (
+    PARENT_MODEL_TAG,
+    PARENT_RUN_TAG,
+    PARENT_VERSION_TAG,
+    RECEIPT_FILE,
+    RECEIPT_TAG,
+    VALIDATION_MAX_DIFF_TAG,
+    VALIDATION_PASSED_TAG,
+)
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import make_artifact_key, publish_table
@@ -15,10 +24,6 @@ from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
-
-RECEIPT_FILE = "receipt.json"
-RECEIPT_TAG = "receipt"
-TRITON_VERSION_TAG = "triton_version"
 
 
 class ReplicaReceipt(BaseModel):
@@ -74,7 +79,7 @@ def make_receipt(
     proof = {"comparison", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "address", "version"}
     return Receipt(
         **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
-        training_run_id=fetched.registered.tags.get("parent_training_run_id"),
+        training_run_id=fetched.registered.tags.get(PARENT_RUN_TAG),
         sha256={file.name: file.sha256 for file in fetched.files},
         gates=list_gates(fetched, candidate),
         candidate=candidate,
@@ -132,10 +137,10 @@ def read_receipt(repository: ModelRepository, model_name: str, version: int) -> 
 def list_gates(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict[str, str]:
     """Return each gate a version passed, with its figures; one that left no trace is not named."""
     tags, gates = fetched.registered.tags, {}
-    if parent := tags.get("parent_pytorch_model"):
-        gates["gate 1"] = f"{parent} version {tags.get('parent_pytorch_version', '?')} promoted"
-    if tags.get("validation_passed", "").lower() == "true":
-        gates["gate 2"] = f"ONNX against PyTorch, largest difference {tags.get('validation_max_diff', '?')}"
+    if parent := tags.get(PARENT_MODEL_TAG):
+        gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted"
+    if tags.get(VALIDATION_PASSED_TAG, "").lower() == "true":
+        gates["gate 2"] = f"ONNX against PyTorch, largest difference {tags.get(VALIDATION_MAX_DIFF_TAG, '?')}"
     if candidate is not None and candidate.comparison is not None:
         found = candidate.comparison
         gates["candidate"] = f"{found.samples} golden samples on {candidate.address}, {found.max_difference:.1e}"

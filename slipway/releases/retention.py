@@ -1,12 +1,12 @@
 """Retention: what is no longer served goes to the archive, and what the archive keeps no more is deleted."""
 
 from blocks.errors import NotRegistered
+from blocks.labels import ROLLED_BACK_TAG, TRITON_VERSION_TAG
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
-from slipway.releases.marks import ROLLED_BACK_TAG, read_mark
+from slipway.releases.marks import read_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.pointer import read_committed
-from slipway.releases.receipt import TRITON_VERSION_TAG
 
 
 def archive_retired(model_name: str, repository: ModelRepository) -> tuple[int, ...]:

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
+from blocks.labels import LAST_ROLLBACK_TAG, LIVE, PREVIOUS, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
 from blocks.run import get_owner, warn
-from slipway.releases.aliases import LIVE, PREVIOUS
-from slipway.releases.marks import LAST_ROLLBACK_TAG, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, read_mark
+from slipway.releases.marks import read_mark
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.receipt import TRITON_VERSION_TAG, read_receipt
+from slipway.releases.receipt import read_receipt
 from slipway.releases.serving_config import read_policy
 
 

@@ -12,7 +12,6 @@ from blocks.errors import UnusableModel
 from blocks.fleet import Tensors
 from slipway.releases.sample_archive import read_arrays
 
-GOLDEN_FILE = "golden.npz"
 PROOF_BYTES = 2 * 1024**2
 REQUEST_BYTES = 32 * 1024**2
 _BATCH = 8

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
 from blocks.environment import Environment
-from blocks.repository import METADATA_FILE
+from blocks.labels import METADATA_FILE
 from slipway.releases.fetched import ensure_files
 from slipway.releases.journal import ensure_open
 from slipway.releases.release import Release

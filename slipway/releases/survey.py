@@ -17,10 +17,10 @@ from blocks.errors import (
     VerificationFailed,
 )
 from blocks.fleet import TritonFleet
+from blocks.labels import LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import RepositoryContents, parse_candidate
 from slipway.releases.alias_update import explain_refusal
-from slipway.releases.aliases import LIVE, PREVIOUS
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata
 from slipway.releases.proof import Question, read_proof

@@ -3,10 +3,9 @@
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from blocks.errors import IntegrityError
+from blocks.labels import FILES_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.metadata import read_metadata
-
-FILES_FILE = "files.json"
 
 
 class StoredFile(BaseModel):

@@ -14,13 +14,12 @@ from tritonclient.utils import InferenceServerException
 
 from blocks.environment import Environment
 from blocks.fleet import TritonFleet
+from blocks.labels import DEPLOY, LIVE, PREVIOUS, TRITON_VERSION_TAG
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
-from slipway.releases.alias_update import DEPLOY
-from slipway.releases.aliases import LIVE, PREVIOUS
 from slipway.releases.metadata import MlflowSection, ModelSection, VersionMetadata
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.receipt import TRITON_VERSION_TAG, Receipt, ReplicaReceipt, record_receipt, tag_receipt
+from slipway.releases.receipt import Receipt, ReplicaReceipt, record_receipt, tag_receipt
 from slipway.releases.serving_config import apply_policy, read_policy
 
 THEN = datetime(2026, 2, 3, 10, tzinfo=UTC)

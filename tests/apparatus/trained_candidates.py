@@ -7,10 +7,11 @@ from uuid import uuid4
 import mlflow
 from torch import nn
 
+from blocks.labels import SAMPLES_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.datasets import ImageDataset, load_dataset
 from slipway.learning.fitting import deterministic
-from slipway.learning.samples import SAMPLES_FILE, write_samples
+from slipway.learning.samples import write_samples
 from slipway.learning.tracking import tracked_run
 from slipway.learning.weights import register_weights
 from tests.apparatus.networks import SmallNetwork

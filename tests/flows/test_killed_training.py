@@ -18,12 +18,12 @@ from prefect.states import Pending
 
 from blocks.checkpoints import Checkpoints
 from blocks.environment import RESULT_STORAGE, Environment, load_block
+from blocks.labels import TRAINING_TAG
 from blocks.registry import ModelRegistry
 from flows.training import train_model
 from slipway.learning import training
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.resuming import EpochKeeper
-from slipway.learning.tracking import TRAINING_TAG
 from slipway.learning.training import TrainedModel
 from slipway.learning.weights import load_weights
 from tasks.training.train import train

@@ -99,7 +99,7 @@ def test_an_outcome_has_its_exit_code_and_an_error_its_line(
         (["relaese"], "unknown command 'relaese'; there are status, explain-live, rollback"),
         (["step", "trian"], "unknown command 'trian'; there are train, promote"),
         (["stack", "logs", "--lines=few"], "Invalid value for --lines: unable to convert"),
-        (["explain-live"], 'Command "explain-live" parameter MODEL requires an argument'),
+        (["explain-live"], 'Command "explain-live" parameter --model requires an argument'),
         (["stack", "up", "now"], "Unused Tokens: ['now']"),
     ],
 )

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from blocks.registry import ModelRegistry
-from infra.command.options import FLAT, sort_parameters
+from infra.command.options import sort_parameters
 from infra.command.running import make_command
+from tasks.policies import FLAT
 
 
 class Fetched(BaseModel):
@@ -118,3 +119,26 @@ def test_limits_within_a_flat_parameter_are_options_of_their_own(capsys: pytest.
     app(["count", "--limits.p95-ms=3", "--requests=7"], result_action="return_value")
 
     assert json.loads(capsys.readouterr().out) == {"tolerance": 1e-4, "requests": 7, "limits": {"p95_ms": 3}}
+
+
+def repeat(earlier: Fetched | None = None) -> str | None:
+    """Return the name, where there is one."""
+    return earlier.name if earlier else None
+
+
+@pytest.mark.parametrize(("given", "returned"), [([], None), (["--earlier=earlier"], "a")])
+def test_a_file_may_be_left_out_where_the_value_may(
+    given: list[str],
+    returned: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("earlier").write_text('{"name": "a"}')
+    app = App(default_parameter=Parameter(json_list=True))
+    app.command(make_command(repeat, {}), name="repeat")
+
+    app(["repeat", *given], result_action="return_value")
+
+    assert json.loads(capsys.readouterr().out) == returned

@@ -16,13 +16,14 @@ import torch
 from blocks.checkpoints import Checkpoints
 from blocks.environment import Environment, load_block
 from blocks.errors import ServiceUnavailable, UnusableModel
+from blocks.labels import TRAINING_TAG
 from blocks.registry import ModelRegistry
 from slipway.learning import fitting as fitting_module
 from slipway.learning.datasets import ImageSplit
 from slipway.learning.fitting import Fitting, deterministic
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
-from slipway.learning.tracking import TRAINING_TAG, TrackedRun, tracked_run
+from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.training import train
 from tests.apparatus.networks import NormalisedNetwork
 from tests.apparatus.trained_candidates import digits, unused_name

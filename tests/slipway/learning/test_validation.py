@@ -13,12 +13,11 @@ from onnx import numpy_helper
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
-from blocks.labels import DEPLOY
+from blocks.labels import DEPLOY, REPORT_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning import validation
 from slipway.learning.export import OnnxExport, export
 from slipway.learning.parameters import ValidationTerms
-from slipway.learning.report import REPORT_FILE
 from slipway.learning.validation import ValidatedOnnx
 from tests.apparatus.trained_candidates import register_candidate, registered_names, unused_name
 
