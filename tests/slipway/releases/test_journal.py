@@ -107,7 +107,7 @@ def test_a_journal_that_is_open_for_just_this_plan_is_left_as_it_is(
 
     ensure_open(repository, plan)
     after = repository.read_journal(model_name)
-    assert before is not None and after is not None and after[:2] == before[:2]
+    assert before is not None and after is not None and after.etag == before.etag
     ensure_open(repository, plan.model_copy(update={"epoch": 2}))
 
     begun = read_open(repository, model_name)

@@ -5,14 +5,15 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from blocks.errors import ReleaseInProgress, ReleaseTakenOver
+from blocks.errors import InvalidInput, ReleaseInProgress, ReleaseTakenOver
 from blocks.repository import ModelRepository
 from infra.local.settings import ROOT
 from slipway.releases import lock
-from slipway.releases.lock import Fence, acquire, model_lock, read_entry, release
+from slipway.releases.lock import Fence, LockEntry, acquire, describe_holder, model_lock, read_entry, release
 from tests.apparatus.locks import end_lease
 
 HOLDER = """
@@ -24,6 +25,35 @@ with model_lock(sys.argv[2], ModelRepository(bucket=bucket_at(sys.argv[1])), own
     print("held", flush=True)
     time.sleep(600)
 """
+
+
+@pytest.mark.parametrize(
+    ("entry", "age_s", "free"),
+    [
+        (LockEntry(), 0, True),
+        (LockEntry(owner="run a", lease_s=30), 30, False),
+        (LockEntry(owner="run a", lease_s=30), 30.1, True),
+        (LockEntry(owner="run b", lease_s=30), 0, True),
+        (LockEntry(owner="run a", lease_s=3600), 60, False),
+    ],
+    ids=["nobody's", "within its lease", "after it", "its own from before", "a shell session's, within its hour"],
+)
+def test_a_lock_is_free_where_it_is_nobody_s_one_s_own_or_not_renewed_for_its_lease(
+    entry: LockEntry, age_s: float, free: bool
+) -> None:
+    assert entry.is_free(age_s, "run b") is free
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected"),
+    [
+        (None, "unknown"),
+        ("0192f7b0", "flow run 0192f7b0 on host-1"),
+        ("shell-4f1c", "shell session 4f1c on host-1"),
+    ],
+)
+def test_a_holder_is_named_by_what_it_is_and_where_it_runs(owner: str | None, expected: str) -> None:
+    assert describe_holder(LockEntry(owner=owner, where="host-1")) == expected
 
 
 def test_a_second_holder_is_refused_when_the_first_does_not_end_in_time(
@@ -113,7 +143,7 @@ def test_who_lost_the_lock_is_stopped_whatever_it_waits_for(
 
     def hold_and_wait() -> None:
         with model_lock(model_name, repository, owner="run a"):
-            take_over(repository, model_name)
+            threading.Thread(target=take_over, args=(repository, model_name), daemon=True).start()
             time.sleep(600)
 
     with pytest.raises(ReleaseTakenOver, match="the model's lock was lost while this run waited"):
@@ -202,17 +232,19 @@ def test_a_holder_s_entry_of_an_earlier_slipway_and_one_nobody_can_read_are_free
         acquire(model_name, repository, "run a", wait_s=0).require()
 
 
-def test_a_store_that_ignores_conditions_is_refused(
-    repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_ignores_conditions_is_refused(repository: ModelRepository) -> None:
     repository.store.check_conditions("locks/")
-    from blocks.errors import InvalidInput
-    from blocks.object_store import ObjectStore
+    events = repository.store.client.meta.events
+    events.register("before-call.s3.PutObject", drop_conditions)
 
-    def ignoring(store: ObjectStore, key: str, content: bytes, etag: str | None) -> object:
-        return store.client.put_object(Bucket=store.bucket, Key=key, Body=content)
+    try:
+        with pytest.raises(InvalidInput, match=r"ignores the conditions.*AWS S3, SeaweedFS.*MinIO.*Ceph"):
+            repository.store.check_conditions("locks/")
+    finally:
+        events.unregister("before-call.s3.PutObject", drop_conditions)
 
-    monkeypatch.setattr(ObjectStore, "_put_if", ignoring)
 
-    with pytest.raises(InvalidInput, match=r"ignores the conditions.*AWS S3, SeaweedFS.*MinIO.*Ceph"):
-        repository.store.check_conditions("locks/")
+def drop_conditions(params: dict[str, Any], **_: object) -> None:
+    """Have the store not see what a PUT is conditional on, as one that ignores it."""
+    for condition in ("If-Match", "If-None-Match"):
+        params["headers"].pop(condition, None)

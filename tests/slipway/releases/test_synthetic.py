@@ -2,10 +2,10 @@
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from pydantic import PrivateAttr
 
 from blocks.errors import InvalidInput, VerificationFailed
 from blocks.fleet import Answer, Tensors, TritonFleet
@@ -84,14 +84,13 @@ class FixedFleet(TritonFleet):
 
     _block_type_name = "Fixed fleet"
     _block_type_slug = "fixed-fleet"
+    output: ClassVar[np.ndarray]
 
     def answers(
         self, address: str, model_name: str, batches: Iterable[Tensors], outputs: list[str], version: int | None
     ) -> Iterator[Answer]:
         for _ in batches:
-            yield Answer(version or 0, dict.fromkeys(outputs, self._output), 1.0)
-
-    _output: np.ndarray = PrivateAttr()
+            yield Answer(version or 0, dict.fromkeys(outputs, self.output), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +104,10 @@ class FixedFleet(TritonFleet):
     ],
 )
 def test_an_answer_of_any_shape_is_looked_at(
-    shape: tuple[int | str, ...], output: np.ndarray, message: str | None
+    shape: tuple[int | str, ...], output: np.ndarray, message: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(FixedFleet, "output", np.asarray(output), raising=False)
     fleet = FixedFleet(replicas=["a:1"])
-    fleet._output = output
     described = signature()
     described = described.model_copy(update={"outputs": (TensorSpec(name="output", dtype="FP32", shape=shape),)})
     requests = make_requests(described, None, 2, seed=1, subject=SUBJECT)
