@@ -155,7 +155,7 @@ def carry_out(
             fetched=fetched, version=plan.version, terms=terms, environment=environment
         )
         wait([moving, verifying])
-        verified, aliases = verifying.result(), moving.result()
+        aliases, verified = moving.result(), verifying.result()
         receipt = finish_release(
             plan=plan,
             fetched=fetched,

@@ -232,7 +232,7 @@ def test_nothing_is_left_of_a_release_whose_candidate_ends_the_replica(
     try:
         with (
             around_first_load(prover.address, before=prover.process.kill),
-            pytest.raises(ReplicaLost, match=f"Triton {prover.address}: no answer to load of model '_third."),
+            pytest.raises(ReplicaLost, match=f"Triton {prover.address}: no answer to load of model '_candidate."),
         ):
             deploy_model(third.model_name)
     finally:
