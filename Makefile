@@ -72,6 +72,14 @@ test-faults: setup ## Kill processes and freeze servers while releases run; slow
 test-all: setup ## Run what test and test-faults run, at once: the stacks are started once
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes" $(WORDS)
 
+.PHONY: coverage
+coverage: setup ## Run the tests with every process measured; show what share of lines and branches ran
+	@rm -rf .local/coverage && mkdir -p .local/coverage
+	@$(call split,ARGS) $(RUN) coverage run -m pytest $(SPREAD) $(WORDS) | tee .local/coverage/tests.log
+	@$(RUN) coverage combine --quiet
+	@$(RUN) coverage report
+	@tail -n 1 .local/coverage/tests.log
+
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Build the images (BUILD=no: not), install all on the cluster KUBECONFIG names, test it there
 	@[ -n "$$KUBECONFIG" ] || { echo "KUBECONFIG names no cluster; start one (kind, k3d, minikube) and set it" >&2; exit 2; }

@@ -57,16 +57,6 @@ def test_the_same_update_never_releases_twice(registry: ModelRegistry, model_nam
     assert answer(model_name, 1, set_at) == "Superseded"
 
 
-def test_an_update_that_was_overtaken_by_another_changes_nothing(registry: ModelRegistry, model_name: str) -> None:
-    register_linear(registry, model_name, 1)
-    first = datetime.now(UTC)
-    register_linear(registry, model_name, 2)
-
-    assert answer(model_name, 2, first + SOON) == "Completed"
-    assert answer(model_name, 1, first) == "Superseded", "it came late"
-    assert live(registry, model_name) == 2
-
-
 def test_an_update_older_than_a_rollback_never_releases_what_was_rolled_back(
     registry: ModelRegistry, model_name: str
 ) -> None:
@@ -81,27 +71,6 @@ def test_an_update_older_than_a_rollback_never_releases_what_was_rolled_back(
     assert model_name not in {update.model_name for update in poll_aliases()}
 
 
-def test_setting_the_alias_again_releases_again(registry: ModelRegistry, model_name: str) -> None:
-    for seed in (1, 2):
-        register_linear(registry, model_name, seed)
-        deploy_model(model_name)
-    rollback_model(model_name)
-
-    assert answer(model_name, 2, datetime.now(UTC) + SOON) == "Completed"
-    assert live(registry, model_name) == 2
-
-
-def test_a_run_that_is_executed_again_goes_on_with_its_own_update(registry: ModelRegistry, model_name: str) -> None:
-    from slipway.releases.alias_update import explain_outdated, mark_answered
-
-    version = register_linear(registry, model_name, 1)
-    set_at = datetime.now(UTC)
-
-    mark_answered(version, set_at, registry)
-
-    assert explain_outdated(registry.version(model_name, 1), set_at) is None
-
-
 def test_what_no_webhook_told_the_poll_tells_once(registry: ModelRegistry, model_name: str) -> None:
     register_linear(registry, model_name, 1)
 
@@ -110,43 +79,6 @@ def test_what_no_webhook_told_the_poll_tells_once(registry: ModelRegistry, model
     assert [event.payload["version"] for event in told] == [1]
 
     deploy_model(model_name)
-    assert model_name not in {update.model_name for update in poll_aliases()}
-
-
-def test_an_alias_that_is_moved_back_is_told_by_the_poll_too(registry: ModelRegistry, model_name: str) -> None:
-    for seed in (1, 2):
-        register_linear(registry, model_name, seed)
-        deploy_model(model_name)
-    registry.set_alias(model_name, "deploy", 1)
-
-    (update,) = (update for update in poll_aliases() if update.model_name == model_name)
-
-    assert update.version == 1
-    assert answer(model_name, 1, update.set_at) == "Completed"
-    assert answer(model_name, 1, update.set_at) == "Superseded"
-    assert live(registry, model_name) == 1
-    assert model_name not in {update.model_name for update in poll_aliases()}
-
-
-def test_an_alias_set_on_a_version_that_was_released_without_it_is_told_by_the_poll_too(
-    registry: ModelRegistry, model_name: str
-) -> None:
-    for seed in (1, 2):
-        register_linear(registry, model_name, seed)
-        registry.remove_alias(model_name, "deploy")
-        deploy_model(model_name, f"version:{seed}")
-    registry.set_alias(model_name, "deploy", 1)
-
-    (update,) = (update for update in poll_aliases() if update.model_name == model_name)
-
-    assert answer(model_name, 1, update.set_at) == "Completed"
-    assert live(registry, model_name) == 1
-
-
-def test_a_release_that_failed_is_left_to_people(registry: ModelRegistry, model_name: str) -> None:
-    register_linear(registry, model_name, 1, lie=1.0)
-    assert deploy_model(model_name, return_state=True).is_failed()
-
     assert model_name not in {update.model_name for update in poll_aliases()}
 
 

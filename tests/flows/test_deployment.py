@@ -124,16 +124,6 @@ def test_a_dry_run_changes_nothing_and_says_what_would_change(environment: Envir
     assert observed(environment, model_name) == before
 
 
-def test_a_forced_version_is_taken_and_the_next_one_is_above_it(environment: Environment, model_name: str) -> None:
-    register_linear(environment.registry, model_name, seed=1)
-    deploy_model(model_name, force_version=5)
-    register_linear(environment.registry, model_name, seed=2)
-
-    deploy_model(model_name)
-
-    assert observed(environment, model_name)["served"] == [(5, 6), (5, 6)]
-
-
 def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(
     environment: Environment, model_name: str
 ) -> None:

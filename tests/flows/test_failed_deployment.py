@@ -17,7 +17,6 @@ from blocks.errors import (
     SlipwayError,
     UnusableModel,
     VerificationFailed,
-    VersionConflict,
 )
 from blocks.fleet import TritonFleet
 from flows.deployment import Deployment, deploy_model
@@ -141,16 +140,6 @@ def test_a_file_that_changed_after_gate_2_is_refused(environment: Environment, m
 
     with pytest.raises(SlipwayError, match=r"the file changed after gate 2"):
         deploy_model(model_name)
-
-
-def test_a_forced_version_never_overwrites_other_content(environment: Environment, model_name: str) -> None:
-    given(environment, model_name).released().registered()
-    before = observed(environment, model_name)
-
-    with pytest.raises(VersionConflict, match=r"version 1 .* exists with other content"):
-        deploy_model(model_name, force_version=1)
-
-    assert observed(environment, model_name) == before
 
 
 def test_a_fleet_with_a_replica_that_is_down_is_refused_before_anything_is_changed(

@@ -14,11 +14,9 @@ from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
 from slipway.releases.lock import model_lock
-from slipway.releases.serving_config import apply_policy
 from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.given import Given, given
-from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.transports import failing, interfering
 
 
@@ -69,39 +67,6 @@ def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment
     assert assert_consistent(environment, model_name) == 2
 
 
-def test_a_version_that_is_not_served_goes_to_the_archive(environment: Environment, model_name: str) -> None:
-    config = environment.repository.read_config(model_name) or ""
-    commit_by_hand(environment.repository, model_name, apply_policy(config, (2,)))
-
-    outcome = reconcile_models([model_name])
-
-    assert Kind.VERSION_IDLE in kinds(outcome)[0] and not outcome.left
-    assert environment.repository.versions(model_name).archive == (1,)
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(2,), (2,)]
-
-
-def test_files_that_changed_under_a_version_are_reported_and_not_touched(
-    environment: Environment, model_name: str
-) -> None:
-    key = f"repository/{model_name}/2/model.onnx"
-    environment.repository.store.write(key, b"not the model")
-
-    outcome = reconcile_models([model_name])
-
-    assert kinds(outcome) == ([], [Kind.FILES_CHANGED])
-    assert key in outcome.left[0].observed and "SHA-256" in outcome.left[0].observed
-    assert environment.repository.store.read(key) == b"not the model"
-
-
-def test_an_alias_moved_by_hand_is_reported_and_stays(environment: Environment, model_name: str) -> None:
-    environment.registry.set_alias(model_name, "live", 1)
-
-    outcome = reconcile_models([model_name])
-
-    assert [(d.kind, d.observed, d.expected) for d in outcome.left] == [(Kind.ALIAS_ELSEWHERE, "live is 1", "2")]
-    assert environment.registry.aliases(model_name)["live"] == 1
-
-
 def test_a_model_that_is_being_released_is_left_alone(environment: Environment, model_name: str) -> None:
     environment.fleet.unload_model(environment.fleet.addresses()[0], model_name)
 
@@ -114,50 +79,43 @@ def test_a_model_that_is_being_released_is_left_alone(environment: Environment, 
     assert assert_consistent(environment, model_name) == 2
 
 
-def test_archives_beyond_retention_are_removed_but_never_one_with_an_alias(
-    environment: Environment, model_name: str, model: Given
+def test_drift_left_for_people_is_a_table_and_an_event_and_nothing_of_it_is_touched(
+    environment: Environment, model_name: str
 ) -> None:
-    model.released(3)
-    environment.registry.set_alias(model_name, "audited", 1)
-    assert environment.repository.versions(model_name).archive == (1, 2, 3)
-
-    outcome = reconcile_models([model_name], keep_archived=1)
-
-    assert kinds(outcome) == ([Kind.ARCHIVE_FULL], [])
-    assert environment.repository.versions(model_name).archive == (1, 3)
-    assert environment.repository.next_version(model_name) == 6
-
-
-def test_drift_left_for_people_is_a_table_in_prefect(environment: Environment, model_name: str) -> None:
+    key = f"repository/{model_name}/2/model.onnx"
+    environment.repository.store.write(key, b"not the model")
     environment.registry.set_alias(model_name, "live", 1)
 
-    reconcile_models([model_name])
+    outcome = reconcile_models([model_name])
 
+    assert kinds(outcome) == ([], [Kind.FILES_CHANGED, Kind.ALIAS_ELSEWHERE])
+    assert environment.repository.store.read(key) == b"not the model"
+    assert environment.registry.aliases(model_name)["live"] == 1
+    assert len(tables_about(model_name)) == 1 and "left for people" in tables_about(model_name)[0]
+    (event,) = events_about(model_name)
+    assert event.event == "slipway.drift.found"
+    assert [found["kind"] for found in event.payload["findings"]] == [Kind.FILES_CHANGED, Kind.ALIAS_ELSEWHERE]
+
+
+def tables_about(model_name: str) -> list[str]:
+    """Return the tables of drift that name a model."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["drift"]))
     with get_client(sync_client=True) as client:
-        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["drift"]))
-        found = [
-            artifact for artifact in client.read_artifacts(artifact_filter=wanted) if model_name in str(artifact.data)
-        ]
-    assert len(found) == 1 and "left for people" in str(found[0].data)
+        tables = [str(artifact.data) for artifact in client.read_artifacts(artifact_filter=wanted)]
+    return [table for table in tables if model_name in table]
 
 
-def test_drift_left_for_people_is_an_event_of_the_model(environment: Environment, model_name: str) -> None:
-    environment.registry.set_alias(model_name, "live", 1)
-
-    reconcile_models([model_name])
-
+def events_about(model_name: str, within_s: float = 30) -> Sequence[Event]:
+    """Return the events of a model's drift, waiting for the first: they reach the server a moment later."""
     wanted = EventFilter(
         event=EventNameFilter(prefix=["slipway.drift."]),
         resource=EventResourceFilter(id=[f"slipway.model.{model_name}"]),
     )
-    found: Sequence[Event] = []
-    deadline = time.monotonic() + 30
+    end = time.monotonic() + within_s
     with get_client(sync_client=True) as client:
-        while not found and time.monotonic() < deadline:
-            time.sleep(0.5)  # events reach the server a moment later
-            found = client.read_events(wanted, limit=10).events
-    assert [event.event for event in found] == ["slipway.drift.found"]
-    assert found[0].payload["findings"][0]["kind"] == "alias points elsewhere"
+        while not (found := client.read_events(wanted, limit=10).events) and time.monotonic() < end:
+            time.sleep(0.2)
+    return found
 
 
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(

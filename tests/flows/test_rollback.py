@@ -12,7 +12,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Pending
 
 from blocks.environment import Environment, using
-from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable, VerificationFailed
+from blocks.errors import NoRollbackTarget, ServiceUnavailable, VerificationFailed
 from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
@@ -89,19 +89,6 @@ def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Env
     assert json.loads(dict(environment.registry.versions(model_name))[1]["receipt"])["kind"] == "rollback"
 
 
-def test_a_version_rolled_back_from_is_never_gone_back_to(environment: Environment, model_name: str) -> None:
-    model = given(environment, model_name).released(2)
-    rolled_back(model_name, reason="too many cats")
-    model.released()
-    before = written(environment, model_name)
-
-    with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at .*too many cats"):
-        rollback_model(model_name, to="version:2")
-
-    assert written(environment, model_name) == before
-    assert environment.registry.aliases(model_name)["previous"] == 1
-
-
 def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
     environment: Environment, model_name: str
 ) -> None:
@@ -122,29 +109,6 @@ def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(environment: En
         rollback_model(model_name)
 
     assert written(environment, model_name) == before
-
-
-def test_a_model_that_was_never_released_has_nothing_to_go_back_from(environment: Environment, model_name: str) -> None:
-    given(environment, model_name).registered()
-
-    with pytest.raises(NoRollbackTarget, match="nothing is live"):
-        rollback_model(model_name)
-
-
-@pytest.mark.parametrize(("to", "message"), [("version:4", "never released"), ("alias:nope", "no alias 'nope'")])
-def test_a_target_that_cannot_be_is_refused(environment: Environment, model_name: str, to: str, message: str) -> None:
-    given(environment, model_name).released(2).registered(2)
-
-    with pytest.raises(NoRollbackTarget, match=message):
-        rollback_model(model_name, to=to)
-
-
-def test_a_newer_version_is_no_rollback_target(environment: Environment, model_name: str) -> None:
-    given(environment, model_name).released(3)
-    deploy_model(model_name, source="version:1", force_version=1)
-
-    with pytest.raises(InvalidInput, match=r"version 3: is newer than the live version 1.*deploy-model"):
-        rollback_model(model_name, to="version:3")
 
 
 def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(

@@ -110,6 +110,29 @@ def test_an_alias_that_is_moved_back_to_what_was_answered_before_asks_anew(
     assert explain_outdated(registry.version(shelf.model_name, 1), update.set_at) is None
 
 
+def test_an_alias_set_on_a_version_that_was_released_without_it_asks_anew(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.registered(2)
+    registry = shelf.environment.registry
+    registry.remove_alias(shelf.model_name, "deploy")
+    for version in (1, 2):
+        with being_run(f"run {version}", monkeypatch):
+            source = f"version:{version}"
+            answer(shelf.model_name, source, None, dry_run=False, environment=shelf.environment)
+    registry.set_alias(shelf.model_name, "live", 2)
+    registry.set_alias(shelf.model_name, "deploy", 1)
+
+    assert missed(shelf) == [1]
+
+
+def test_what_is_live_already_is_not_missed(shelf: Shelf) -> None:
+    shelf.registered()
+    shelf.environment.registry.set_alias(shelf.model_name, "live", 1)
+
+    assert missed(shelf) == []
+
+
 def test_a_release_that_is_left_proven_is_finished_before_the_answer_is_given(shelf: Shelf) -> None:
     shelf.released(2)
     environment, set_at = shelf.environment, datetime.now(UTC) - SOON

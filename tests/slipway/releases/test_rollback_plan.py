@@ -117,6 +117,15 @@ def test_what_was_released_is_known_without_the_registry(shelf: Shelf) -> None:
         registry.model(shelf.model_name)
 
 
+def test_a_mark_in_the_registry_s_tags_is_one_too(shelf: Shelf) -> None:
+    shelf.released(3)
+    tags = {"rolled_back": "too many cats", "rolled_back_at": THEN.isoformat()}
+    shelf.environment.registry.tag_version(shelf.model_name, 2, tags)
+
+    with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at 2026-02-03T.*too many cats"):
+        plan_rollback(shelf.model_name, "version:2", environment=shelf.environment)
+
+
 def test_a_live_version_that_the_registry_has_no_more_can_be_left_and_gone_back_to(shelf: Shelf) -> None:
     shelf.released(2)
     shelf.environment.registry.connect().delete_model_version(shelf.model_name, "2")

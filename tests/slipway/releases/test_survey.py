@@ -226,8 +226,13 @@ def test_an_archive_is_full_beyond_what_is_to_be_kept(three: Shelf, keep: int | 
 @pytest.mark.parametrize(
     ("key", "content"),
     [
+        ("records/{}/3/proof.npz", b"no archive"),
+        ("records/{}/3/proof.npz", b""),
         ("records/{}/3/files.json", b"[{"),
+        ("records/{}/3/files.json", b'{"of another": "shape"}'),
         ("repository/{}/3/metadata.json", b"{broken"),
+        ("repository/{}/3/metadata.json", b'["a", "list"]'),
+        ("journal/{}.json", b'{"plan": {"of": "another schema"}}'),
         ("journal/{}.json", b"\xff"),
         ("repository/{}/config.pbtxt", b"no configuration"),
         ("repository/{}/config.pbtxt", "max_batch_size: 8 # größer".encode("latin-1")),
@@ -236,7 +241,7 @@ def test_an_archive_is_full_beyond_what_is_to_be_kept(three: Shelf, keep: int | 
 def test_what_cannot_be_read_is_a_finding_and_the_rest_is_shown(three: Shelf, key: str, content: bytes) -> None:
     write(three, key, content)
 
-    state = look(three)
+    state = look(three, Depth())  # nothing recorded proves a version on paper: no replica is asked
 
     unreadable = Kind.CONFIG_UNREADABLE if "config" in key else Kind.RECORD_UNREADABLE
     assert [drift.kind for drift in state.drift] == [unreadable]
