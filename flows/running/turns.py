@@ -11,7 +11,7 @@ from blocks.names import ModelName
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
 from flows.running.defaults import load_defaults
-from flows.running.waiting import LOCK, give_place_back, waited_s, wake
+from flows.running.waiting import LOCK, get_waited_s, give_place_back, wake
 from slipway.releases.journal import open_journal
 from slipway.releases.lock import WAIT_S, Fence, acquire, keeping
 from slipway.releases.plan import ReleasePlan
@@ -68,7 +68,7 @@ def _take_turn(model_name: str, repository: ModelRepository) -> Fence:
     try:
         return acquire(model_name, repository, get_owner(), wait_s=IN_PLACE_S)
     except ReleaseInProgress as held:
-        waited = waited_s(LOCK)
+        waited = get_waited_s(LOCK)
         if waited >= WAIT_S:
             raise
         give_place_back(LOCK, str(held))

@@ -26,10 +26,10 @@ from flows.running.waiting import (
     FETCHED_AHEAD_S,
     LOCK,
     Awaited,
+    find_last_waits,
+    find_longest_waiting,
+    get_waited_s,
     give_place_back,
-    longest_waiting,
-    series,
-    waited_s,
     wake,
 )
 from infra.local.settings import ROOT, LocalStack
@@ -55,21 +55,21 @@ AGAIN: tuple[State[Any], ...] = (Pending(), Running())
 def test_a_wait_counts_from_its_first_execution_and_over_those_that_came_late() -> None:
     states = history(Scheduled(), *AGAIN, AWAITING, *AGAIN, AWAITING, Scheduled(name="Late"), *AGAIN, AWAITING, *AGAIN)
 
-    assert [state.timestamp for state in series(reversed(states), LOCK)] == [
+    assert [state.timestamp for state in find_last_waits(reversed(states), LOCK)] == [
         states[position].timestamp for position in (3, 6, 10)
     ]
-    assert series(states, CHILD) == []
+    assert find_last_waits(states, CHILD) == []
 
 
 @pytest.mark.parametrize("between", [AwaitingRetry(), Suspended(timeout_seconds=1), Failed(), Completed()])
 def test_what_was_waited_for_before_something_else_happened_is_another_wait(between: State) -> None:
-    assert series(history(AWAITING, *AGAIN, between, *AGAIN), LOCK) == []
-    assert len(series(history(AWAITING, *AGAIN, between, *AGAIN, AWAITING, *AGAIN), LOCK)) == 1
+    assert find_last_waits(history(AWAITING, *AGAIN, between, *AGAIN), LOCK) == []
+    assert len(find_last_waits(history(AWAITING, *AGAIN, between, *AGAIN, AWAITING, *AGAIN), LOCK)) == 1
 
 
 @pytest.mark.parametrize("awaited", [LOCK, CHILD])
 def test_a_pause_is_longer_than_a_worker_looks_ahead_and_shorter_than_a_lost_run_is_given(awaited: Awaited) -> None:
-    pauses = [awaited.pause_s(waits) for waits in range(10_000)]
+    pauses = [awaited.compute_pause_s(waits) for waits in range(10_000)]
 
     assert pauses == sorted(pauses)
     assert pauses[0] > FETCHED_AHEAD_S and pauses[-1] <= 300
@@ -85,9 +85,9 @@ def test_who_was_asked_for_first_is_woken_unless_a_worker_may_have_it_already() 
 
     first, second, due = waiting(-20, 60), waiting(-10, 60), waiting(-30, 5)
 
-    assert longest_waiting([second, first]) == first
-    assert longest_waiting([second, first, due]) is None
-    assert longest_waiting([]) is None
+    assert find_longest_waiting([second, first]) == first
+    assert find_longest_waiting([second, first, due]) is None
+    assert find_longest_waiting([]) is None
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +283,6 @@ def test_a_run_that_no_worker_would_execute_again_stays_where_it_is(stack: Local
     @flow(name="by-hand")
     def by_hand() -> float:
         give_place_back(LOCK, "nobody comes again")
-        return waited_s(LOCK)
+        return get_waited_s(LOCK)
 
     assert by_hand() == 0
