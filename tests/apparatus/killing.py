@@ -240,6 +240,7 @@ class _Observer:
         self._lock = threading.Lock()
         self._points, self._matches = 0, 0
         self._worker = _Worker() if death and death.signal == signal.SIGTERM else None
+        self._is_dying = False
 
     def watch(self) -> None:
         """Watch every step and every call that changes something, from now on."""
@@ -293,7 +294,11 @@ class _Observer:
         return what.startswith(self._death.place) and self._matches == self._death.nth
 
     def _die(self) -> None:
+        """End this process, once: a thread goes on while the main one takes note of a cancellation."""
         assert self._death is not None
+        if self._is_dying:
+            return
+        self._is_dying = True
         if self._worker is not None:
             self._worker.announce_cancellation()
         os.kill(os.getpid(), self._death.signal)
