@@ -12,6 +12,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
@@ -175,7 +176,12 @@ def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry
 def runs_of(model_name: str) -> list[FlowRun]:
     """Return every run of deploy-model for a model."""
     with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["deploy-model"])), limit=200)
+        # the newest: by itself Prefect lists them by their random ids, and no more than 200
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["deploy-model"])),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=200,
+        )
     return [run for run in found if run.parameters.get("model_name") == model_name]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
@@ -101,8 +102,8 @@ def tables_about(model_name: str) -> list[str]:
     """Return the tables of drift that name a model."""
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["drift"]))
     with get_client(sync_client=True) as client:
-        tables = [str(artifact.data) for artifact in client.read_artifacts(artifact_filter=wanted)]
-    return [table for table in tables if model_name in table]
+        newest = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
+    return [str(artifact.data) for artifact in newest if model_name in str(artifact.data)]
 
 
 def events_about(model_name: str, within_s: float = 30) -> Sequence[Event]:
