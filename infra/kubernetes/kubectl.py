@@ -31,6 +31,29 @@ def list_pods(namespace: str, selector: str) -> list[Pod]:
     return sorted(_read_pod(item) for item in json.loads(answer)["items"])
 
 
+class Rollout(NamedTuple):
+    """How far a Deployment is with what was asked of it last."""
+
+    name: str
+    wanted: int
+    ready: int  # of the newest template; 0 where the controller has not yet seen what is asked
+    ended: bool  # all that is wanted is available, and nothing older is left
+
+
+def list_rollouts(namespace: str, selector: str) -> list[Rollout]:
+    """Return the Deployments that carry these labels, read from the store and not from a watcher's memory."""
+    answer = _kubectl("get", "deployments", "--namespace", namespace, "--selector", selector, "--output", "json")
+    return [read_rollout(item) for item in json.loads(answer)["items"]]
+
+
+def read_rollout(item: dict[str, Any]) -> Rollout:
+    """Read a Deployment's object; its status counts only where it speaks of the generation that is there."""
+    status, wanted = item.get("status", {}), item["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+    ready = min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0)) if seen else 0
+    return Rollout(item["metadata"]["name"], wanted, ready, seen and ready == wanted == status.get("replicas", 0))
+
+
 @contextmanager
 def forward(namespace: str, pod: str, port: int) -> Iterator[str]:
     """Make a port of a pod answer at the yielded address while the block runs."""

@@ -2,15 +2,17 @@
 
 import copy
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.errors import ClusterError
-from infra.kubernetes.kubectl import Pod, list_pods
+from infra.kubernetes.kubectl import Pod, Rollout, list_pods, list_rollouts
 
 if TYPE_CHECKING:
     from helm_python import Config
@@ -19,7 +21,9 @@ T = TypeVar("T")
 
 CHARTS = Path(__file__).resolve().parents[1] / "charts"
 TIMEOUT_S = 600
+_LABEL = "app.kubernetes.io/instance"
 _MOST_PODS_NAMED = 3
+_LEAST_WAIT_S = 5.0
 
 
 class Release(BaseModel):
@@ -65,7 +69,28 @@ def install(
             str(path), release, merged, timeout=timeout_s, wait="watcher", create_namespace=True, namespace=namespace
         )
 
-    return Release.model_validate(_with_helm(f"release {release} of chart {chart}", release, namespace, act))
+    end = time.monotonic() + timeout_s
+    installed = Release.model_validate(_with_helm(f"release {release} of chart {chart}", release, namespace, act))
+    _wait_for_rollouts(release, namespace, end - time.monotonic())
+    return installed
+
+
+def _wait_for_rollouts(release: str, namespace: str, within_s: float) -> None:
+    """Wait for every Deployment: Helm's watcher may have read one as it was before the upgrade, and found it ready."""
+    waiting = Retrying(
+        retry=retry_if_result(bool), wait=wait_fixed(1), stop=stop_after_delay(max(within_s, _LEAST_WAIT_S))
+    )
+    try:
+        waiting(_list_unfinished, release, namespace)
+    except RetryError as exc:
+        named = "; ".join(f"{r.name} has {r.ready} of {r.wanted} replicas ready" for r in exc.last_attempt.result())
+        raise ClusterError(
+            f"release {release} in namespace {namespace}: {_explain(named, release, namespace)}"
+        ) from None
+
+
+def _list_unfinished(release: str, namespace: str) -> list[Rollout]:
+    return [found for found in list_rollouts(namespace, f"{_LABEL}={release}") if not found.ended]
 
 
 def uninstall(release: str, namespace: str, timeout_s: int = TIMEOUT_S) -> bool:
@@ -155,6 +180,6 @@ def _explain(message: str, release: str, namespace: str) -> str:
 
 def _list_pods(release: str, namespace: str) -> list[Pod]:
     try:
-        return list_pods(namespace, f"app.kubernetes.io/instance={release}")
+        return list_pods(namespace, f"{_LABEL}={release}")
     except ClusterError:
         return []  # the reason Helm gave is told in any case

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import ClusterError
+from infra.kubernetes.kubectl import Rollout, read_rollout
 from infra.kubernetes.releases import install, merge_values
 
 
@@ -47,3 +48,22 @@ def test_says_which_setting_names_the_cluster_that_does_not_answer(
 
     with pytest.raises(ClusterError, match=r"release t of chart triton in namespace n: .*unreachable.*KUBECONFIG"):
         install("triton", "t", "n")
+
+
+@pytest.mark.parametrize(
+    ("generation", "status", "ready", "ended"),
+    [
+        (2, {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}, 3, True),
+        # the status still speaks of what was wanted before
+        (2, {"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}, 0, False),
+        (2, {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}, 2, False),
+        (2, {"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 4}, 3, False),
+        (1, {}, 0, False),
+    ],
+)
+def test_a_rollout_has_ended_when_all_that_is_wanted_is_available_and_nothing_older_is_left(
+    generation: int, status: dict[str, int], ready: int, ended: bool
+) -> None:
+    deployment = {"metadata": {"name": "triton", "generation": generation}, "spec": {"replicas": 3}, "status": status}
+
+    assert read_rollout(deployment) == Rollout("triton", 3, ready, ended)
