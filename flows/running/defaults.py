@@ -22,7 +22,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class TrainDefaults(TrainingSettings, Criteria, ValidationTerms):
+# pydantic lists the fields of the last base first
+class TrainDefaults(ValidationTerms, Criteria, TrainingSettings):
     """Section [train-model]: everything that train-model takes."""
 
     deploy: Deploy
@@ -45,12 +46,7 @@ class Defaults(_Section):
 
 _ALLOWED = {
     (): ["train-model", "deploy-model"],
-    ("train-model",): [
-        *TrainingSettings.model_fields,
-        *Criteria.model_fields,
-        *ValidationTerms.model_fields,
-        "deploy",
-    ],
+    ("train-model",): list(TrainDefaults.model_fields),
     ("deploy-model",): list(DeployDefaults.model_fields),
 }
 

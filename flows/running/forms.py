@@ -19,7 +19,7 @@ def with_form(defaults: None = None) -> Callable[[F], F]: ...
 @overload
 def with_form(defaults: BaseModel) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
 def with_form(defaults: BaseModel | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function one that Prefect shows as a form.
+    """Return a decorator of functions that Prefect shows as a form.
 
     A parameter marked `FLAT` becomes one parameter for each of its model's fields, with the value of that name in
     `defaults`; the function is called with the model. Prefect takes help texts from the docstring alone: it gets an
@@ -49,7 +49,7 @@ def with_form(defaults: BaseModel | None = None) -> Callable[[Callable[..., Any]
 def _flatten(
     function: Callable[..., Any], models: dict[str, type[BaseModel]], defaults: BaseModel | None
 ) -> Iterator[inspect.Parameter]:
-    """Yield the parameters of the form; Python wants those with a default last, which they are."""
+    """Yield the parameters of the form, in the order of the function's."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     hints = dict(_read_hints(function))
     for name, parameter in inspect.signature(function).parameters.items():

@@ -102,7 +102,7 @@ class Fitting:
         """The optimiser steps that are still to be done."""
         return (self._epochs - self.epoch) * self._steps
 
-    def epochs(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochFigures]:
+    def train_epochs(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochFigures]:
         """Train the epochs that are left and yield the figures of each; `UnusableModel` once a loss is no number."""
         while self.epoch < self._epochs:
             figures = self._run_epoch(on_step)
@@ -132,7 +132,7 @@ class Fitting:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on where a snapshot was taken: the epochs to come are those that would have followed it."""
+        """Set the training to a snapshot: the next epochs are those that would have followed it."""
         self.model.load_state_dict(snapshot["weights"])
         self._best_weights = snapshot["best_weights"]
         self._optimiser.load_state_dict(snapshot["optimiser"])
@@ -162,11 +162,11 @@ class Fitting:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.device) -> Judgement:
-    """Return a model's figures on a split, in full precision; it is put into evaluation mode.
+    """Put a model into evaluation mode and return its figures on a split, in full precision.
 
     Raises `InvalidInput` where the model tells apart another number of classes.
     """
-    # An exported program is in the mode it was exported in, and refuses to be asked for another.
+    # An exported program stays in the mode it was exported in, and raises where it is asked for another.
     if not isinstance(model, torch.fx.GraphModule):
         model.eval()
     batches = (split.images[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from slipway.learning.parameters import GreaterIsBetter, MetricName, MetricThreshold, MinImprovement
 
-# Decimal figures such as 0.905 - 0.9 are not exact in binary: what is this close counts as reached.
+# Decimal figures such as 0.905 - 0.9 are not exact in binary: a figure this close to its limit reaches it.
 ROUNDING = 1e-9
 
 

@@ -85,7 +85,7 @@ TrainingDeployment = Annotated[
 
 
 class ValidationTerms(BaseModel):
-    """What gate 2 compares, and how much may differ."""
+    """How much gate 2 compares, and by how much the outputs may differ."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,7 +108,7 @@ class TrainingSettings(BaseModel):
     seed: Seed
 
     @classmethod
-    def checked(cls, **values: object) -> "TrainingSettings":
+    def check(cls, **values: object) -> "TrainingSettings":
         """Return the settings, or raise `InvalidInput` naming every value that cannot be used."""
         try:
             return cls.model_validate(values)

@@ -48,7 +48,7 @@ class TrainingProgress:
             self._publish()
 
     def describe(self, text: str) -> None:
-        """Say beside the bar what the last epoch came to."""
+        """Put another text beside the bar."""
         self._title = text
         self._bar.update(self._task, description=text)
         self._publish()

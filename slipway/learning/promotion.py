@@ -70,15 +70,22 @@ def _find_champion_value(
 ) -> float | None:
     if champion is None or champion.version == candidate.version:
         return None
+    if must_measure_again(champion, candidate, metric_name):
+        return _measure_again(champion, candidate, metric_name, num_workers, registry)
+    return champion.metrics.get(metric_name)
+
+
+def must_measure_again(champion: RegisteredVersion, candidate: RegisteredVersion, metric_name: str) -> bool:
+    """Tell whether the champion was judged on other data; `InvalidInput` where its metric cannot be measured again."""
     digest = candidate.params.get(VALIDATION_DIGEST_PARAM)
     if digest and champion.params.get(VALIDATION_DIGEST_PARAM) == digest:
-        return champion.metrics.get(metric_name)
+        return False
     if metric_name not in MEASURED_AGAIN:
         raise InvalidInput(
             f"metric '{metric_name}': champion version {champion.version} was judged on other validation data, and "
             f"only {' and '.join(MEASURED_AGAIN)} can be measured again; judge by one of them"
         )
-    return _measure_again(champion, candidate, metric_name, num_workers, registry)
+    return True
 
 
 def _measure_again(

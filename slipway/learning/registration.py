@@ -1,4 +1,4 @@
-"""An export run's way into the registry: found, registered once, its golden samples beside its ONNX file."""
+"""Registration: an export run's ONNX model becomes a version, once, with its golden samples beside its file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A training that is killed goes on after its last finished epoch: what it is called, what it keeps and finds again."""
+"""Resuming: a training that was killed goes on after the last epoch it kept."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ from slipway.learning.parameters import TrainingSettings
 from slipway.learning.resnet import ARCHITECTURE
 from slipway.learning.tracking import TrackedRun
 
-FORMAT = 1  # of what a checkpoint holds: one of another format is never read
+FORMAT = 1  # part of a training's name, so that nobody reads a checkpoint of another format
 
 
 def name_training(settings: TrainingSettings, images: ImageDataset) -> str | None:
     """Return what all attempts at a training are called, `<flow run id>/<fingerprint>`; None outside of a flow run.
 
-    The fingerprint is of all that decides what is computed: with another setting or image it is another training.
+    The fingerprint covers all that decides what is computed: another setting or image makes another training.
     """
     if (flow_run_id := get_flow_run_id()) == SHELL:
         return None
@@ -43,9 +43,9 @@ def name_training(settings: TrainingSettings, images: ImageDataset) -> str | Non
 class EpochKeeper:
     """Keeps what finished epochs came to: first a checkpoint, written in the background, then the figures in MLflow.
 
-    In this order MLflow tells of no epoch that a killed training would have to train again. While a checkpoint is
-    being written, epochs that finish are passed over, so that short ones are not held up. One that cannot be written
-    is a warning and a tag, not the end of the training.
+    In this order MLflow shows no epoch that a killed training has to train again. An epoch that finishes while a
+    checkpoint is being written gets none, so that short epochs do not wait. A checkpoint that cannot be written leads
+    to a warning and a tag, and the training goes on.
     """
 
     def __init__(self, run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> None:
@@ -56,10 +56,10 @@ class EpochKeeper:
         self._writing: tuple[int, Future[None]] | None = None
 
     def resume(self, begin: Callable[[], Fitting]) -> Fitting:
-        """Return a training that goes on after its checkpoint, or as `begin` makes it where there is none to use.
+        """Return the training as its checkpoint holds it, or as `begin` makes it where there is no usable checkpoint.
 
-        A damaged checkpoint costs the epochs, not the training: it is passed over, with a warning. Raises
-        `ServiceUnavailable` where the store does not answer, since beginning anew would overwrite what it holds.
+        A damaged checkpoint leads to a warning, and the training begins anew. Raises `ServiceUnavailable` where the
+        store does not answer, since a training that begins anew would overwrite what the store holds.
         """
         fitting = begin()
         try:
@@ -90,7 +90,7 @@ class EpochKeeper:
             self._writing = fitting.epoch, writing
 
     def look(self) -> None:
-        """Record what is kept meanwhile; it costs nothing as long as nothing is."""
+        """Record the epochs whose checkpoint has been written meanwhile; cheap enough to be called in every step."""
         if self._writing is not None and self._writing[1].done():
             self._settle()
 
@@ -100,7 +100,7 @@ class EpochKeeper:
         self._record(None)
 
     def discard(self) -> None:
-        """Delete the training's checkpoint, since it came to its end, and those of trainings that never will."""
+        """Delete the checkpoints of this training, which has ended, and of abandoned ones."""
         self._settle()
         if self._checkpoints is None:
             return
@@ -112,7 +112,7 @@ class EpochKeeper:
             warn(f"checkpoints were not deleted, a later training will: {error}")
 
     def close(self) -> None:
-        """Begin nothing more; what is being written is written to its end."""
+        """Begin no further checkpoint, and let one that is being written finish."""
         self._background.shutdown(wait=False)
 
     def _restore(self, fitting: Fitting) -> None:
@@ -150,12 +150,12 @@ class EpochKeeper:
 
 @contextmanager
 def keeping_epochs(run: TrackedRun, training: str | None, checkpoints: Checkpoints | None) -> Iterator[EpochKeeper]:
-    """Yield what keeps a training's epochs; a training that failed by its own fault leaves no checkpoint."""
+    """Yield the keeper of a training's epochs; a training that failed by its own fault leaves no checkpoint."""
     keeper = EpochKeeper(run, training, checkpoints)
     try:
         yield keeper
     except Exception as error:
-        with suppress(ServiceUnavailable):  # what stopped the training is what counts
+        with suppress(ServiceUnavailable):  # the error that stopped the training is raised
             keeper.finish()
             if isinstance(error, InvalidInput):
                 keeper.discard()

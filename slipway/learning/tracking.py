@@ -21,7 +21,7 @@ from slipway.learning.fitting import EpochFigures
 class TrackedRun:
     """The MLflow run that is going on; every call raises `ServiceUnavailable` where the server does not answer.
 
-    It may have been begun by an attempt that did not come to its end: then what that recorded is recorded once.
+    An earlier attempt that was killed may have begun it; what that attempt recorded is not recorded again.
     """
 
     def __init__(self, run_id: str, registry: ModelRegistry, begun: Run | None = None) -> None:

@@ -138,7 +138,7 @@ def _run_epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[
             progress.step()
             on_step()
 
-        for figures in fitting.epochs(count):
+        for figures in fitting.train_epochs(count):
             text = f"epoch {figures.epoch} of {settings.epochs}: accuracy {figures.val_accuracy:.4f}"
             progress.describe(text)
             losses = f"training loss {figures.train_loss:.4f}, validation loss {figures.val_loss:.4f}"

@@ -101,7 +101,7 @@ def _fetch_validation_images(parent: RegisteredVersion, registry: ModelRegistry)
 def _report_findings(
     export: ExportRun, comparison: Comparison, figures: dict[str, float], registry: ModelRegistry
 ) -> None:
-    """Write the report, whatever it says, and raise `ValidationFailed` if it says that the gate did not pass."""
+    """Record and publish what the comparison found; raise `ValidationFailed` where the gate did not pass."""
     report = write_report(export.subject, comparison.parities, comparison.problem)
     record_validation(export, figures, report, REPORT_FILE, registry)
     publish_report("gate-2", report, comparison.reason)

@@ -24,7 +24,7 @@ def train(
 ) -> TrainedModel:
     """Train a ResNet18 with random weights and register the best epoch's as a new version of the model.
 
-    `input_shape` is [1, 3, height, width]. Uses a GPU where there is one. Raises `UnusableModel`, with nothing
-    registered, when the training diverges.
+    Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after the
+    last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
     """
     return training.train(settings, registry=registry, checkpoints=checkpoints)

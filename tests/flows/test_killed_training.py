@@ -50,7 +50,7 @@ def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(model_name: str) -> TrainingSettings:
-    return TrainingSettings.checked(model_name=model_name, epochs=EPOCHS, **SETTINGS)
+    return TrainingSettings.check(model_name=model_name, epochs=EPOCHS, **SETTINGS)
 
 
 @flow(retries=1, result_storage=RESULT_STORAGE, result_serializer="json", persist_result=True)

@@ -14,7 +14,9 @@ from prefect.utilities.callables import parameter_schema
 from blocks.environment import Environment
 from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
+from flows.candidate import train_candidate
 from flows.training import Training, train_model
+from slipway.learning.parameters import TrainingSettings
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.runs import tasks_of
 from tests.apparatus.trained_candidates import registered_names, unused_name
@@ -174,3 +176,13 @@ def test_the_form_describes_every_parameter_and_has_a_default_for_it() -> None:
     assert {"model_name", "epochs", "learning_rate", "input_shape", "seed", "metric_threshold"} <= properties.keys()
     assert all(field.get("description") and "default" in field for field in properties.values())
     assert properties["epochs"]["type"] == "integer" and properties["epochs"]["minimum"] == 1
+
+
+def test_what_is_handed_to_another_pool_is_all_that_training_takes_and_comes_back_whole() -> None:
+    handed = {name: field["default"] for name, field in parameter_schema(train_candidate).properties.items()}
+    settings = TrainingSettings.check(**handed | {"epochs": 7})
+
+    parameters = train_candidate.validate_parameters(settings.model_dump(mode="json"))
+
+    assert handed.keys() == TrainingSettings.model_fields.keys()
+    assert TrainingSettings(**parameters) == settings

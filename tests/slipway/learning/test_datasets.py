@@ -143,7 +143,7 @@ def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None
         history = list(
             Fitting(
                 SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu")
-            ).epochs()
+            ).train_epochs()
         )
 
     assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"

@@ -40,7 +40,7 @@ def fitting(model: nn.Module, images: ImageDataset, epochs: int, batch_size: int
 
 
 def fitted(model: nn.Module, images: ImageDataset, epochs: int = 1, batch_size: int = 32) -> list[EpochFigures]:
-    return list(fitting(model, images, epochs, batch_size).epochs())
+    return list(fitting(model, images, epochs, batch_size).train_epochs())
 
 
 def timeless(trained: Fitting) -> list[EpochFigures]:
@@ -102,7 +102,7 @@ def test_what_goes_on_from_a_stored_snapshot_ends_as_if_it_had_never_stopped(
     images = few(digits, train=256, validation=64)
     with deterministic(0):
         whole = fitting(NormalisedNetwork(10), images, epochs=6)
-        snapshots = [whole.snapshot() for _ in whole.epochs()]
+        snapshots = [whole.snapshot() for _ in whole.train_epochs()]
     # only now: had they changed while training went on, it would show
     for epoch, snapshot in enumerate(snapshots, start=1):
         torch.save(snapshot, tmp_path / f"{epoch}.pt")
@@ -111,7 +111,7 @@ def test_what_goes_on_from_a_stored_snapshot_ends_as_if_it_had_never_stopped(
         with deterministic(99):
             resumed = fitting(NormalisedNetwork(10), images, epochs=6)
             resumed.restore(torch.load(tmp_path / f"{epoch}.pt", weights_only=True))
-            assert len(list(resumed.epochs())) == 6 - epoch
+            assert len(list(resumed.train_epochs())) == 6 - epoch
 
         first, again = whole.model.state_dict(), resumed.model.state_dict()
         assert all(torch.equal(first[name], again[name]) for name in first)

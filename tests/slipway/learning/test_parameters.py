@@ -20,7 +20,7 @@ def settings(**changed: Any) -> TrainingSettings:
         "input_shape": [1, 3, 32, 32],
         "seed": 0,
     }
-    return TrainingSettings.checked(**(usable | changed))
+    return TrainingSettings.check(**(usable | changed))
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,12 @@ def test_what_the_demo_and_the_reference_use_is_accepted(changed: dict[str, Any]
     [
         ("model_name", "a/b"),
         ("model_name", ".."),
+        ("model_name", "../up"),
         ("model_name", "with space"),
         ("model_name", "bell\a"),
         ("model_name", ""),
         ("dataset", "imagenet"),
+        ("dataset", "mnist"),
         ("dataset", "/nowhere/at/all"),
         ("epochs", 0),
         ("epochs", 2.5),
@@ -59,6 +61,7 @@ def test_what_the_demo_and_the_reference_use_is_accepted(changed: dict[str, Any]
         ("input_shape", [1, 1, 32, 32]),
         ("input_shape", [1, 3, 0, 32]),
         ("input_shape", [1, 3, 32, -32]),
+        ("input_shape", [1, 3, 8, 8]),
         ("input_shape", [1, 3, 31, 32]),
         ("input_shape", [1, 3, 4096, 32]),
     ],

@@ -1,17 +1,18 @@
-"""Step promote, gate 1, against the real MLflow."""
+"""Gate 1: what it judges by, and, against the real MLflow, what it changes."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 import torch
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable
-from blocks.labels import CHAMPION
+from blocks.labels import CHAMPION, VALIDATION_DIGEST_PARAM
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.fitting import evaluate
 from slipway.learning.gate import Criteria, Verdict
-from slipway.learning.promotion import promote
+from slipway.learning.promotion import must_measure_again, promote
 from slipway.learning.weights import load_weights
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.ports import free_port
@@ -36,6 +37,33 @@ def promoted(registry: ModelRegistry, candidate: RegisteredVersion, metric: str 
 def champion(registry: ModelRegistry, model_name: str) -> int | None:
     found = registry.at_alias(model_name, CHAMPION)
     return found.version if found else None
+
+
+def on_paper(version: int, digest: str | None) -> RegisteredVersion:
+    return RegisteredVersion(
+        model_name="resnet18-digits",
+        version=version,
+        source_uri="models:/m-1",
+        created_at=datetime(2026, 2, 3, tzinfo=UTC),
+        params={VALIDATION_DIGEST_PARAM: digest} if digest else {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("champions", "candidates", "again"),
+    [("d1", "d1", False), ("d1", "d2", True), (None, "d2", True), ("d1", None, True), (None, None, True)],
+)
+def test_a_champion_is_measured_again_unless_both_are_known_to_be_judged_on_the_same_data(
+    champions: str | None, candidates: str | None, again: bool
+) -> None:
+    assert must_measure_again(on_paper(6, champions), on_paper(7, candidates), "best_val_accuracy") is again
+
+
+def test_a_metric_that_cannot_be_measured_again_is_refused_where_it_has_to_be() -> None:
+    assert not must_measure_again(on_paper(6, "d1"), on_paper(7, "d1"), "f1")
+
+    with pytest.raises(InvalidInput, match="champion version 6 was judged on other validation data"):
+        must_measure_again(on_paper(6, "d1"), on_paper(7, "d2"), "f1")
 
 
 def test_the_first_good_candidate_becomes_champion(registry: ModelRegistry) -> None:

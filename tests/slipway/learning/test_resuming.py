@@ -67,7 +67,7 @@ def train_until(epoch: int, training: str, registry: ModelRegistry, checkpoints:
     """Train up to an epoch, each with its checkpoint, and stop there."""
     with keeping(training, registry, checkpoints) as keeper:
         fitting = keeper.resume(begun)
-        for figures in fitting.epochs():
+        for figures in fitting.train_epochs():
             keeper.keep(fitting)
             keeper.finish()
             if figures.epoch == epoch:
@@ -89,7 +89,7 @@ def test_a_training_goes_on_after_its_checkpoint_but_another_one_does_not(
 
 @pytest.mark.parametrize("changed", [{"learning_rate": 0.02}, {"seed": 4}, {"epochs": 5}])
 def test_with_other_settings_or_images_it_is_another_training(changed: dict[str, Any]) -> None:
-    settings = TrainingSettings.checked(model_name="m", epochs=EPOCHS, **SETTINGS)
+    settings = TrainingSettings.check(model_name="m", epochs=EPOCHS, **SETTINGS)
     fewer = replace(digits(), train=ImageSplit(digits().train.images[1:], digits().train.labels[1:]))
 
     with mock.patch.dict(os.environ, {"PREFECT__FLOW_RUN_ID": str(uuid4())}):
@@ -105,7 +105,7 @@ def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoi
     before = checkpoints.store.keys(checkpoints.prefix)
 
     trained = train(
-        TrainingSettings.checked(model_name=unused_name(), epochs=1, **SETTINGS),
+        TrainingSettings.check(model_name=unused_name(), epochs=1, **SETTINGS),
         registry=registry,
         checkpoints=checkpoints,
     )
@@ -200,7 +200,7 @@ def test_short_epochs_do_not_wait_for_a_checkpoint_under_way_but_the_last_one_is
     monkeypatch.setattr(Checkpoints, "keep", slowly)
     with keeping(training, registry, checkpoints) as keeper:
         fitting = keeper.resume(begun)
-        for figures in fitting.epochs():
+        for figures in fitting.train_epochs():
             if figures.epoch == EPOCHS:
                 may_end.set()
             keeper.keep(fitting)
