@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.responses import DeploymentResponse
 
 from infra.local.settings import LocalStack
@@ -11,13 +12,15 @@ from infra.local.settings import LocalStack
 
 @pytest.fixture
 def deployed(stack: LocalStack) -> dict[str, DeploymentResponse]:
-    """Every deployment by its full name."""
+    """Every deployment of `prefect.yaml` by its full name; other tests leave deployments of their own on the stack."""
     with get_client(sync_client=True) as client:
 
         def full_name(name: str, flow_id: UUID) -> str:
             return f"{client.read_flow(flow_id).name}/{name}"
 
-        return {full_name(found.name, found.flow_id): found for found in client.read_deployments()}
+        ours = DeploymentFilter(name=DeploymentFilterName(any_=["local"]))
+        found = client.read_deployments(deployment_filter=ours)
+        return {full_name(deployment.name, deployment.flow_id): deployment for deployment in found}
 
 
 def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, DeploymentResponse]) -> None:

@@ -6,6 +6,8 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+from prefect_aws.s3 import S3Bucket
+
 from blocks.checkpoints import Checkpoints
 from blocks.registry import ModelRegistry
 from infra.local.settings import ROOT
@@ -24,7 +26,7 @@ def settings(**changed: Any) -> TrainingSettings:
 
 def key(of: TrainingSettings, *, address: str = "http://localhost:5000", context: Any = CONTEXT) -> str | None:
     registry = ModelRegistry(tracking_uri=address)
-    inputs = {"settings": of, "registry": registry, "checkpoints": Checkpoints.model_construct()}
+    inputs = {"settings": of, "registry": registry, "checkpoints": Checkpoints(bucket=S3Bucket(bucket_name="b"))}
     return PER_RUN.compute_key(task_ctx=context, inputs=inputs, flow_parameters={})
 
 

@@ -43,10 +43,11 @@ def test_status_shows_a_model_with_aliases_versions_replicas_and_drift(
 ) -> None:
     environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
 
-    status, shown, _ = run("status", model_name)
+    status, shown, told = run("status", model_name)
 
-    row = next(line for line in shown.splitlines() if line.startswith(model_name)).split()
-    assert status == 0 and "live = 2" in shown and "replica serves other versions" in shown
+    assert status == 0, told
+    [row] = [line.split() for line in shown.splitlines() if line.startswith(model_name)] or pytest.fail(shown)
+    assert "live = 2" in shown and "replica serves other versions" in shown
     assert row.count("-") == 2, "no archive, and one replica serves nothing"
 
 
