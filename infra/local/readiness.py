@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
-from infra.local.supervision import programs, start_programs
+from infra.local.supervision import list_programs, start_programs
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -77,7 +77,7 @@ def _ask_worker(stack: LocalStack) -> bool:
     with make_prefect_client(stack, PROBE_TIMEOUT_S) as client:
         answer = client.post(f"/work_pools/{WORK_POOL}/workers/filter", json={}).raise_for_status()
     # A worker of this name that stopped a moment ago still counts as online: only a newer heartbeat tells.
-    started = datetime.now(UTC).timestamp() - programs(stack)["worker"].uptime_s
+    started = datetime.now(UTC).timestamp() - list_programs(stack)["worker"].uptime_s
     heartbeats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in answer.json()]
     return any(heartbeat >= started for heartbeat in heartbeats)
 
@@ -121,7 +121,7 @@ class Watch:
             time.sleep(POLL_INTERVAL_S if waiting else 0)
 
     def _notice_deaths(self) -> None:
-        now = programs(self._stack)
+        now = list_programs(self._stack)
         for name, pid in self._pids.items():
             if not now[name].alive or now[name].pid != pid:
                 raise StackError(f"{name} died while starting; {find_last_words(self._stack, name)}")

@@ -73,7 +73,7 @@ def hold_alone(stack: LocalStack) -> Iterator[None]:
 
 def _repair(stack: LocalStack, report: Report) -> None:
     report(f"already up, state in {stack.state}")
-    programs = supervision.programs(stack)
+    programs = supervision.list_programs(stack)
     silent = [name for name in stack.servers if not (programs[name].alive and answers(stack, name))]
     if silent:
         report(f"repairing {', '.join(silent)}")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from infra.local.readiness import answers
 from infra.local.settings import LocalStack
-from infra.local.supervision import Program, programs
+from infra.local.supervision import Program, list_programs
 
 READY = "ready"
 
@@ -17,7 +17,7 @@ def make_server_table(stack: LocalStack) -> Table:
     """Return a table with one row per server; the stack runs."""
     log = Column("log", overflow="fold")
     table = Table("server", "state", "address", "pid", "up for", log, box=None, pad_edge=False)
-    now = programs(stack)
+    now = list_programs(stack)
     for name in stack.servers:
         program, state = now[name], find_state(stack, now[name])
         shown, uptime = Text(state, "green" if state == READY else "red"), timedelta(seconds=program.uptime_s)

@@ -90,7 +90,7 @@ def is_up(stack: LocalStack) -> bool:
         return False
 
 
-def programs(stack: LocalStack) -> dict[str, Program]:
+def list_programs(stack: LocalStack) -> dict[str, Program]:
     """Return what every server does now, by name."""
     answer = {info["name"]: info for info in _connect(stack).getAllProcessInfo()}
     return {
@@ -102,12 +102,12 @@ def programs(stack: LocalStack) -> dict[str, Program]:
 
 def start_programs(stack: LocalStack, names: Iterable[str]) -> dict[str, int]:
     """Start servers that do not run, without waiting until they are ready; return the process id of each."""
-    before = programs(stack)
+    before = list_programs(stack)
     for name in names:
         if not before[name].alive:
             with contextlib.suppress(Fault):  # it died at once: whoever waits for it sees that, with its log
                 _connect(stack).startProcess(name, False)
-    now = programs(stack)
+    now = list_programs(stack)
     return {name: now[name].pid for name in names}
 
 
@@ -122,7 +122,7 @@ def stop(stack: LocalStack) -> bool:
     if is_up(stack):
         with contextlib.suppress(OSError, HTTPException, Error):
             supervisor = _connect(stack)
-            if programs(stack)["worker"].alive:
+            if list_programs(stack)["worker"].alive:
                 supervisor.stopProcess("worker")  # first, so that flow runs can still say that they were stopped
             supervisor.stopAllProcesses()
             supervisor.shutdown()

@@ -10,7 +10,7 @@ import psutil
 
 from infra.local.readiness import answers
 from infra.local.settings import LocalStack
-from infra.local.supervision import programs, start_programs, stop_program
+from infra.local.supervision import list_programs, start_programs, stop_program
 from tests.apparatus.transports import Request, Send, interfering
 
 START_DEADLINE_S = 90.0
@@ -55,7 +55,7 @@ class Replica:
     @property
     def process(self) -> psutil.Process:
         """The `tritonserver` process."""
-        return psutil.Process(programs(self._stack)[self.name].pid)
+        return psutil.Process(list_programs(self._stack)[self.name].pid)
 
     def stub(self, model_name: str) -> psutil.Process:
         """The newest process that computes this model, or one whose name contains it."""

@@ -23,7 +23,7 @@ from flows.alias_poll import poll_aliases
 from flows.deployment import deploy_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
-from infra.local.supervision import programs, start_programs, stop_program
+from infra.local.supervision import list_programs, start_programs, stop_program
 from slipway.releases.alias_update import explain_refusal
 from tests.apparatus.aliases import set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
@@ -235,7 +235,7 @@ def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
     prefix = model_name.removesuffix("-onnx")
 
     def die() -> None:
-        os.kill(programs(stack)["events"].pid, signal.SIGKILL)  # the supervisor starts it again
+        os.kill(list_programs(stack)["events"].pid, signal.SIGKILL)  # the supervisor starts it again
 
     with versions_without_files(registry, prefix) as names:
         set_in_a_burst(registry, names, meanwhile=die)

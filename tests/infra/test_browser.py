@@ -198,7 +198,7 @@ def test_no_program_holds_another_ones_secrets(stack: LocalStack) -> None:
     }
 
     found = {secret: set[str]() for secret in holders}
-    for program, running in supervision.programs(stack).items():
+    for program, running in supervision.list_programs(stack).items():
         for process in (parent := psutil.Process(running.pid), *parent.children(recursive=True)):
             values = " ".join(process.environ().values())
             for secret in holders:

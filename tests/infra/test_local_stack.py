@@ -107,15 +107,15 @@ def test_up_again_says_so_and_brings_back_what_is_down(stack: LocalStack) -> Non
 
 
 def test_a_killed_server_comes_back_by_itself(stack: LocalStack) -> None:
-    before = supervision.programs(stack)["triton-0"].pid
+    before = supervision.list_programs(stack)["triton-0"].pid
     os.kill(before, signal.SIGKILL)
 
     watch = readiness.Watch(stack, silent)
-    while supervision.programs(stack)["triton-0"].pid in (before, 0):
+    while supervision.list_programs(stack)["triton-0"].pid in (before, 0):
         pass
     watch.await_ready(["triton-0"])
 
-    assert supervision.programs(stack)["triton-0"].alive
+    assert supervision.list_programs(stack)["triton-0"].alive
 
 
 def test_status_shows_every_server_with_its_address(stack: LocalStack) -> None:
