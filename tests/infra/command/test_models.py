@@ -28,8 +28,9 @@ def model_name(environment: Environment) -> str:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Run a command; return its status, output and errors."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a command as one whose output is a file's, tests in several processes or not; status, output and errors."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def at_the_prompt(*arguments: str) -> Ran:
         capsys.readouterr()
