@@ -17,6 +17,9 @@ class Contents(BaseModel):
     model_file: str = Field(description="The file the backend opens, by its path below the version's directory.")
     files: tuple[str, ...] = Field(description="All files of the version, by their paths below its directory.")
     signature: Signature
+    precision: str = Field(default="FP32", description="What most of its weights are in: FP32, FP16, BF16 or FP64.")
+    config: str | None = Field(default=None, description="The author's config.pbtxt, None where there is none.")
+    depends_on: tuple[str, ...] = Field(default=(), description="The models that it calls, by name.")
     facts: dict[str, str | int] = Field(default={}, description="What else is known of it, for metadata.json.")
 
 

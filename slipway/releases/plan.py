@@ -31,6 +31,9 @@ class ReleasePlan(BaseModel):
     reason: str | None = Field(default=None, description="Why a rollback goes back.")
     keep_archived: int = Field(default=5, ge=0, description="How many archived versions stay.")
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")
+    author_config_before: str | None = Field(
+        default=None, description="The config.pbtxt that the author gave the version live before, None for none."
+    )
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")
     aliases_after: dict[str, int] = Field(default={}, description="All aliases of the model after.")

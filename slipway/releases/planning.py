@@ -10,6 +10,7 @@ from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_config import read_author_config
 from slipway.releases.serving_config import read_policy
 
 
@@ -58,6 +59,7 @@ def plan_release(
         epoch=environment.epoch,
         keep_archived=keep_archived,
         config_before=config,
+        author_config_before=read_author_config(repository, name, live) if live is not None else None,
         served_before=served,
         aliases_before=aliases,
         aliases_after=derive_aliases(aliases, fetched.registered.version, _find_registered(name, live, environment)),
