@@ -54,7 +54,7 @@ def generate_config(
 
 
 def adopt_config(author: str, model_name: str, contents: Contents, serves: tuple[int, ...]) -> str:
-    """Return an author's config.pbtxt under the model's name and with our policy; tensors are added where it has none."""
+    """Return an author's config.pbtxt with the model's name and our policy; tensors are added where it has none."""
     config = parse_config(author)
     config.name = model_name
     if not (config.backend or config.platform):
@@ -75,11 +75,17 @@ def update_config(before: str, model_name: str, contents: Contents, serves: tupl
     backend: clients and the previous version share this file.
     """
     old = parse_config(before)
-    batched = old.max_batch_size > 0
+    takes_rows = contents.signature.may_batch or contents.config is not None
+    batched = old.max_batch_size > 0 and takes_rows
     new = pb.ModelConfig(
         input=_describe_inputs(contents.signature, batched), output=_describe_outputs(contents.signature, batched)
     )
     check_succession(old, new, model_name)
+    if old.max_batch_size > 0 and not takes_rows:
+        raise InvalidInput(
+            f"model '{model_name}': its tensors have no dynamic first axis in common, what is served takes batches of up "
+            f"to {old.max_batch_size}; export it with a dynamic batch axis, or register it under another name"
+        )
     if (backend := find_backend(old)) not in {"", contents.backend}:
         raise InvalidInput(
             f"model '{model_name}': runs on backend '{contents.backend}', what is served on '{backend}'; both versions "

@@ -31,7 +31,7 @@ def test_a_model_that_does_not_give_what_pytorch_gave_is_undone(environment: Env
     given(environment, model_name).released().registered(lie=0.1)
     before = observed(environment, model_name)
 
-    with pytest.raises(VerificationFailed, match=r"version 2 on Triton .* differs from the golden samples by"):
+    with pytest.raises(VerificationFailed, match=r"version 2 on Triton .* differs from the known answers by"):
         deploy_model(model_name)
 
     assert observed(environment, model_name) == before
