@@ -1,7 +1,7 @@
 """Batching is proved, not assumed: requests that are joined have to get the answers they get alone."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from contextlib import suppress
 
 import numpy as np
 
@@ -37,24 +37,16 @@ def prove_batching(
     """
     if max_batch_size < 2:
         return "one row at a time"
-    requests = _choose_requests([exchange.inputs for exchange in exchanges], max_batch_size)
-    alone = [outputs for _, outputs, _ in ask_each(candidate, signature, requests)]
-    for chosen in (range(len(requests)), range(len(requests) - 1, -1, -1)):
-        joined = {spec.name: np.concatenate([requests[i][spec.name] for i in chosen]) for spec in signature.inputs}
-        known = [alone[i] for i in chosen]
-        rows = [_count_rows(requests[i]) for i in chosen]
-        _compare_joined(candidate, signature, joined, known, rows, terms)
-    return f"proven with {len(requests)} requests, joined in two orders"
+    answered = _ask_alone(candidate, signature, [exchange.inputs for exchange in exchanges], max_batch_size)
+    for chosen in (answered, answered[::-1]):
+        _compare_joined(candidate, signature, chosen, terms)
+    return f"proven with {len(answered)} requests, joined in two orders"
 
 
-def _compare_joined(
-    candidate: Question,
-    signature: Signature,
-    joined: Tensors,
-    known: list[Tensors],
-    rows: list[int],
-    terms: AgreementTerms,
-) -> None:
+def _compare_joined(candidate: Question, signature: Signature, answered: list[Exchange], terms: AgreementTerms) -> None:
+    known, rows = [exchange.outputs for exchange in answered], [_count_rows(exchange.inputs) for exchange in answered]
+    names = [spec.name for spec in signature.inputs]
+    joined = {name: np.concatenate([exchange.inputs[name] for exchange in answered]) for name in names}
     subject = f"{candidate.subject}: {len(rows)} requests joined into one batch"
     try:
         [(_, outputs, _)] = ask_each(candidate, signature, [joined])
@@ -81,24 +73,29 @@ def _compare_joined(
         raise VerificationFailed(f"{subject} get other answers than each alone ({error})") from error
 
 
-def _choose_requests(requests: list[Tensors], max_batch_size: int) -> list[Tensors]:
-    """Return different requests that can be joined: alike but for the rows, made up where there is but one."""
+def _ask_alone(
+    candidate: Question, signature: Signature, requests: list[Tensors], max_batch_size: int
+) -> list[Exchange]:
+    """Ask for different requests that can be joined, each alone: alike but for the rows, some of them made up.
+
+    Raises `VerificationFailed` where there are no two that the model answers.
+    """
     first = requests[0]
-    alike = [request for request in requests if _describe(request) == _describe(first)]
     held = HELD_BYTES // max(1, count_bytes(first))
     most = max(2, min(_JOINED, held, max_batch_size // max(1, _count_rows(first))))
-    chosen = alike[:most]
-    while len(chosen) < min(2, most) or (len(chosen) < most and _are_equal(chosen)):
-        chosen.append(_vary(first, len(chosen)))
-    return [_cut(request, max_batch_size // len(chosen)) for request in chosen]
+    given = [_cut(request, max_batch_size // most) for request in requests if _describe(request) == _describe(first)]
+    answered = [Exchange(inputs, outputs) for inputs, outputs, _ in ask_each(candidate, signature, given[:most])]
+    for by in range(1, most - len(answered) + 1):
+        with suppress(VerificationFailed):  # what is made up may be refused
+            [(inputs, outputs, _)] = ask_each(candidate, signature, [_vary(given[0], by)])
+            answered.append(Exchange(inputs, outputs))
+    if len(answered) < 2:
+        raise VerificationFailed(f"{candidate.subject}: answers one request only, expected two that can be joined")
+    return answered
 
 
 def _cut(request: Tensors, rows: int) -> Tensors:
     return {name: array[: max(1, rows)] for name, array in request.items()}
-
-
-def _are_equal(requests: list[Tensors]) -> bool:
-    return all(all(np.array_equal(one[name], other[name]) for name in one) for one, other in pairwise(requests))
 
 
 def _vary(request: Tensors, by: int) -> Tensors:

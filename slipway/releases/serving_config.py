@@ -83,8 +83,8 @@ def update_config(before: str, model_name: str, contents: Contents, serves: tupl
     check_succession(old, new, model_name)
     if old.max_batch_size > 0 and not takes_rows:
         raise InvalidInput(
-            f"model '{model_name}': its tensors have no dynamic first axis in common, what is served takes batches of up "
-            f"to {old.max_batch_size}; export it with a dynamic batch axis, or register it under another name"
+            f"model '{model_name}': its tensors have no dynamic first axis in common, what is served takes batches of "
+            f"up to {old.max_batch_size}; export it with a dynamic batch axis, or register it under another name"
         )
     if (backend := find_backend(old)) not in {"", contents.backend}:
         raise InvalidInput(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from blocks.errors import VerificationFailed
+from blocks.fleet import Tensors
 from slipway.releases.agreement import Agreement, Comparison, make_agreements, shape_like
 from slipway.releases.agreement_terms import AgreementKind, AgreementTerms
 
@@ -136,8 +137,8 @@ def test_answers_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_an_answer_in_the_shape_triton_serves_is_one_in_the_models() -> None:
-    known = {"label": np.zeros(3, np.int64), "score": np.zeros((), np.float32)}
-    served = {"label": np.zeros((3, 1), np.int64), "score": np.zeros(1, np.float32)}
+    known: Tensors = {"label": np.zeros(3, np.int64), "score": np.zeros((), np.float32)}
+    served: Tensors = {"label": np.zeros((3, 1), np.int64), "score": np.zeros(1, np.float32)}
 
     shaped = shape_like(served, known, SUBJECT)
 
@@ -150,7 +151,7 @@ CLASSES = np.array([[1, 2, 3]], np.int64)
 
 
 def detect(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> Agreement:
-    known = {"boxes": BOXES, "scores": SCORES, "classes": CLASSES}
+    known: Tensors = {"boxes": BOXES, "scores": SCORES, "classes": CLASSES}
     [agreement] = make_agreements(known, AgreementTerms(kind=AgreementKind.DETECTIONS))
     agreement.add({"boxes": boxes, "scores": scores, "classes": classes}, known)
     return agreement
