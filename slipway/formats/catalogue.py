@@ -7,8 +7,9 @@ from blocks.labels import DESCRIPTION_FILE
 from slipway.formats.contents import Contents, Format
 from slipway.formats.mlmodel import list_names
 from slipway.formats.onnx import BareOnnx, Onnx
+from slipway.formats.triton_directory import TritonDirectory
 
-FORMATS: tuple[Format, ...] = (Onnx(), BareOnnx())
+FORMATS: tuple[Format, ...] = (TritonDirectory(), Onnx(), BareOnnx())
 
 
 def arrange_model(directory: Path, subject: str) -> None:

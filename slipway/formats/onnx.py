@@ -25,7 +25,7 @@ BACKEND = "onnxruntime"
 SUFFIX = ".onnx"
 _CHUNK_BYTES = 1024**2
 # by what most of them are in, weights are exact to so many digits
-_PRECISIONS = {
+_PRECISIONS: dict[int, str] = {
     TensorProto.FLOAT: "FP32",
     TensorProto.FLOAT16: "FP16",
     TensorProto.BFLOAT16: "BF16",
@@ -123,6 +123,12 @@ def find_external_files(directory: Path, subject: str, model_file: str = MODEL_F
         _find_external(tensor, directory, subject) for tensor, _ in list_tensors(model) if uses_external_data(tensor)
     )
     return tuple(sorted({_strip_here(info.location) for info in found}))
+
+
+def list_optional_inputs(path: Path, subject: str) -> tuple[str, ...]:
+    """Return the inputs of a model file that have a default."""
+    graph = _parse(path, subject).graph
+    return tuple({tensor.name for tensor in graph.initializer} & {value.name for value in graph.input})
 
 
 def read_precision(directory: Path, subject: str, model_file: str = MODEL_FILE) -> str:

@@ -66,7 +66,9 @@ def test_what_is_no_tensor_that_triton_serves_is_named(tmp_path: Path, output: o
         read_signature(tmp_path, SUBJECT)
 
 
-@pytest.mark.parametrize("model", [with_constant(np.full(3, np.nan, np.float32)), with_weight(np.float32([np.nan]))])
+@pytest.mark.parametrize(
+    "model", [with_constant(np.full(3, np.nan, np.float32)), with_weight(np.array([np.nan], np.float32))]
+)
 def test_nan_is_no_harm_in_constants_and_scalars(tmp_path: Path, model: onnx.ModelProto) -> None:
     save(tmp_path, model, {})
 
@@ -74,14 +76,14 @@ def test_nan_is_no_harm_in_constants_and_scalars(tmp_path: Path, model: onnx.Mod
 
 
 def test_nan_in_weights_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, with_weight(np.float32([1, 2, np.nan])), {})
+    save(tmp_path, with_weight(np.array([1, 2, np.nan], np.float32)), {})
 
     with pytest.raises(UnusableModel, match=r"weight 'added' holds NaN"):
         read_signature(tmp_path, SUBJECT)
 
 
 def test_an_input_with_a_default_is_not_asked_for(tmp_path: Path) -> None:
-    model = with_weight(np.float32([1, 2, 3]))
+    model = with_weight(np.array([1, 2, 3], np.float32))
     model.graph.input.append(helper.make_tensor_value_info("added", TensorProto.FLOAT, [3]))
     save(tmp_path, model, {})
 
@@ -90,7 +92,7 @@ def test_an_input_with_a_default_is_not_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("dtype", "precision"), [(np.float16, "FP16"), (np.float32, "FP32"), (np.float64, "FP64")])
 def test_the_precision_is_that_of_most_weights(tmp_path: Path, dtype: type, precision: str) -> None:
-    model = with_weight(np.float32([1, 2, 3]))
+    model = with_weight(np.array([1, 2, 3], np.float32))
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((4, 30), dtype), "weights"))
     save(tmp_path, model, {})
 
