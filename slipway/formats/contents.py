@@ -27,7 +27,10 @@ class Format(Protocol):
     """One way a model can be registered."""
 
     flavor: str
-    """MLflow's name for it, as MLmodel lists it."""
+    """MLflow's name for it, as MLmodel lists it; of a format without an MLmodel, our own."""
+
+    def matches(self, directory: Path) -> bool:
+        """Tell whether a directory, arranged or not, is of this format, by what MLmodel lists."""
 
     def arrange(self, directory: Path, subject: str) -> None:
         """Give the downloaded files the names Triton expects; `UnusableModel` where they are not of this format."""

@@ -4,6 +4,7 @@ Nothing here runs the model, and weights in external data are read in chunks, ne
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,30 +15,22 @@ from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from blocks.errors import UnusableModel, bounded
-from blocks.labels import METADATA_FILE, MODEL_FILE
+from blocks.labels import DESCRIPTION_FILE, METADATA_FILE, MODEL_FILE
 from slipway.formats.contents import Contents, is_plain_file
-from slipway.formats.mlmodel import find_model_file
-from slipway.formats.signature import Signature, TensorSpec
+from slipway.formats.mlmodel import find_model_file, lists_flavor
+from slipway.formats.onnx_graph import describe_graph, list_tensors
+from slipway.formats.signature import Signature
 
 BACKEND = "onnxruntime"
+SUFFIX = ".onnx"
 _CHUNK_BYTES = 1024**2
-_TRITON_TYPES: dict[int, str] = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
+# by what most of them are in, weights are exact to so many digits
+_PRECISIONS: dict[int, str] = {
     TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.STRING: "BYTES",
+    TensorProto.FLOAT16: "FP16",
     TensorProto.BFLOAT16: "BF16",
+    TensorProto.DOUBLE: "FP64",
 }
-_FLOATS = {TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.BFLOAT16}
 _TAKEN = {MODEL_FILE, METADATA_FILE}  # what else is in a version's directory
 
 
@@ -45,6 +38,10 @@ class Onnx:
     """A model logged with `mlflow.onnx`: one graph, its weights in it or in files beside it."""
 
     flavor = "onnx"
+
+    def matches(self, directory: Path) -> bool:
+        """Tell whether MLmodel lists the flavor onnx."""
+        return lists_flavor(directory, self.flavor)
 
     def arrange(self, directory: Path, subject: str) -> None:
         """Give the model file Triton's name for it, as MLmodel says which file it is, never by looking for one."""
@@ -54,43 +51,98 @@ class Onnx:
 
     def open(self, directory: Path, subject: str) -> Contents:
         """Check the graph and all weights, and say what it takes and gives."""
-        files = (MODEL_FILE, *find_external_files(directory, subject))
-        signature = read_signature(directory, subject)
-        return Contents(
-            backend=BACKEND,
-            model_file=MODEL_FILE,
-            files=files,
-            signature=signature,
-            facts={"format": "onnx", "opset": signature.opset, "producer": signature.producer},
+        return open_onnx(directory, subject)
+
+
+class BareOnnx:
+    """A single ONNX file without an MLmodel, its weights in it or in files beside it."""
+
+    flavor = "bare-onnx"
+
+    def matches(self, directory: Path) -> bool:
+        """Tell whether there is an ONNX file and no MLmodel."""
+        return not (directory / DESCRIPTION_FILE).exists() and bool(_find_bare(directory))
+
+    def arrange(self, directory: Path, subject: str) -> None:
+        """Give the one ONNX file Triton's name for it."""
+        find_bare_model(directory, subject).rename(directory / MODEL_FILE)
+
+    def open(self, directory: Path, subject: str) -> Contents:
+        """Check the graph and all weights, and say what it takes and gives."""
+        return open_onnx(directory, subject)
+
+
+def open_onnx(directory: Path, subject: str) -> Contents:
+    """Check the graph and all weights of model.onnx, and say what it takes and gives."""
+    signature = read_signature(directory, subject)
+    return Contents(
+        backend=BACKEND,
+        model_file=MODEL_FILE,
+        files=(MODEL_FILE, *find_external_files(directory, subject)),
+        signature=signature,
+        precision=read_precision(directory, subject),
+        facts={"format": "onnx", "opset": signature.opset, "producer": signature.producer},
+    )
+
+
+def find_bare_model(directory: Path, subject: str) -> Path:
+    """Return the one ONNX file of a directory; `UnusableModel` where there is none, or more than one."""
+    found = _find_bare(directory)
+    if len(found) != 1:
+        names = bounded([path.name for path in found], 300) if found else "none"
+        raise UnusableModel(
+            f"{subject}: files that end in {SUFFIX}: {names}, expected exactly one where there is no "
+            f"{DESCRIPTION_FILE}; keep the one to serve, or log it with mlflow.onnx"
         )
+    return found[0]
 
 
-def read_signature(directory: Path, subject: str) -> Signature:
+def read_signature(directory: Path, subject: str, model_file: str = MODEL_FILE) -> Signature:
     """Check the model in a directory and return its signature; `UnusableModel` says what is wrong with it.
 
     Args:
-        directory: holds model.onnx and its external data, if any.
+        directory: holds the model file and its external data, if any.
         subject: names the model in messages.
+        model_file: the name of the model file.
     """
-    model = _parse(directory / MODEL_FILE, subject)
-    for tensor in _walk_tensors(model.graph):
-        _check_tensor(tensor, directory, subject)
+    model = _parse(directory / model_file, subject)
+    for tensor, is_weight in list_tensors(model):
+        _check_tensor(tensor, is_weight, directory, subject)
+    signature = describe_graph(model, subject)
     try:
-        onnx.checker.check_model(str(directory / MODEL_FILE))
+        onnx.checker.check_model(str(directory / model_file))
     except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
         raise UnusableModel(f"{subject}: not a valid ONNX model ({bounded(error)}); export it again") from error
-    return _describe(model, subject)
+    return signature
 
 
-def find_external_files(directory: Path, subject: str) -> tuple[str, ...]:
+def find_external_files(directory: Path, subject: str, model_file: str = MODEL_FILE) -> tuple[str, ...]:
     """Return the names of the external data files a model refers to, each inside its directory."""
-    model = _parse(directory / MODEL_FILE, subject)
+    model = _parse(directory / model_file, subject)
     found = (
-        _find_external(tensor, directory, subject)
-        for tensor in _walk_tensors(model.graph)
-        if uses_external_data(tensor)
+        _find_external(tensor, directory, subject) for tensor, _ in list_tensors(model) if uses_external_data(tensor)
     )
     return tuple(sorted({_strip_here(info.location) for info in found}))
+
+
+def list_optional_inputs(path: Path, subject: str) -> tuple[str, ...]:
+    """Return the inputs of a model file that have a default."""
+    graph = _parse(path, subject).graph
+    return tuple({tensor.name for tensor in graph.initializer} & {value.name for value in graph.input})
+
+
+def read_precision(directory: Path, subject: str, model_file: str = MODEL_FILE) -> str:
+    """Return what most bytes of a model's float weights are in, FP32 where it has none."""
+    sizes: Counter[str] = Counter()
+    for tensor, _ in list_tensors(_parse(directory / model_file, subject)):
+        if precision := _PRECISIONS.get(tensor.data_type):
+            sizes[precision] += math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return max(sizes, key=lambda precision: sizes[precision], default="FP32")
+
+
+def _find_bare(directory: Path) -> list[Path]:
+    found = sorted(directory.iterdir()) if directory.is_dir() else []
+    return [path for path in found if path.suffix == SUFFIX and is_plain_file(path)]
 
 
 def _parse(path: Path, subject: str) -> onnx.ModelProto:
@@ -106,17 +158,6 @@ def _parse(path: Path, subject: str) -> onnx.ModelProto:
     if not model.graph.output:
         raise UnusableModel(f"{subject}: {path.name} holds no graph with outputs; register it again")
     return model
-
-
-def _walk_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _walk_tensors(subgraph)
 
 
 def _find_external(tensor: TensorProto, directory: Path, subject: str) -> ExternalDataInfo:
@@ -145,20 +186,24 @@ def _strip_here(location: str) -> str:
     return location.removeprefix("./")
 
 
-def _check_tensor(tensor: TensorProto, directory: Path, subject: str) -> None:
+def _check_tensor(tensor: TensorProto, is_weight: bool, directory: Path, subject: str) -> None:
+    """Check that a tensor can be read, and holds no NaN where it is a weight; constants, say of a mask, may hold it."""
+    is_float = tensor.data_type in _PRECISIONS
     try:
         if uses_external_data(tensor):
             values = _read_chunks(tensor, _find_external(tensor, directory, subject), directory, subject)
         else:
-            values = iter([onnx.numpy_helper.to_array(tensor)] if tensor.data_type in _FLOATS else [])
+            values = iter([onnx.numpy_helper.to_array(tensor)] if is_float else [])
         onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)  # a KeyError where there is no such type
-        holds_nan = tensor.data_type in _FLOATS and any(bool(np.isnan(chunk).any()) for chunk in values)
+        holds_nan = is_float and any(bool(np.isnan(chunk).any()) for chunk in values)
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise UnusableModel(
             f"{subject}: weight '{bounded(tensor.name, 200)}' cannot be read ({bounded(error)}); export it again"
         ) from error
-    if holds_nan:
-        raise UnusableModel(f"{subject}: weight '{tensor.name}' holds NaN; the training went wrong, train it again")
+    if holds_nan and is_weight and math.prod(tensor.dims) > 1:
+        raise UnusableModel(
+            f"{subject}: weight '{bounded(tensor.name, 200)}' holds NaN; the training went wrong, train it again"
+        )
 
 
 def _read_chunks(tensor: TensorProto, info: ExternalDataInfo, directory: Path, subject: str) -> Iterator[np.ndarray]:
@@ -176,40 +221,3 @@ def _read_chunks(tensor: TensorProto, info: ExternalDataInfo, directory: Path, s
     step = _CHUNK_BYTES - _CHUNK_BYTES % dtype.itemsize
     for start in range(offset, end, step):
         yield np.fromfile(path, dtype=dtype, count=min(step, end - start) // dtype.itemsize, offset=start)
-
-
-def _describe(model: onnx.ModelProto, subject: str) -> Signature:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = tuple(_describe_tensor(value, subject) for value in model.graph.input if value.name not in weights)
-    if not inputs:
-        raise UnusableModel(f"{subject}: takes no input, so that there is nothing to ask it; expected one at least")
-    opsets = [entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
-    return Signature(
-        inputs=inputs,
-        outputs=tuple(_describe_tensor(value, subject) for value in model.graph.output),
-        opset=max(opsets, default=0),
-        producer=f"{model.producer_name} {model.producer_version}".strip(),
-    )
-
-
-def _describe_tensor(value: onnx.ValueInfoProto, subject: str) -> TensorSpec:
-    kind = value.type.tensor_type
-    dtype = _TRITON_TYPES.get(kind.elem_type)
-    if dtype is None:
-        raise UnusableModel(
-            f"{subject}: tensor '{value.name}' is of ONNX type {kind.elem_type}, which Triton does not serve; "
-            f"expected one of {', '.join(_TRITON_TYPES.values())}"
-        )
-    shape = tuple(_read_axis(number, dim) for number, dim in enumerate(kind.shape.dim))
-    if 0 in shape:
-        raise UnusableModel(
-            f"{subject}: tensor '{value.name}' is {list(shape)}, an axis of size 0 holds nothing; export it again"
-        )
-    return TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-
-def _read_axis(number: int, dim: onnx.TensorShapeProto.Dimension) -> int | str:
-    """Return the size of an axis, or its name where it is dynamic, as one of negative size is to ONNX Runtime too."""
-    if dim.HasField("dim_value") and dim.dim_value >= 0:
-        return int(dim.dim_value)
-    return dim.dim_param or f"axis_{number}"

@@ -63,7 +63,7 @@ def download(registered: RegisteredVersion, registry: ModelRegistry) -> Path:
     final = _place(registered, registry)
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=".download-") as temporary:
-        found = registry.download(registered, Path(temporary) / "model")
+        found = _find_directory(registry.download(registered, Path(temporary) / "model"))
         arrange_model(found, name_version(registered))
         shutil.rmtree(final, ignore_errors=True)
         found.rename(final)
@@ -117,6 +117,11 @@ def compare_digests(observed: FileDigest, expected: FileDigest, registered: Regi
 @lru_cache(maxsize=100)
 def _digest_as_it_is(directory: Path, name: str, state: tuple[int, ...]) -> FileDigest:  # noqa: ARG001
     return FileDigest.of(directory / name, name)
+
+
+def _find_directory(downloaded: Path) -> Path:
+    """Return the directory of what was downloaded: a version's source may be a single file, as runs:/… can name one."""
+    return downloaded if downloaded.is_dir() else downloaded.parent
 
 
 def _place(registered: RegisteredVersion, registry: ModelRegistry) -> Path:

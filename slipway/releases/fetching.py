@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blocks.checksums import FileDigest
-from blocks.labels import CHECKSUM_TAG, GOLDEN_FILE
+from blocks.labels import CHECKSUM_TAG, CONFIG_FILE, GOLDEN_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.formats.catalogue import open_model
 from slipway.releases.fetched import FetchedModel, compare_digests, digest, download, name_version
@@ -31,7 +31,8 @@ def fetch(registered: RegisteredVersion, source: str, registry: ModelRegistry) -
         files=tuple(digests),
         golden=_digest_golden(directory),
     )
-    _compare_with_registration(fetched)
+    beside = [digest(directory, CONFIG_FILE)] if contents.config is not None else []
+    _compare_with_registration(registered, (*fetched.files, *([fetched.golden] if fetched.golden else []), *beside))
     return fetched
 
 
@@ -39,7 +40,7 @@ def _digest_golden(directory: Path) -> FileDigest | None:
     return digest(directory, GOLDEN_FILE) if (directory / GOLDEN_FILE).exists() else None
 
 
-def _compare_with_registration(fetched: FetchedModel) -> None:
-    for file in (*fetched.files, *([fetched.golden] if fetched.golden else [])):
-        if recorded := fetched.registered.tags.get(f"{CHECKSUM_TAG}{file.name}"):
-            compare_digests(file, file.model_copy(update={"sha256": recorded}), fetched.registered)
+def _compare_with_registration(registered: RegisteredVersion, files: tuple[FileDigest, ...]) -> None:
+    for file in files:
+        if recorded := registered.tags.get(f"{CHECKSUM_TAG}{file.name}"):
+            compare_digests(file, file.model_copy(update={"sha256": recorded}), registered)
