@@ -75,13 +75,16 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
 
 
 def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
-    """Remove what the release stored, unless the policy of now names it."""
+    """Remove what the release stored, and archive again what it brought back, unless the policy of now names it."""
     committed = read_committed(repository, plan.model_name)
     if plan.version not in committed:
         if plan.creates_version and repository.is_claimed_by(plan.model_name, plan.version, plan.flow_run_id):
             repository.remove(plan.model_name, plan.version)
         elif not plan.creates_version and plan.version not in plan.served_before:
             repository.archive(plan.model_name, plan.version)
+    for version in set(plan.serves) - {plan.version, *plan.served_before, *committed}:
+        if version in repository.versions(plan.model_name).repository:
+            repository.archive(plan.model_name, version)
     repository.clear_staging(plan.model_name)
 
 
