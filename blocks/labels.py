@@ -77,6 +77,7 @@ PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version
 RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every gate, who approved.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
+DEPENDENCIES_FILE = "dependencies.json"  # Of an ensemble, beside its versions' records: the models it is noted at.
 
 # Files of a training's checkpoints.
 LATEST_FILE = "latest.json"  # Which checkpoint is complete, and its checksum.

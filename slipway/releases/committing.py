@@ -2,6 +2,7 @@
 
 from blocks.repository import ModelRepository
 from slipway.releases.artifacts import PreparedArtifacts
+from slipway.releases.dependencies import read_pins, record_dependents
 from slipway.releases.journal import require_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
@@ -19,6 +20,7 @@ def commit(plan: ReleasePlan, artifacts: PreparedArtifacts, repository: ModelRep
         repository.place(plan.model_name, version)
     record_files(repository, plan.model_name, plan.version)
     repository.share(plan.model_name, plan.version)
+    record_dependents(plan.model_name, read_pins(artifacts.config), repository)
     require_open(repository, plan)  # copying may have taken minutes
     commit_plan(repository, plan, artifacts.config)
     return repository.uri(plan.model_name, plan.version)

@@ -6,6 +6,7 @@ from blocks.labels import LIVE, PREVIOUS
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
 from slipway.releases.aliases import derive_aliases
+from slipway.releases.dependencies import list_needed, require_needed
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata
@@ -57,7 +58,7 @@ def plan_release(
         version, exists = _choose_number(fetched, force_version, repository)
     older = _choose_older(name, version, served, keep_served, also_serve, environment)
     is_served = version == live and set(older) <= set(served)
-    return ReleasePlan(
+    plan = ReleasePlan(
         model_name=name,
         registry_version=fetched.registered.version,
         version=version,
@@ -72,6 +73,8 @@ def plan_release(
         aliases_before=aliases,
         aliases_after=_derive_aliases(fetched, aliases, version, live, older, environment),
     )
+    require_needed(plan, repository)
+    return plan
 
 
 def _choose_number(fetched: FetchedModel, force_version: int | None, repository: ModelRepository) -> tuple[int, bool]:
@@ -98,8 +101,10 @@ def _choose_older(
     also_serve: tuple[int, ...],
     environment: Environment,
 ) -> tuple[int, ...]:
+    """Return the older versions to serve, those that ensembles call among them."""
     repository, stored = environment.repository, environment.repository.versions(model_name)
-    return choose_older(
+    needed = {older for older in list_needed(repository, model_name) if older in served and older < version}
+    chosen = choose_older(
         model_name,
         version,
         served=served,
@@ -108,6 +113,7 @@ def _choose_older(
         keep_served=keep_served,
         also_serve=also_serve,
     )
+    return tuple(sorted({*chosen, *needed}))
 
 
 def _derive_aliases(

@@ -6,6 +6,7 @@ from blocks.labels import LAST_ROLLBACK_TAG, LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
 from blocks.run import get_owner, warn
+from slipway.releases.dependencies import require_needed
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import read_receipt
 from slipway.releases.released import Known, list_released
@@ -28,7 +29,7 @@ def plan_rollback(
     stored, one that stays served before all others; nothing where there is none.
 
     Raises `NoRollbackTarget` where there is no version to go back to, where it was rolled back from itself, or where
-    its files are gone.
+    its files are gone, `InvalidInput` where an ensemble calls a version that would go.
     """
     registry, repository = environment.registry, environment.repository
     config = repository.read_config(model_name)
@@ -54,7 +55,7 @@ def plan_rollback(
     target = live if done else find_target(model, to, released, live)
     if not done:
         check_target(model_name, target, live, stored)
-    return ReleasePlan(
+    plan = ReleasePlan(
         model_name=model_name,
         kind="rollback",
         reason=reason or None,
@@ -71,6 +72,8 @@ def plan_rollback(
         aliases_before=model.aliases,
         aliases_after=derive_aliases_back(model, target, released, stored, served),
     )
+    require_needed(plan, repository)
+    return plan
 
 
 def _look_up(registry: ModelRegistry, model_name: str) -> RegisteredModel:

@@ -13,6 +13,7 @@ from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import remove_candidate
 from slipway.releases.completion import complete
+from slipway.releases.dependencies import align_dependents
 from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import read_committed, restore_pointer
@@ -67,6 +68,8 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
         remove_candidate(name_candidate(plan.model_name, plan.epoch), environment)
     with attempts.trying():
         _remove_files(plan, repository)
+    with attempts.trying():
+        align_dependents(plan.model_name, repository)
     with attempts.trying():
         if restored:
             bring_aliases(environment.registry, repository, plan.model_name, plan.aliases_before)

@@ -9,10 +9,13 @@ from blocks.environment import Environment
 from blocks.errors import ForeignModel, InvalidInput, ServiceUnavailable, VersionConflict
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
+from slipway.releases.dependencies import read_pins, record_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import open_journal
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.planning import plan_release
+from slipway.releases.serving_config import apply_policy
+from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, FILE_SHA256, PaperReplicas, Shelf, make_plan
 
 CONTENTS = Contents(
@@ -88,6 +91,17 @@ def test_what_is_live_is_released_again_only_where_something_is_to_be_served_bes
 
     assert (found.already_live, found.creates_version, found.serves) == (False, False, (1, 2, 3))
     assert found.aliases_after == found.aliases_before
+
+
+def test_what_an_ensemble_calls_stays_served_and_is_never_outranked_away(shelf: Shelf) -> None:
+    name, repository = shelf.released(3).registered().model_name, shelf.environment.repository
+    config = f'name: "e" ensemble_scheduling {{ step {{ model_name: "{name}" model_version: 2 }} }}'
+    record_dependents(f"{name}-e", read_pins(config), repository)
+    commit_by_hand(repository, f"{name}-e", apply_policy(config, (1,)))
+
+    assert plan(shelf, 4).serves == (2, 3, 4)
+    with pytest.raises(InvalidInput, match=rf"served as \[1\], and Triton version 2 is called by '{name}-e'"):
+        plan(shelf, 1, force_version=1)
 
 
 def test_previous_is_one_that_is_served_where_one_is_beside_the_new_one(shelf: Shelf) -> None:
