@@ -84,6 +84,7 @@ RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every 
 AUTHOR_CONFIG_FILE = "author.pbtxt"  # The author's config.pbtxt, where the version brought one.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
+DEPENDENCIES_FILE = "dependencies.json"  # Of an ensemble, beside its versions' records: the models it is noted at.
 
 # Files of a training's checkpoints.
 LATEST_FILE = "latest.json"  # Which checkpoint is complete, and its checksum.

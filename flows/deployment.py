@@ -23,7 +23,7 @@ from flows.running.forms import with_form
 from flows.running.hooks import settle_what_was_begun, tell_failure
 from flows.running.turns import journaled, turn_of
 from slipway.releases.aliases import AliasChange
-from slipway.releases.plan import ForcedVersion, KeepArchived, ReleasePlan
+from slipway.releases.plan import AlsoServe, ForcedVersion, KeepArchived, KeepServed, ReleasePlan
 from slipway.releases.receipt import Receipt
 from slipway.releases.release import ExpectedShape, ExpectedTolerance, InputShapes, Release, Terms
 from slipway.releases.replicas import LoadedReplica
@@ -97,6 +97,8 @@ def deploy_model(
     silent_replicas: SilentReplicas = "refuse",
     keep_archived: KeepArchived = 5,
     alias_set_at: AliasSetAt = None,
+    keep_served: KeepServed = 2,
+    also_serve: AlsoServe = (),
 ) -> Deployment | State[Deployment]:
     """Release a registered model: served by every replica, proven on each, `live` and `previous` moved.
 
@@ -124,6 +126,8 @@ def deploy_model(
             force_version=force_version,
             keep_archived=keep_archived,
             leave_silent=terms.leave_silent,
+            keep_served=keep_served,
+            also_serve=also_serve,
             environment=environment,
         )
         artifacts = prepare_artifacts(fetched=fetched, plan=plan, terms=terms)

@@ -39,7 +39,7 @@ def prepare(fetched: FetchedModel, plan: ReleasePlan) -> PreparedArtifacts:
         config = generate_config(name, contents, serves, max_batch_size)
         if max_batch_size is None and contents.config is None and takes_batches(config):
             without_batching = generate_config(name, contents, serves, 0)
-    elif contents.config is not None and contents.config != plan.author_config_before:
+    elif contents.config is not None and (contents.depends_on or contents.config != plan.author_config_before):
         config = replace_config(plan.config_before, name, contents, serves)
     else:
         config = update_config(plan.config_before, name, contents, serves)

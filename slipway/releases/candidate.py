@@ -21,6 +21,7 @@ from blocks.repository import name_candidate, parse_candidate
 from slipway.releases.agreement import Comparison
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
+from slipway.releases.dependencies import pin_dependencies
 from slipway.releases.fetched import load_example, load_golden
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
@@ -88,7 +89,8 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
     plan, repository = release.plan, environment.repository
     address = environment.fleet.check(terms.leave_silent)[0]
     live, refused = _find_live(plan, address, environment), None
-    for config in filter(None, (release.artifacts.config, release.artifacts.without_batching)):
+    for unpinned in filter(None, (release.artifacts.config, release.artifacts.without_batching)):
+        config = _pin(unpinned, release, terms, environment)
         candidate = _make_question(plan, config, address, environment)
         loaded = _place_and_load(candidate, config, live, terms.service_level, environment)
         try:
@@ -133,6 +135,14 @@ def remove_candidate(name: str, environment: Environment) -> None:
     for address in answering:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
             environment.fleet.unload_model(address, name)
+
+
+def _pin(config: str, release: Release, terms: Terms, environment: Environment) -> str:
+    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now."""
+    if not (depends_on := release.fetched.contents.depends_on):
+        return config
+    pinned, _ = pin_dependencies(config, depends_on, environment, leave_silent=terms.leave_silent)
+    return pinned
 
 
 def _make_question(plan: ReleasePlan, config: str, address: str, environment: Environment) -> Question:

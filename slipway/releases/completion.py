@@ -10,6 +10,7 @@ from blocks.run import warn
 from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import ProvenCandidate
+from slipway.releases.dependencies import align_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import Proven, close_journal, mark_proven
 from slipway.releases.marks import NO_REASON, Mark, write_mark
@@ -69,6 +70,8 @@ def complete(proven: Proven, environment: Environment) -> None:
         record_receipt(receipt, repository)
     with attempts.trying():
         _mark_version_left(plan, receipt, repository)
+    with attempts.trying():
+        align_dependents(plan.model_name, repository)
     with attempts.trying():
         archive_retired(plan.model_name, repository)
     with attempts.trying():

@@ -9,17 +9,11 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import InvalidInput
 from slipway.formats.contents import Contents
+from slipway.formats.model_config import find_backend
 from slipway.formats.signature import Signature, TensorSpec
 
 MAX_BATCH_SIZE = 32
 _QUEUE_DELAY_US = 500
-_PLATFORMS = {
-    "onnxruntime_onnx": "onnxruntime",
-    "tensorrt_plan": "tensorrt",
-    "pytorch_libtorch": "pytorch",
-    "tensorflow_savedmodel": "tensorflow",
-    "tensorflow_graphdef": "tensorflow",
-}
 
 
 def generate_config(
@@ -121,11 +115,6 @@ def check_succession(old: pb.ModelConfig, new: pb.ModelConfig, model_name: str) 
                 f"model '{model_name}': {kind}s are {_format_tensors(observed)}, those being served are "
                 f"{_format_tensors(expected)}; clients rely on them: register the model under another name"
             )
-
-
-def find_backend(config: pb.ModelConfig) -> str:
-    """Return the backend a configuration names, by itself or as a platform; nothing where it names none."""
-    return str(config.backend) or _PLATFORMS.get(config.platform, str(config.platform))
 
 
 def read_policy(config: str | None) -> tuple[int, ...]:
