@@ -126,7 +126,8 @@ def build_model(
 
 def random_weights(seed: int, *shape: int) -> np.ndarray:
     """Return FP32 weights that keep values as large as they are."""
-    return (np.random.default_rng(seed).standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+    weights = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return weights / np.float32(np.sqrt(shape[0]))
 
 
 def normal(**shapes: Sequence[int]) -> Asking:
