@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.deployment import Deployment, deploy_model
+from flows.rollback import rollback_model
 from tests.apparatus.answers import find_difference
 from tests.apparatus.kinds.kind import Exchange, ModelKind, Tensors
 from tests.apparatus.models import register_directory
@@ -58,6 +59,23 @@ def release_kind(environment: Environment, model_name: str, kind: ModelKind, see
 def ask_kind(environment: Environment, model_name: str, kind: ModelKind, seed: int) -> Asked:
     """Ask the live version what the kind is asked, from 16 clients at once, and compare every answer."""
     return ask_at_once(environment.fleet.addresses(), model_name, kind.requests(seed, REQUESTS), kind.tolerance)
+
+
+def assert_answers_right(environment: Environment, model_name: str, kind: ModelKind, seed: int, version: int) -> None:
+    """Ask from all clients; every answer has to be that version's, and right."""
+    asked = ask_kind(environment, model_name, kind, seed)
+    assert asked.wrong == []
+    assert (asked.answers, asked.versions) == (CLIENTS * REQUESTS, {version})
+
+
+def assert_goes_the_whole_way(environment: Environment, model_name: str, kind: ModelKind) -> None:
+    """Release a kind, and the kind with other weights, and roll back, and ask after each."""
+    first = release_kind(environment, model_name, kind, seed=1).plan.version
+    assert_answers_right(environment, model_name, kind, seed=1, version=first)
+    second = release_kind(environment, model_name, kind, seed=2).plan.version
+    assert_answers_right(environment, model_name, kind, seed=2, version=second)
+    rollback_model(model_name, reason="a test")
+    assert_answers_right(environment, model_name, kind, seed=1, version=first)
 
 
 def ask_at_once(
