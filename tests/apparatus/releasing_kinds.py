@@ -15,6 +15,7 @@ from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
+from slipway.releases.serving_config import takes_batches
 from tests.apparatus.answers import find_difference
 from tests.apparatus.kinds.kind import Exchange, ModelKind, Tensors
 from tests.apparatus.models import register_directory
@@ -142,15 +143,13 @@ class _Client(threading.Thread):
 
 def read_ranks(client: triton.InferenceServerClient, model_name: str) -> dict[str, int]:
     """Return how many axes Triton expects of each input, its batch's included."""
-    config = client.get_model_config(model_name, client_timeout=TIMEOUT_S).config
-    return {tensor.name: len(tensor.dims) + (config.max_batch_size > 0) for tensor in config.input}
+    metadata = client.get_model_metadata(model_name, client_timeout=TIMEOUT_S)
+    return {tensor.name: len(tensor.shape) for tensor in metadata.inputs}
 
 
 def is_served_in_batches(environment: Environment, model_name: str) -> bool:
     """Tell whether Triton joins the requests of a model."""
-    with triton.InferenceServerClient(environment.fleet.addresses()[0]) as client:
-        config = client.get_model_config(model_name, client_timeout=TIMEOUT_S).config
-    return bool(config.max_batch_size > 0)
+    return takes_batches(environment.repository.read_config(model_name) or "")
 
 
 def as_input(name: str, array: np.ndarray, rank: int) -> triton.InferInput:
