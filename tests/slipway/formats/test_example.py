@@ -45,7 +45,7 @@ def test_a_dictionary_has_the_inputs_by_name(tmp_path: Path, content: Any) -> No
 
     assert found is not None
     np.testing.assert_array_equal(found["a"], [[1.5], [2.5]])
-    assert (found["b"].dtype, found["b"].tolist()) == (np.int64, [3, 4])
+    assert found["b"].dtype == np.int64 and found["b"].tolist() == [3, 4]
 
 
 def test_a_table_has_the_inputs_as_columns_or_one_input_as_rows(tmp_path: Path) -> None:
