@@ -68,9 +68,13 @@ test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
 test-faults: setup ## Kill processes and freeze servers while releases run; slow
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
 
+.PHONY: test-kinds
+test-kinds: setup ## Release every kind of model twice, ask from 16 clients at once, roll back; slow
+	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,random_models,exported_models}.py $(WORDS)
+
 .PHONY: test-all
 test-all: setup ## Run what test and test-faults run, at once: the stacks are started once
-	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes" $(WORDS)
+	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive" $(WORDS)
 
 .PHONY: coverage
 coverage: setup ## Run the tests with every process measured; show what share of lines and branches ran

@@ -174,6 +174,14 @@ class TritonFleet(Fenced, Block):
                 served[entry.name] = tuple(sorted({*served.get(entry.name, ()), int(entry.version)}))
         return served
 
+    def computes_on_gpu(self, address: str, model_name: str) -> bool:
+        """Tell whether one replica runs instances of a model on a GPU."""
+        with self._talking(address, f"configuration of model '{model_name}'", model_name=model_name) as client:
+            found = client.get_model_config(
+                model_name, headers=self._control(), client_timeout=self.call_timeout_s
+            ).config
+        return any(group.kind == triton.model_config_pb2.ModelInstanceGroup.KIND_GPU for group in found.instance_group)
+
     def infer(self, address: str, model_name: str, inputs: Tensors, outputs: list[str], version: int | None) -> Tensors:
         """Return one replica's outputs for one batch, pinned to a version (None: whatever it answers with).
 

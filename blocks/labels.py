@@ -19,6 +19,12 @@ VALIDATION_PASSED_TAG = "validation_passed"  # Gate 2 measured this version and 
 VALIDATION_MAX_DIFF_TAG = "validation_max_diff"  # The largest difference gate 2 found; its run has the figure, too.
 CHECKSUM_TAG = "sha256/"  # With a file's name behind it: the SHA-256 of the file that gate 2 measured.
 
+# Tags of a version by which its author says how it is served and proven.
+AGREEMENT_TAG = "slipway.agreement"  # How answers are compared: numeric, classes, detections or probabilities.
+TOLERANCE_TAG = "slipway.tolerance"  # How far they may differ, relative to their scale.
+INPUT_SHAPE_TAG = "slipway.input_shape"  # The shape to ask with: sizes with commas between, or JSON by input.
+BATCH_SIZE_TAG = "slipway.max_batch_size"  # How many rows Triton may join; 0: none.
+
 # Tags of a version that a release or a rollback writes.
 TRITON_VERSION_TAG = "triton_version"  # The number it is served under.
 RECEIPT_TAG = "receipt"  # The proof of its release, as receipt.json has it.
@@ -76,8 +82,10 @@ METADATA_FILE = "metadata.json"  # Where a version came from; written last, so t
 CLAIM_FILE = "claim"  # The flow run that took the number.
 PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version.
 RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every gate, who approved.
+AUTHOR_CONFIG_FILE = "author.pbtxt"  # The author's config.pbtxt, where the version brought one.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
+DEPENDENCIES_FILE = "dependencies.json"  # Of an ensemble, beside its versions' records: the models it is noted at.
 
 # Files of a training's checkpoints.
 LATEST_FILE = "latest.json"  # Which checkpoint is complete, and its checksum.

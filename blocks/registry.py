@@ -1,4 +1,7 @@
-"""The MLflow model registry: which version is which, where its files are, and who carries which alias."""
+"""The MLflow model registry: which version is which, where its files are, and who carries which alias.
+
+MLflow, and pandas with it, takes seconds to import: that is left to the first question that a registry is asked.
+"""
 
 import base64
 import os
@@ -7,20 +10,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mlflow
-from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.errors import NotRegistered
 from blocks.fence import Fenced
-from blocks.registry_access import identify_at
 from blocks.registry_errors import is_absent, unanswered
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
 
 _PAGE = 200
 _PUBLISHED = "published-models"  # the experiment that holds what was not trained here
@@ -83,18 +85,24 @@ class ModelRegistry(Fenced, Block):
         description="Download straight from S3 by presigned URLs; switch off where clients reach only MLflow.",
     )
 
-    def connect(self) -> MlflowClient:
+    def connect(self) -> "MlflowClient":
         """Return a client, with MLflow's own functions, which know only one server, pointed at this one as well."""
+        import mlflow
+
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
         return self._make_client()
 
-    def _make_client(self) -> MlflowClient:
+    def _make_client(self) -> "MlflowClient":
         """Return a client of this server alone, whatever else the process speaks to meanwhile.
 
         MLflow reads its limits from the environment with each request, those of the registry asked last then; whom a
         request is made for is decided by its address.
         """
+        from mlflow.tracking import MlflowClient
+
+        from blocks.registry_access import identify_at
+
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(self.request_timeout_s)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(self.max_retries)
         os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
@@ -114,6 +122,8 @@ class ModelRegistry(Fenced, Block):
     @contextmanager
     def reaching(self, subject: str) -> Iterator[None]:
         """Translate what MLflow raises while `subject` is asked for."""
+        from mlflow.exceptions import MlflowException
+
         try:
             yield
         except (MlflowException, OSError) as error:
@@ -224,15 +234,15 @@ class ModelRegistry(Fenced, Block):
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""
+        from mlflow.artifacts import download_artifacts
+
         client = self._make_client()
         os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_choose_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
             # of models:/… MLflow asks the server that the process names, or a database of its own, whatever it is told
             stored = client.get_model_version_download_uri(version.model_name, str(version.version))
-            found = mlflow.artifacts.download_artifacts(
-                artifact_uri=stored, dst_path=str(into), tracking_uri=self.tracking_uri
-            )
+            found = download_artifacts(artifact_uri=stored, dst_path=str(into), tracking_uri=self.tracking_uri)
             return Path(found)
 
     def _read_pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
@@ -244,7 +254,7 @@ class ModelRegistry(Fenced, Block):
             if not (token := page.token):
                 return
 
-    def _describe(self, found: ModelVersion) -> RegisteredVersion:
+    def _describe(self, found: "ModelVersion") -> RegisteredVersion:
         run = self._find_run(found.run_id) if found.run_id else None
         return RegisteredVersion(
             model_name=found.name,
@@ -259,8 +269,10 @@ class ModelRegistry(Fenced, Block):
             params=dict(run.data.params) if run else {},
         )
 
-    def _find_run(self, run_id: str) -> Run | None:
+    def _find_run(self, run_id: str) -> "Run | None":
         """Return a run, None where it is gone: `mlflow gc` removes runs, and versions outlive them."""
+        from mlflow.exceptions import MlflowException
+
         try:
             return self._make_client().get_run(run_id)
         except MlflowException as error:

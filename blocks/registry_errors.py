@@ -1,10 +1,14 @@
 """What an error of MLflow's means: one table by its error code, or by the HTTP status where it has none."""
 
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
+
 from requests import HTTPError
 
 from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError, bounded
 from blocks.meanings import Meaning, find_meaning
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
 
 _USER = (
     "give the registry a user who may (SLIPWAY_MLFLOW_USERNAME and SLIPWAY_MLFLOW_PASSWORD, or SLIPWAY_MLFLOW_TOKEN)"
@@ -28,18 +32,18 @@ MEANINGS = (
 )
 
 
-def meaning(error: MlflowException | OSError) -> Meaning | None:
+def meaning(error: "MlflowException | OSError") -> Meaning | None:
     """Return what an error means, None for all that is neither refused nor absent."""
     return find_meaning(MEANINGS, _code(error), str(error))
 
 
-def is_absent(error: MlflowException) -> bool:
+def is_absent(error: "MlflowException") -> bool:
     """Tell whether MLflow has no such model, alias or version."""
     known = meaning(error)
     return known is not None and known.means is NotRegistered
 
 
-def unanswered(error: MlflowException | OSError, address: str, subject: str, patience: str) -> SlipwayError:
+def unanswered(error: "MlflowException | OSError", address: str, subject: str, patience: str) -> SlipwayError:
     """Return the error to raise where MLflow gave no answer that `subject` could be read from."""
     known = meaning(error)
     if known and known.means is NotRegistered:
@@ -63,7 +67,7 @@ def unanswered(error: MlflowException | OSError, address: str, subject: str, pat
     )
 
 
-def _code(error: MlflowException | OSError) -> str:
+def _code(error: "MlflowException | OSError") -> str:
     if isinstance(error, HTTPError) and error.response is not None:
         return str(error.response.status_code)
     return str(getattr(error, "error_code", ""))

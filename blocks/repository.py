@@ -9,6 +9,7 @@ repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name 
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
 archive/<model>/<N>/…                 versions no longer served
 records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
+records/<model>/dependents/…          which versions of the model ensembles call, see slipway/releases/dependencies.py
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
 locks/<model>.json                    whose turn it is to change the model, and for how long
 

@@ -23,9 +23,9 @@ from flows.running.forms import with_form
 from flows.running.hooks import settle_what_was_begun, tell_failure
 from flows.running.turns import journaled, turn_of
 from slipway.releases.aliases import AliasChange
-from slipway.releases.plan import ForcedVersion, KeepArchived, ReleasePlan
+from slipway.releases.plan import AlsoServe, ForcedVersion, KeepArchived, KeepServed, ReleasePlan
 from slipway.releases.receipt import Receipt
-from slipway.releases.release import ExpectedShape, Release, Terms
+from slipway.releases.release import ExpectedShape, ExpectedTolerance, InputShapes, Release, Terms
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.service_level import ServiceLevel
 from slipway.releases.verification import VerifiedReplica
@@ -86,6 +86,8 @@ def deploy_model(
     force_version: ForcedVersion = None,
     expected_input_shape: ExpectedShape = None,
     expected_output_shape: ExpectedShape = None,
+    input_shapes: InputShapes = {},  # noqa: B006, Prefect copies it
+    tolerance: ExpectedTolerance = DEFAULTS.tolerance,
     dry_run: Annotated[bool, Field(description="Work everything out and check it, change nothing.")] = False,
     service_level: Annotated[
         ServiceLevel | None, Field(description="Gate 3: limits the candidate has to keep on the serving replica.")
@@ -95,15 +97,18 @@ def deploy_model(
     silent_replicas: SilentReplicas = "refuse",
     keep_archived: KeepArchived = 5,
     alias_set_at: AliasSetAt = None,
+    keep_served: KeepServed = 2,
+    also_serve: AlsoServe = (),
 ) -> Deployment | State[Deployment]:
-    """Release a registered ONNX model: served by every replica, proven on each, `live` and `previous` moved.
+    """Release a registered model: served by every replica, proven on each, `live` and `previous` moved.
 
     Whatever goes wrong, the aliases and the served version are afterwards what they were before.
     """
     terms = Terms(
         expected_input_shape=expected_input_shape,
         expected_output_shape=expected_output_shape,
-        tolerance=DEFAULTS.tolerance,
+        input_shapes=input_shapes,
+        tolerance=tolerance,
         service_level=service_level,
         leave_silent=silent_replicas == "leave",
     )
@@ -121,6 +126,8 @@ def deploy_model(
             force_version=force_version,
             keep_archived=keep_archived,
             leave_silent=terms.leave_silent,
+            keep_served=keep_served,
+            also_serve=also_serve,
             environment=environment,
         )
         artifacts = prepare_artifacts(fetched=fetched, plan=plan, terms=terms)
@@ -141,12 +148,12 @@ def carry_out(
     release: Release, terms: Terms, environment: Environment, *, approval_timeout_s: int | None = None
 ) -> Deployment:
     """Carry out a release: proven as a candidate, committed, proven on every replica; undone when anything fails."""
-    fetched, plan, artifacts = release.fetched, release.plan, release.artifacts
+    fetched, plan = release.fetched, release.plan
     with journaled(plan, environment):
         upload_to_s3(release=release, environment=environment)
         candidate = prove_candidate(release=release, terms=terms, environment=environment)
         approval = ask_for_approval(plan, candidate, approval_timeout_s, environment)
-        commit_version(plan=plan, artifacts=artifacts, environment=environment)
+        commit_version(plan=plan, environment=environment)
         loaded = reload_triton(model_name=plan.model_name, serves=plan.serves, terms=terms, environment=environment)
         moving: Any = update_aliases.submit(
             model_name=plan.model_name, registry_version=plan.registry_version, plan=plan, environment=environment

@@ -34,7 +34,7 @@ class DeployDefaults(_Section):
 
     model_name: ModelName
     source: Source
-    tolerance: float = Field(gt=0, le=1)
+    tolerance: float | None = Field(default=None, gt=0, le=1)
 
 
 class Defaults(_Section):

@@ -10,8 +10,9 @@ from blocks.fleet import TritonFleet
 from infra.errors import ClusterError
 from infra.kubernetes.kubectl import forward, list_pods
 from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.agreement_terms import AgreementTerms
 from slipway.releases.proof import Question
-from slipway.releases.synthetic import check_answers, make_requests
+from slipway.releases.questions import Sources, ask_candidate
 
 GRPC_PORT = 8001
 TIMEOUT_S = 10.0
@@ -50,10 +51,11 @@ def smoke_test(model_name: str, address: str, replica: str | None = None) -> Ans
     replica = replica or address
     signature, version = _ask_signature(model_name, address, replica)
     fleet = TritonFleet(replicas=[address], call_timeout_s=TIMEOUT_S)
-    question = Question(fleet, address, model_name, version, signature.batched)
-    inputs = make_requests(signature, None, 1, seed=SEED, subject=question.subject)
-    [(_, answer)] = check_answers(question, signature, inputs, None)
-    return Answered(replica=replica, model=model_name, version=answer.version, latency_ms=answer.elapsed_ms)
+    # Triton's metadata says shapes as it serves them, so that nothing is to be added to them
+    question = Question(fleet, address, model_name, version, batched=False)
+    sources = Sources(golden=None, example=None, given={}, seed=SEED, requests=1)
+    asked = ask_candidate(question, signature, sources, AgreementTerms(), None)
+    return Answered(replica=replica, model=model_name, version=version, latency_ms=asked.elapsed_ms[0])
 
 
 def _ask_signature(model_name: str, address: str, replica: str) -> tuple[Signature, int]:
@@ -68,7 +70,6 @@ def _ask_signature(model_name: str, address: str, replica: str) -> tuple[Signatu
     signature = Signature(
         inputs=tuple(_read_spec(tensor) for tensor in metadata.inputs),
         outputs=tuple(_read_spec(tensor) for tensor in metadata.outputs),
-        opset=0,
     )
     return signature, max(int(version) for version in metadata.versions)
 

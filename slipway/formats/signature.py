@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Shape = tuple[Annotated[int, Field(ge=1)], ...]
+UNNAMED_BATCH = "axis_0"  # a dynamic first axis that the model gives no name
 
 
 class TensorSpec(BaseModel):
@@ -21,6 +22,11 @@ class TensorSpec(BaseModel):
         fits = (isinstance(axis, str) or axis == size for axis, size in zip(self.shape, shape, strict=False))
         return len(shape) == len(self.shape) and all(fits)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the first axis is dynamic."""
+        return bool(self.shape) and isinstance(self.shape[0], str)
+
 
 class Signature(BaseModel):
     """What a model takes and gives."""
@@ -29,11 +35,19 @@ class Signature(BaseModel):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    opset: int
+    opset: int = 0
     producer: str = ""
 
     @property
-    def batched(self) -> bool:
-        """Whether the first axis of every tensor is dynamic, so that Triton may batch requests."""
+    def may_batch(self) -> bool:
+        """Whether a batch axis is possible; whether it is one, only joined requests can prove.
+
+        The first axis of every tensor is dynamic, the inputs have one name for it, as far as they name it, and no other
+        axis has that name.
+        """
         tensors = (*self.inputs, *self.outputs)
-        return all(tensor.shape and isinstance(tensor.shape[0], str) for tensor in tensors)
+        if not self.inputs or not all(tensor.is_open for tensor in tensors):
+            return False
+        names = {tensor.shape[0] for tensor in self.inputs} - {UNNAMED_BATCH}
+        elsewhere = {axis for tensor in tensors for axis in tensor.shape[1:]}
+        return len(names) <= 1 and not names & elsewhere

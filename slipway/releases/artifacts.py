@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from blocks.labels import VALIDATION_PREFIX
+from blocks.errors import InvalidInput, bounded
+from blocks.labels import BATCH_SIZE_TAG, VALIDATION_PREFIX
 from blocks.run import get_flow_run_name
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.metadata import MlflowSection, ModelSection, TritonSection, VersionMetadata
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.serving_config import generate_config, update_config
+from slipway.releases.serving_config import generate_config, replace_config, takes_batches, update_config
+
+MOST_ROWS = 65_536
 
 
 class PreparedArtifacts(BaseModel):
@@ -19,6 +22,9 @@ class PreparedArtifacts(BaseModel):
 
     metadata: str = Field(description="Content of metadata.json.")
     config: str = Field(description="Content of config.pbtxt.")
+    without_batching: str | None = Field(
+        default=None, description="The same for a model whose joined requests do not get their own answers."
+    )
 
 
 def prepare(fetched: FetchedModel, plan: ReleasePlan) -> PreparedArtifacts:
@@ -26,12 +32,37 @@ def prepare(fetched: FetchedModel, plan: ReleasePlan) -> PreparedArtifacts:
 
     Raises `InvalidInput` where the model takes or gives something else than the version it follows.
     """
+    contents, name, serves = fetched.contents, plan.model_name, plan.serves
+    without_batching = None
     if plan.config_before is None:
-        config = generate_config(plan.model_name, fetched.contents, plan.serves)
+        max_batch_size = _read_batch_size(fetched)
+        config = generate_config(name, contents, serves, max_batch_size)
+        if max_batch_size is None and contents.config is None and takes_batches(config):
+            without_batching = generate_config(name, contents, serves, 0)
+    elif contents.config is not None and (contents.depends_on or contents.config != plan.author_config_before):
+        config = replace_config(plan.config_before, name, contents, serves)
     else:
-        config = update_config(plan.config_before, plan.model_name, fetched.contents, plan.serves)
+        config = update_config(plan.config_before, name, contents, serves)
     metadata = _make_metadata(fetched, plan).model_dump_json(indent=2, exclude_unset=True)
-    return PreparedArtifacts(metadata=f"{metadata}\n", config=config)
+    return PreparedArtifacts(metadata=f"{metadata}\n", config=config, without_batching=without_batching)
+
+
+def _read_batch_size(fetched: FetchedModel) -> int | None:
+    """Return how many rows the version's author has Triton join, None where that is left to the proof."""
+    tagged = fetched.registered.tags.get(BATCH_SIZE_TAG)
+    if tagged is None:
+        return None
+    if not (tagged.isascii() and tagged.isdecimal() and int(tagged) <= MOST_ROWS):
+        raise InvalidInput(
+            f"{fetched.subject}: tag {BATCH_SIZE_TAG} is {bounded(repr(tagged), 100)}, expected a number from 0 to "
+            f"{MOST_ROWS}; set it again"
+        )
+    if int(tagged) > 0 and not fetched.signature.may_batch:
+        raise InvalidInput(
+            f"{fetched.subject}: tag {BATCH_SIZE_TAG} is {tagged}, and its tensors have no dynamic first axis in "
+            "common; export it with a dynamic batch axis, or set the tag to 0"
+        )
+    return int(tagged)
 
 
 def _make_metadata(fetched: FetchedModel, plan: ReleasePlan) -> VersionMetadata:

@@ -1,23 +1,31 @@
 """The candidate: a version that one replica serves under a name no client asks for, proven there before traffic."""
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import NamedTuple, cast
 
 from blocks.environment import Environment
-from blocks.errors import LoadFailed, ServiceLevelMissed, ServiceUnavailable, SlipwayError
+from blocks.errors import (
+    IntegrityError,
+    LoadFailed,
+    ServiceLevelMissed,
+    ServiceUnavailable,
+    SlipwayError,
+    VerificationFailed,
+    bounded,
+)
 from blocks.events import tell_gate
-from blocks.fleet import Tensors
 from blocks.repository import name_candidate, parse_candidate
-from slipway.formats.signature import Shape, Signature
-from slipway.releases.agreement import Comparison
-from slipway.releases.fetched import load_golden
-from slipway.releases.proof import Question, write_proof
+from slipway.releases.agreement_terms import AgreementTerms, choose_terms
+from slipway.releases.batching import prove_batching
+from slipway.releases.dependencies import pin_dependencies
+from slipway.releases.fetched import load_example, load_golden
+from slipway.releases.plan import ReleasePlan
+from slipway.releases.proof import Proof, Question, read_proof, write_proof
+from slipway.releases.proven_candidate import ProvenCandidate
+from slipway.releases.proven_config import record_config
+from slipway.releases.questions import Asked, Sources, ask_candidate
 from slipway.releases.release import Release, Terms
-from slipway.releases.samples import Samples, keep_few
 from slipway.releases.service_level import (
     Latency,
     MeasuredServiceLevel,
@@ -28,22 +36,16 @@ from slipway.releases.service_level import (
     time_requests,
     watching,
 )
-from slipway.releases.serving_config import make_candidate_config
-from slipway.releases.synthetic import SyntheticRequests, check_answers, make_requests
+from slipway.releases.serving_config import make_candidate_config, parse_config, takes_batches
+
+_LIVE_REQUESTS = 20
 
 
-class ProvenCandidate(BaseModel):
-    """A version that one replica served and answered rightly with, before any client could reach it."""
+class _Live(NamedTuple):
+    """The live version beside the candidate, and what it is known to answer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    address: str
-    load_s: float
-    comparison: Comparison | None = Field(description="With the golden samples, None where the model has none.")
-    latency: Latency
-    live_before_load: Latency | None = Field(description="The live version on the same replica, None where none was.")
-    live_during_load: Latency | None = Field(description="The same while the candidate was loaded.")
-    service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")
+    question: Question
+    requests: Requests
 
 
 class _Loaded(NamedTuple):
@@ -58,41 +60,45 @@ class _Loaded(NamedTuple):
 def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCandidate:
     """Load a staged or archived version on one replica under the candidate's name and prove its answers there.
 
-    Some of the proven samples are recorded with the version, for whoever has to prove a replica later.
+    Where whether Triton may join requests is not decided yet, joined ones decide: a model that does not give each its
+    own answer is proven, and served, without batching. The configuration it was proven with is recorded with the
+    version, and some of the answers, for whoever has to prove a replica later.
 
     Raises `LoadFailed` where it does not load, `VerificationFailed` where an answer is wrong, `ServiceLevelMissed`
     where gate 3 refuses it.
     """
     plan, repository = release.plan, environment.repository
-    candidate, live = _ask_for(release, environment.fleet.check(terms.leave_silent)[0], environment)
-    signature = release.fetched.signature
-    inputs = make_requests(
-        signature, terms.expected_input_shape, terms.requests, seed=plan.version, subject=candidate.subject
-    )
-    requests = Requests(inputs.hold(), [spec.name for spec in signature.outputs])
-
-    repository.place_candidate(
-        plan.model_name,
-        plan.version,
-        candidate.name,
-        make_candidate_config(release.artifacts.config, candidate.name, plan.version),
-    )
-    loaded = _load(candidate, live, requests, terms.service_level)
-    golden = load_golden(release.fetched, environment.registry)
-    comparison = candidate.compare(golden, terms.tolerance) if golden else None
-    elapsed, answered = _ask_all(candidate, signature, inputs, terms.expected_output_shape)
-    found = _pass_gate_3(terms.service_level, candidate, live, requests, loaded)
-    write_proof(repository, plan.model_name, plan.version, golden.small() if golden else answered)
-    remove_candidate(candidate.name, environment)
-    return ProvenCandidate(
-        address=candidate.address,
-        load_s=loaded.load_s,
-        comparison=comparison,
-        latency=Latency.of(elapsed),
-        live_before_load=Latency.of(loaded.live_before_ms) if loaded.live_before_ms else None,
-        live_during_load=Latency.of(loaded.live_during_ms) if loaded.live_during_ms else None,
-        service_level=found,
-    )
+    address = environment.fleet.check(terms.leave_silent)[0]
+    live, refused = _find_live(plan, address, environment), None
+    for unpinned in filter(None, (release.artifacts.config, release.artifacts.without_batching)):
+        config = _pin(unpinned, release, terms, environment)
+        candidate = _make_question(plan, config, address, environment)
+        loaded = _place_and_load(candidate, config, live, terms.service_level, environment)
+        try:
+            asked, agreed, batching = _ask(candidate, release, terms, config, environment)
+        except VerificationFailed as error:
+            remove_candidate(candidate.name, environment)
+            refused = error
+            continue
+        requests = Requests([exchange.inputs for exchange in asked.exchanges], list(asked.exchanges[0].outputs))
+        found = _pass_gate_3(terms.service_level, candidate, live.question if live else None, requests, loaded)
+        proof = Proof(asked.exchanges, agreed)
+        write_proof(repository, plan.model_name, plan.version, proof, candidate.batched)
+        record_config(repository, plan.model_name, plan.version, config, release.fetched.contents.config)
+        remove_candidate(candidate.name, environment)
+        return ProvenCandidate(
+            address=candidate.address,
+            load_s=loaded.load_s,
+            comparison=asked.comparison,
+            agreement=agreed,
+            source=asked.source,
+            batching=batching if refused is None else f"none: {bounded(refused)}",
+            latency=Latency.of(asked.elapsed_ms),
+            live_before_load=Latency.of(loaded.live_before_ms) if loaded.live_before_ms else None,
+            live_during_load=Latency.of(loaded.live_during_ms) if loaded.live_during_ms else None,
+            service_level=found,
+        )
+    raise cast(VerificationFailed, refused)
 
 
 def find_candidates(model_name: str, environment: Environment) -> set[str]:
@@ -112,28 +118,51 @@ def remove_candidate(name: str, environment: Environment) -> None:
             environment.fleet.unload_model(address, name)
 
 
-def _ask_for(release: Release, address: str, environment: Environment) -> tuple[Question, Question | None]:
-    """Return whom to ask for the candidate, and for the live version beside it, None where nothing is live."""
-    plan = release.plan
-    candidate = Question(
-        environment.fleet,
-        address,
-        plan.model_name,
-        plan.version,
-        release.fetched.signature.batched,
-        asked_as=name_candidate(plan.model_name, plan.epoch),
-    )
-    if plan.live_before is None:
-        return candidate, None
-    return candidate, candidate._replace(version=plan.live_before, asked_as=None)
+def _pin(config: str, release: Release, terms: Terms, environment: Environment) -> str:
+    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now."""
+    if not (depends_on := release.fetched.contents.depends_on):
+        return config
+    pinned, _ = pin_dependencies(config, depends_on, environment, leave_silent=terms.leave_silent)
+    return pinned
 
 
-def _load(candidate: Question, live: Question | None, requests: Requests, level: ServiceLevel | None) -> _Loaded:
+def _make_question(plan: ReleasePlan, config: str, address: str, environment: Environment) -> Question:
+    """Return whom to ask for the candidate."""
+    name = name_candidate(plan.model_name, plan.epoch)
+    return Question(environment.fleet, address, plan.model_name, plan.version, takes_batches(config), asked_as=name)
+
+
+def _find_live(plan: ReleasePlan, address: str, environment: Environment) -> _Live | None:
+    """Return whom to ask for the live version, and what; None where nothing is live, or nothing recorded of it."""
+    if plan.live_before is None or plan.config_before is None:
+        return None
+    batched = takes_batches(plan.config_before)
+    try:
+        proof = read_proof(environment.repository, plan.model_name, plan.live_before, batched)
+    except IntegrityError:
+        return None
+    if proof is None:
+        return None
+    question = Question(environment.fleet, address, plan.model_name, plan.live_before, batched)
+    return _Live(question, Requests.of(proof, _LIVE_REQUESTS))
+
+
+def _place_and_load(
+    candidate: Question, config: str, live: _Live | None, level: ServiceLevel | None, environment: Environment
+) -> _Loaded:
     """Load the candidate while the live version, where it is well, is asked all the while."""
     fleet, address = candidate.fleet, candidate.address
+    environment.repository.place_candidate(
+        candidate.model_name,
+        candidate.version,
+        candidate.name,
+        make_candidate_config(config, candidate.name, candidate.version),
+    )
     measures_memory = level is not None and level.max_memory_mib is not None
-    before_ms = _time_live(live, requests)
-    with watching(live if before_ms else None, requests) as during_ms:
+    before_ms = _time_live(live)
+    watched = live if before_ms else None
+    requests = watched.requests if watched else Requests([], [])
+    with watching(watched.question if watched else None, requests) as during_ms:
         used = fleet.used_memory_bytes(address) if measures_memory else 0.0
         start = time.perf_counter()
         fleet.load_model(address, candidate.name)
@@ -142,28 +171,40 @@ def _load(candidate: Question, live: Question | None, requests: Requests, level:
     return _Loaded(load_s, memory_mib, before_ms, during_ms)
 
 
-def _time_live(live: Question | None, requests: Requests) -> list[float]:
+def _time_live(live: _Live | None) -> list[float]:
     """Return the milliseconds the live version takes, nothing where it is not well: what follows it may mend that."""
     if live is None:
         return []
     try:
-        return time_requests(live, requests.inputs, requests.outputs)
+        return time_requests(live.question, live.requests.inputs, live.requests.outputs)
     except SlipwayError:
         return []
 
 
-def _ask_all(
-    candidate: Question, signature: Signature, inputs: SyntheticRequests, expected_shape: Shape | None
-) -> tuple[list[float], Samples]:
-    """Ask for every input; return the milliseconds each took, and the first with their answers as samples."""
-    elapsed: list[float] = []
-
-    def answer_each() -> Iterator[tuple[Tensors, Tensors]]:
-        for request, answer in check_answers(candidate, signature, inputs, expected_shape):
-            elapsed.append(answer.elapsed_ms)
-            yield request, answer.outputs
-
-    return elapsed, keep_few(answer_each(), candidate.batched)
+def _ask(
+    candidate: Question, release: Release, terms: Terms, config: str, environment: Environment
+) -> tuple[Asked, AgreementTerms, str]:
+    """Ask the candidate for the best there is, and for joined requests where it is to take some."""
+    fetched, signature, tags = release.fetched, release.fetched.signature, release.fetched.registered.tags
+    sources = Sources(
+        golden=load_golden(fetched, environment.registry),
+        example=load_example(fetched, environment.registry),
+        given=terms.read_shapes(fetched),
+        seed=release.plan.version,
+        requests=terms.requests,
+    )
+    agreed = choose_terms(
+        terms.tolerance,
+        tags,
+        fetched.contents,
+        on_gpu=candidate.fleet.computes_on_gpu(candidate.address, candidate.name),
+        subject=fetched.subject,
+    )
+    asked = ask_candidate(candidate, signature, sources, agreed, terms.expected_output_shape)
+    if not candidate.batched:
+        return asked, agreed, "none"
+    limit = parse_config(config).max_batch_size
+    return asked, agreed, prove_batching(candidate, signature, asked.exchanges, agreed, limit)
 
 
 def _pass_gate_3(

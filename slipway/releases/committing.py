@@ -1,24 +1,29 @@
 """Committing a version: its files go where Triton reads, then config.pbtxt names it."""
 
 from blocks.repository import ModelRepository
-from slipway.releases.artifacts import PreparedArtifacts
+from slipway.releases.dependencies import read_pins, record_dependents
 from slipway.releases.journal import require_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
+from slipway.releases.proven_config import read_proven_config
+from slipway.releases.serving_config import apply_policy
 from slipway.releases.version_files import record_files
 
 
-def commit(plan: ReleasePlan, artifacts: PreparedArtifacts, repository: ModelRepository) -> str:
-    """Commit a version and return its S3 URI: from here on a replica that starts serves it.
+def commit(plan: ReleasePlan, repository: ModelRepository) -> str:
+    """Commit a version and return its S3 URI: from here on a replica that starts serves it, as it was proven.
 
-    Raises `IntegrityError` where the version is not complete, or its copy is not what was proven, `VersionConflict`
-    where config.pbtxt was changed since the plan was made, `ReleaseTakenOver` where another run has settled it.
+    Raises `InvalidInput` where it was never proven, `IntegrityError` where the version is not complete, or its copy is
+    not what was proven, `VersionConflict` where config.pbtxt was changed since the plan was made, `ReleaseTakenOver`
+    where another run has settled it.
     """
     require_open(repository, plan)
+    config = read_proven_config(repository, plan.model_name, plan.version)
     for version in plan.serves:
         repository.place(plan.model_name, version)
     record_files(repository, plan.model_name, plan.version)
     repository.share(plan.model_name, plan.version)
+    record_dependents(plan.model_name, read_pins(config), repository)
     require_open(repository, plan)  # copying may have taken minutes
-    commit_plan(repository, plan, artifacts.config)
+    commit_plan(repository, plan, apply_policy(config, plan.serves))
     return repository.uri(plan.model_name, plan.version)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError
+from blocks.fleet import Tensors
 from blocks.labels import GOLDEN_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.formats.contents import Contents
@@ -89,6 +90,13 @@ def load_golden(fetched: FetchedModel, registry: ModelRegistry) -> Samples | Non
     if fetched.golden is None:
         return None
     return read_samples(ensure_files(fetched, registry) / GOLDEN_FILE, f"{fetched.subject}, {GOLDEN_FILE}")
+
+
+def load_example(fetched: FetchedModel, registry: ModelRegistry) -> Tensors | None:
+    """Return the input example a model was logged with, None where there is none that it takes."""
+    from slipway.formats.example import read_example  # most steps ask nothing
+
+    return read_example(ensure_files(fetched, registry), fetched.signature)
 
 
 def digest(directory: Path, name: str) -> FileDigest:

@@ -31,8 +31,8 @@ def fetch(registered: RegisteredVersion, source: str, registry: ModelRegistry) -
         files=tuple(digests),
         golden=_digest_golden(directory),
     )
-    config = [digest(directory, CONFIG_FILE)] if contents.config is not None else []
-    _compare_with_registration(registered, (*fetched.files, *([fetched.golden] if fetched.golden else []), *config))
+    author = [digest(directory, CONFIG_FILE)] if contents.config is not None else []
+    _compare_with_registration(registered, (*fetched.files, *([fetched.golden] if fetched.golden else []), *author))
     return fetched
 
 

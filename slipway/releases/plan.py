@@ -13,6 +13,23 @@ ForcedVersion = Annotated[
 KeepArchived = Annotated[
     int, Field(ge=0, le=10_000, description="How many archived versions stay; one with an alias always does.")
 ]
+KeepServed = Annotated[
+    int,
+    Field(
+        ge=2,
+        le=5,
+        description="How many versions are served after the release, the new one included; the older ones are the "
+        "newest of those that are served now, none that was rolled back from.",
+    ),
+]
+AlsoServe = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...],
+    Field(
+        max_length=5,
+        description="Registry versions, released before and still stored or archived, to serve beside the new one, "
+        "whatever keep_served says.",
+    ),
+]
 
 
 class ReleasePlan(BaseModel):
@@ -31,7 +48,13 @@ class ReleasePlan(BaseModel):
     reason: str | None = Field(default=None, description="Why a rollback goes back.")
     keep_archived: int = Field(default=5, ge=0, description="How many archived versions stay.")
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")
+    author_config_before: str | None = Field(
+        default=None, description="The config.pbtxt that the author gave the version live before, None for none."
+    )
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
+    also_serves: tuple[int, ...] = Field(
+        default=(), description="Older versions in the policy after, beside what follows from the one before."
+    )
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")
     aliases_after: dict[str, int] = Field(default={}, description="All aliases of the model after.")
 
@@ -47,9 +70,9 @@ class ReleasePlan(BaseModel):
 
     @property
     def serves(self) -> tuple[int, ...]:
-        """The policy after the release: this version, and the one before it as long as it does not outrank it.
+        """The policy after the release: this version, the one before it and `also_serves`, but none that outranks it.
 
         Triton answers unversioned requests with the highest version served, so a higher one has to leave.
         """
-        keep = {v for v in (self.live_before,) if v is not None and v < self.version}
-        return tuple(sorted(keep | {self.version}))
+        older = {v for v in (self.live_before, *self.also_serves) if v is not None and v < self.version}
+        return tuple(sorted(older | {self.version}))

@@ -2,14 +2,18 @@
 
 from blocks.environment import Environment
 from blocks.errors import ForeignModel, NotRegistered, VersionConflict
-from blocks.labels import LIVE
+from blocks.labels import LIVE, PREVIOUS
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
 from slipway.releases.aliases import derive_aliases
+from slipway.releases.dependencies import list_needed, require_needed
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_config import read_author_config
+from slipway.releases.released import list_released
+from slipway.releases.served_versions import choose_older
 from slipway.releases.serving_config import read_policy
 
 
@@ -19,19 +23,24 @@ def plan_release(
     force_version: int | None,
     keep_archived: int,
     leave_silent: bool,
+    keep_served: int = 2,
+    also_serve: tuple[int, ...] = (),
     environment: Environment,
 ) -> ReleasePlan:
     """Return the plan of a release: the next version number, or the forced one, and the state before.
 
     A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
     the forced version exists with other content, `ForeignModel` where a model of that name is there that slipway never
-    released, `ServiceUnavailable` where a replica does not answer.
+    released, `InvalidInput` where a version that is to be served beside it cannot be, `ServiceUnavailable` where a
+    replica does not answer.
 
     Args:
         fetched: what is to be released.
         force_version: its number in the repository; the next free one where left out.
         keep_archived: how many archived versions stay.
         leave_silent: pass over replicas that do not answer, as long as one does.
+        keep_served: how many versions are served afterwards, the new one included.
+        also_serve: registry versions that are served beside it, whatever `keep_served` says.
         environment: where aliases, versions, policy and replicas are.
     """
     repository, fleet = environment.repository, environment.fleet
@@ -48,20 +57,26 @@ def plan_release(
         version, exists = live, True
     else:
         version, exists = _choose_number(fetched, force_version, repository)
-    return ReleasePlan(
+    older = _choose_older(name, version, served, keep_served, also_serve, environment)
+    is_served = version == live and set(older) <= set(served)
+    plan = ReleasePlan(
         model_name=name,
         registry_version=fetched.registered.version,
         version=version,
         creates_version=not exists,
-        already_live=is_live and version == live and all(fleet.is_ready(r, name, version) for r in replicas),
+        already_live=is_live and is_served and all(fleet.is_ready(r, name, version) for r in replicas),
         flow_run_id=owner,
         epoch=environment.epoch,
         keep_archived=keep_archived,
         config_before=config,
+        author_config_before=read_author_config(repository, name, live) if live is not None else None,
         served_before=served,
+        also_serves=older,
         aliases_before=aliases,
-        aliases_after=derive_aliases(aliases, fetched.registered.version, _find_registered(name, live, environment)),
+        aliases_after=_derive_aliases(fetched, aliases, version, live, older, environment),
     )
+    require_needed(plan, repository)
+    return plan
 
 
 def _choose_number(fetched: FetchedModel, force_version: int | None, repository: ModelRepository) -> tuple[int, bool]:
@@ -80,6 +95,47 @@ def _choose_number(fetched: FetchedModel, force_version: int | None, repository:
     return force_version, True
 
 
+def _choose_older(
+    model_name: str,
+    version: int,
+    served: tuple[int, ...],
+    keep_served: int,
+    also_serve: tuple[int, ...],
+    environment: Environment,
+) -> tuple[int, ...]:
+    """Return the older versions to serve, those that ensembles call among them."""
+    repository, stored = environment.repository, environment.repository.versions(model_name)
+    needed = {older for older in list_needed(repository, model_name) if older in served and older < version}
+    chosen = choose_older(
+        model_name,
+        version,
+        served=served,
+        released=list_released(dict(environment.registry.versions(model_name)), repository, model_name, stored),
+        stored=stored,
+        keep_served=keep_served,
+        also_serve=also_serve,
+    )
+    return tuple(sorted({*chosen, *needed}))
+
+
+def _derive_aliases(
+    fetched: FetchedModel,
+    before: dict[str, int],
+    version: int,
+    live: int | None,
+    older: tuple[int, ...],
+    environment: Environment,
+) -> dict[str, int]:
+    """Return all aliases after a release; `previous` is one that is served, where one is beside it."""
+    name, newest = fetched.model_name, max(older, default=None)
+    follows = live if live is None or live < version or newest is None else newest
+    after = derive_aliases(before, fetched.registered.version, _find_registered(name, follows, environment))
+    if live != version or newest is None:
+        return after
+    *_, found = beside = [_find_registered(name, each, environment) for each in older]
+    return after if after.get(PREVIOUS) in beside or found is None else after | {PREVIOUS: found}
+
+
 def _require_ours(model_name: str, replicas: list[str], environment: Environment) -> None:
     """Raise `ForeignModel` where a model of this name is stored or served, and slipway has no record of it."""
     repository, fleet = environment.repository, environment.fleet
@@ -96,7 +152,7 @@ def _require_ours(model_name: str, replicas: list[str], environment: Environment
 
 
 def _find_registered(model_name: str, live: int | None, environment: Environment) -> int | None:
-    """Return the registry version of what is live, None where nothing is or the registry has it no more."""
+    """Return the registry version of what is served, None where nothing is or the registry has it no more."""
     if live is None:
         return None
     version = read_metadata(model_name, live, environment.repository).registry_version

@@ -2,6 +2,7 @@
 
 from blocks.errors import VersionConflict
 from blocks.repository import Commit, ModelRepository
+from slipway.releases.dependencies import require_needed
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.serving_config import read_policy
 
@@ -14,9 +15,10 @@ def read_committed(repository: ModelRepository, model_name: str) -> tuple[int, .
 def commit_plan(repository: ModelRepository, plan: ReleasePlan, config: str) -> None:
     """Commit what a plan serves: from here on a replica that starts serves it.
 
-    Raises `VersionConflict` where config.pbtxt is not what the plan was made on, `ReleaseTakenOver` where another
-    writes it at the same moment.
+    Raises `VersionConflict` where config.pbtxt is not what the plan was made on, `InvalidInput` where an ensemble calls
+    a version that would go, `ReleaseTakenOver` where another writes it at the same moment.
     """
+    require_needed(plan, repository)
     found = repository.read_commit(plan.model_name)
     if not _is_ours(found, plan) and _get_config(found) != plan.config_before:
         raise VersionConflict(

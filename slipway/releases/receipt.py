@@ -19,9 +19,9 @@ from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import make_artifact_key, publish_table
 from slipway.releases.agreement import Comparison
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
 
@@ -141,9 +141,8 @@ def list_gates(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict
         gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted"
     if tags.get(VALIDATION_PASSED_TAG, "").lower() == "true":
         gates["gate 2"] = f"ONNX against PyTorch, largest difference {tags.get(VALIDATION_MAX_DIFF_TAG, '?')}"
-    if candidate is not None and candidate.comparison is not None:
-        found = candidate.comparison
-        gates["candidate"] = f"{found.samples} golden samples on {candidate.address}, {found.max_difference:.1e}"
+    if candidate is not None and (candidate.source or candidate.comparison):
+        gates["candidate"] = _describe_candidate(candidate)
     if candidate is not None and candidate.service_level is not None:
         level = candidate.service_level
         gates["gate 3"] = f"p99 {level.candidate.p99_ms:.1f} ms, {level.candidate_throughput_per_s:.0f} requests/s"
@@ -159,6 +158,18 @@ def show_receipt(receipt: Receipt) -> None:
 def format_aliases(aliases: dict[str, int]) -> str:
     """Return aliases as words."""
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
+
+
+def _describe_candidate(candidate: ProvenCandidate) -> str:
+    """Return what the candidate was asked, how near its answers came, and whether Triton may join requests to it."""
+    found, agreed, source = candidate.comparison, candidate.agreement, candidate.source
+    if found is not None and not source:
+        source = f"{found.samples} golden samples"
+    asked = f"{source} on {candidate.address}"
+    if found is not None:
+        allowed = f"{agreed.tolerance:.0e} allowed ({agreed.reason})"
+        asked += f", {agreed.kind} difference {found.max_difference:.1e}, {allowed}"
+    return f"{asked}; batching {candidate.batching}" if candidate.batching else asked
 
 
 def _make_row(replica: ReplicaReceipt, receipt: Receipt) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
 from blocks.fleet import TritonFleet
-from slipway.releases.proof import Question, read_proof
+from slipway.releases.proof import Proof, Question, read_proof
 from slipway.releases.release import Terms
-from slipway.releases.samples import Samples
 from slipway.releases.serving_config import takes_batches
 
 
@@ -37,20 +36,19 @@ def reload_all(
     if not serves:
         raise InvalidInput(f"model '{model_name}': no versions to serve, expected those of its plan, say --serves 3")
     version, fleet = max(serves), environment.fleet
-    proof, config = (
-        read_proof(environment.repository, model_name, version),
-        environment.repository.read_config(model_name),
-    )
+    config = environment.repository.read_config(model_name)
+    batched = config is not None and takes_batches(config)
+    proof = read_proof(environment.repository, model_name, version, batched)
     if proof is None or config is None:
         raise InvalidInput(
             f"model '{model_name}' version {version}: nothing recorded that proves it; run prove-candidate and "
             "commit-version first"
         )
-    loaded, batched = [], takes_batches(config)
+    loaded = []
     for address in fleet.check(terms.leave_silent):
         with _passing_over_silence(terms.leave_silent):
             replica = bring_to(serves, model_name, address, fleet)
-            prove_replica(Question(fleet, address, model_name, version, batched), proof, terms.tolerance)
+            prove_replica(Question(fleet, address, model_name, version, batched), proof)
             loaded.append(replica)
     return tuple(loaded)
 
@@ -81,10 +79,10 @@ def load_afresh(committed: tuple[int, ...], model_name: str, address: str, fleet
     return bring_to(committed, model_name, address, fleet)
 
 
-def prove_replica(question: Question, proof: Samples, tolerance: float) -> None:
+def prove_replica(question: Question, proof: Proof) -> None:
     """Raise `VerificationFailed` unless a replica answers rightly, pinned to the version and unpinned alike."""
-    question.compare(proof, tolerance)
-    question.unpinned.compare(proof.first(1), tolerance)
+    question.compare(*proof)
+    question.unpinned.compare(*proof.first)
 
 
 @contextmanager

@@ -1,26 +1,16 @@
 """Which version a rollback goes back to, and whether it can."""
 
-from typing import NamedTuple
-
 from blocks.environment import Environment
 from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
-from blocks.labels import LAST_ROLLBACK_TAG, LIVE, PREVIOUS, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
+from blocks.labels import LAST_ROLLBACK_TAG, LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
 from blocks.run import get_owner, warn
-from slipway.releases.marks import read_mark
+from slipway.releases.dependencies import require_needed
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import read_receipt
+from slipway.releases.released import Known, list_released
 from slipway.releases.serving_config import read_policy
-
-
-class Known(NamedTuple):
-    """A version that was released once: its numbers in MLflow and in Triton, and why it was rolled back from."""
-
-    registry_version: int
-    version: int
-    marked: str | None
-    is_registered: bool = True
 
 
 def plan_rollback(
@@ -33,12 +23,13 @@ def plan_rollback(
 ) -> ReleasePlan:
     """Return the plan of a rollback; one that this flow run carried out already has nothing left to do.
 
-    The policy says what is live, tags and receipts what was released: a version that MLflow has no more can be left,
-    and gone back to. `previous` is to be the newest version older than the target that was released, not rolled back
-    from, and is still stored; nothing where there is none.
+    What is served stays served, but for what is newer than the target: that would outrank it. The policy says what is
+    live, tags and receipts what was released: a version that MLflow has no more can be left, and gone back to.
+    `previous` is to be the newest version older than the target that was released, not rolled back from, and is still
+    stored, one that stays served before all others; nothing where there is none.
 
     Raises `NoRollbackTarget` where there is no version to go back to, where it was rolled back from itself, or where
-    its files are gone.
+    its files are gone, `InvalidInput` where an ensemble calls a version that would go.
     """
     registry, repository = environment.registry, environment.repository
     config = repository.read_config(model_name)
@@ -52,7 +43,7 @@ def plan_rollback(
     except ServiceUnavailable as error:
         warn(f"goes on without the registry, by what was recorded: {error}")
         model, tags = _read_recorded(repository, model_name, max(served)), None
-    released = _list_released(tags, repository, model_name, stored)
+    released = list_released(tags, repository, model_name, stored)
     live = next((known for known in released if known.version == max(served)), None)
     if live is None:
         raise NoRollbackTarget(
@@ -64,7 +55,7 @@ def plan_rollback(
     target = live if done else find_target(model, to, released, live)
     if not done:
         check_target(model_name, target, live, stored)
-    return ReleasePlan(
+    plan = ReleasePlan(
         model_name=model_name,
         kind="rollback",
         reason=reason or None,
@@ -77,9 +68,12 @@ def plan_rollback(
         keep_archived=keep_archived,
         config_before=config,
         served_before=served,
+        also_serves=tuple(version for version in served if version < target.version),
         aliases_before=model.aliases,
-        aliases_after=derive_aliases_back(model, target, released, stored),
+        aliases_after=derive_aliases_back(model, target, released, stored, served),
     )
+    require_needed(plan, repository)
+    return plan
 
 
 def _look_up(registry: ModelRegistry, model_name: str) -> RegisteredModel:
@@ -94,33 +88,6 @@ def _read_recorded(repository: ModelRepository, model_name: str, live: int) -> R
     """Return the model with the aliases it had when its live version was released."""
     receipt = read_receipt(repository, model_name, live)
     return RegisteredModel(name=model_name, aliases=receipt.aliases_after if receipt else {})
-
-
-def _list_released(
-    registered: dict[int, dict[str, str]] | None, repository: ModelRepository, model_name: str, stored: StoredVersions
-) -> list[Known]:
-    """Return every version that was released once, the newest in Triton's repository first.
-
-    The registry's tags say it at one look; of what it has no more, or does not answer (None), the receipts of what is
-    stored do.
-    """
-    found = {
-        int(tags[TRITON_VERSION_TAG]): Known(number, int(tags[TRITON_VERSION_TAG]), _read_mark_in(tags))
-        for number, tags in (registered or {}).items()
-        if tags.get(TRITON_VERSION_TAG, "").isdecimal()
-    }
-    for version in {*stored.repository, *stored.archive} - found.keys():
-        if (receipt := read_receipt(repository, model_name, version)) is not None:
-            mark = read_mark(repository, model_name, version)
-            reason = f"{mark.at.isoformat()} ({mark.reason})" if mark else None
-            found[version] = Known(receipt.registry_version, version, reason, is_registered=registered is None)
-    return sorted(found.values(), key=lambda known: known.version, reverse=True)
-
-
-def _read_mark_in(tags: dict[str, str]) -> str | None:
-    if ROLLED_BACK_TAG not in tags:
-        return None
-    return f"{tags.get(ROLLED_BACK_AT_TAG, 'an unknown time')} ({tags[ROLLED_BACK_TAG]})"
 
 
 def find_target(model: RegisteredModel, to: str, released: list[Known], live: Known) -> Known:
@@ -174,17 +141,21 @@ def check_target(model_name: str, target: Known, live: Known, stored: StoredVers
 
 
 def derive_aliases_back(
-    model: RegisteredModel, target: Known, released: list[Known], stored: StoredVersions
+    model: RegisteredModel, target: Known, released: list[Known], stored: StoredVersions, served: tuple[int, ...] = ()
 ) -> dict[str, int]:
-    """Return all aliases as they are to be; one of a version that the registry has no more is removed."""
+    """Return all aliases as they are to be; one of a version that the registry has no more is removed.
+
+    `previous` goes to the newest older version that can be gone back to, one among `served` before all others.
+    """
     if model.aliases.get(LIVE) == target.registry_version:
         return model.aliases
     usable = {*stored.repository, *stored.archive}
     older = [
-        known.registry_version
+        known
         for known in released
         if known.version < target.version and known.version in usable and known.marked is None and known.is_registered
     ]
+    first = max(older, key=lambda known: (known.version in served, known.version), default=None)
     others = {alias: version for alias, version in model.aliases.items() if alias not in {LIVE, PREVIOUS}}
     live = {LIVE: target.registry_version} if target.is_registered else {}
-    return others | live | ({PREVIOUS: older[0]} if older else {})
+    return others | live | ({PREVIOUS: first.registry_version} if first else {})

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import ServiceLevelMissed, SlipwayError
 from blocks.fleet import Tensors
-from slipway.releases.proof import Question
+from slipway.releases.proof import Proof, Question
 
 _ROUNDS = 4
 _PAUSE_S = 0.02
@@ -70,6 +70,11 @@ class Requests(NamedTuple):
     inputs: list[Tensors]
     outputs: list[str]
 
+    @classmethod
+    def of(cls, proof: Proof, count: int) -> "Requests":
+        """Return the first request of a proof, so many times."""
+        return cls([proof.exchanges[0].inputs] * count, proof.outputs)
+
 
 def measure(
     level: ServiceLevel, candidate: Question, live: Question | None, samples: Requests, memory_mib: float | None
@@ -111,8 +116,7 @@ def check(level: ServiceLevel, found: MeasuredServiceLevel, subject: str) -> Non
 
 def time_requests(asked: Question, batches: Iterable[Tensors], outputs: list[str]) -> list[float]:
     """Return the milliseconds each request took, sent one after the other over one connection."""
-    answers = asked.fleet.answers(asked.address, asked.name, batches, outputs, asked.version)
-    return [answer.elapsed_ms for answer in answers]
+    return [answer.elapsed_ms for answer in asked.ask(batches, outputs)]
 
 
 @contextmanager

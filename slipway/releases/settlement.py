@@ -13,6 +13,7 @@ from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import remove_candidate
 from slipway.releases.completion import complete
+from slipway.releases.dependencies import align_dependents
 from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import read_committed, restore_pointer
@@ -68,6 +69,8 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
     with attempts.trying():
         _remove_files(plan, repository)
     with attempts.trying():
+        align_dependents(plan.model_name, repository)
+    with attempts.trying():
         if restored:
             bring_aliases(environment.registry, repository, plan.model_name, plan.aliases_before)
     attempts.raise_first()
@@ -75,13 +78,16 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
 
 
 def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
-    """Remove what the release stored, unless the policy of now names it."""
+    """Remove what the release stored, and archive again what it brought back, unless the policy of now names it."""
     committed = read_committed(repository, plan.model_name)
     if plan.version not in committed:
         if plan.creates_version and repository.is_claimed_by(plan.model_name, plan.version, plan.flow_run_id):
             repository.remove(plan.model_name, plan.version)
         elif not plan.creates_version and plan.version not in plan.served_before:
             repository.archive(plan.model_name, plan.version)
+    for version in set(plan.serves) - {plan.version, *plan.served_before, *committed}:
+        if version in repository.versions(plan.model_name).repository:
+            repository.archive(plan.model_name, version)
     repository.clear_staging(plan.model_name)
 
 

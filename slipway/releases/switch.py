@@ -2,7 +2,6 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
 
 import numpy as np
 
@@ -11,11 +10,11 @@ from blocks.errors import IntegrityError, ServiceUnavailable, SlipwayError, Veri
 from blocks.repository import ModelRepository
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
-from slipway.releases.proof import Question, read_proof
+from slipway.releases.proof import Proof, Question, read_proof
+from slipway.releases.proven_config import choose_config_back
 from slipway.releases.receipt import Receipt, ReplicaReceipt
 from slipway.releases.release import Terms
 from slipway.releases.replicas import bring_to, load_afresh
-from slipway.releases.samples import Samples
 from slipway.releases.service_level import Requests, time_requests
 from slipway.releases.serving_config import apply_policy, takes_batches
 
@@ -32,10 +31,12 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     repository, fleet = environment.repository, environment.fleet
     config, proof, batched = _read_recorded(plan, repository)
     repository.share(plan.model_name, plan.version)
+    if plan.live_before is not None:
+        config = choose_config_back(repository, plan.model_name, plan.version, plan.live_before, config)
     commit_plan(repository, plan, apply_policy(config, plan.serves))
     questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:
-        found = list(pool.map(lambda question: _switch_one(question, plan.serves, proof, terms.tolerance), questions))
+        found = list(pool.map(lambda question: _switch_one(question, plan.serves, proof), questions))
     failed = [outcome for outcome in found if isinstance(outcome, ServiceUnavailable)]
     if failed and not (terms.leave_silent and len(failed) < len(found)):
         raise failed[0]
@@ -45,7 +46,7 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
 def time_replicas(receipt: Receipt, plan: ReleasePlan, environment: Environment) -> Receipt:
     """Return the receipt with each replica's latencies, measured once the rollback is proven and holds nobody up."""
     _, proof, batched = _read_recorded(plan, environment.repository)
-    requests = Requests(list(islice(cycle(proof.requests(batched, size=1)), _TIMED_REQUESTS)), list(proof.outputs))
+    requests = Requests.of(proof, _TIMED_REQUESTS)
 
     def time_one(replica: ReplicaReceipt) -> ReplicaReceipt:
         question = Question(environment.fleet, replica.address, plan.model_name, plan.version, batched)
@@ -61,32 +62,34 @@ def time_replicas(receipt: Receipt, plan: ReleasePlan, environment: Environment)
 
 def is_resident(plan: ReleasePlan, repository: ModelRepository) -> bool:
     """Tell whether a plan's version is committed and served now, and its proof recorded."""
-    return plan.version in plan.served_before and read_proof(repository, plan.model_name, plan.version) is not None
+    if plan.version not in plan.served_before:
+        return False
+    batched = plan.config_before is not None and takes_batches(plan.config_before)
+    return read_proof(repository, plan.model_name, plan.version, batched) is not None
 
 
-def _read_recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str, Samples, bool]:
+def _read_recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str, Proof, bool]:
     """Return the committed config.pbtxt, the version's recorded proof and whether the model takes batches."""
     config = repository.read_config(plan.model_name) or ""
-    proof = read_proof(repository, plan.model_name, plan.version)
+    batched = takes_batches(config)
+    proof = read_proof(repository, plan.model_name, plan.version, batched)
     if proof is None:
         raise IntegrityError(
             f"{plan.subject}: no samples that prove it are recorded any more; release it again from the registry"
         )
-    return config, proof, takes_batches(config)
+    return config, proof, batched
 
 
-def _switch_one(
-    question: Question, serves: tuple[int, ...], proof: Samples, tolerance: float
-) -> ReplicaReceipt | ServiceUnavailable:
+def _switch_one(question: Question, serves: tuple[int, ...], proof: Proof) -> ReplicaReceipt | ServiceUnavailable:
     start, place = time.perf_counter(), (serves, question.model_name, question.address, question.fleet)
     try:
         question.fleet.ping(question.address)  # in seconds, where a load may take minutes
         loaded = bring_to(*place)
         try:
-            comparison = question.unpinned.compare(proof, tolerance)
+            comparison = question.unpinned.compare(*proof)
         except VerificationFailed:
             loaded = load_afresh(*place)
-            comparison = question.unpinned.compare(proof, tolerance)
+            comparison = question.unpinned.compare(*proof)
     except ServiceUnavailable as error:
         return error
     return ReplicaReceipt(

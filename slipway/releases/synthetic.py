@@ -1,22 +1,35 @@
-"""Synthetic requests: inputs made from a model's signature, and what every answer to them must fulfil."""
+"""Synthetic requests: inputs made up from a model's signature, in sizes and of values that models want."""
 
+import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import overload
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from tritonclient.utils import triton_to_np_dtype
 
-from blocks.errors import InvalidInput, VerificationFailed, bounded
-from blocks.fleet import Answer, Tensors
+from blocks.errors import InvalidInput, bounded
+from blocks.fleet import Tensors
+from blocks.labels import INPUT_SHAPE_TAG
 from slipway.formats.signature import Shape, Signature, TensorSpec
-from slipway.releases.proof import Question
 
 # While it is sent a request is in memory about four times, flow pods have 4 GiB, and gRPC ends at 2 GiB.
 MAX_REQUEST_BYTES = 512 * 1024**2
 HELD_BYTES = 64 * 1024**2
+SIZES = (1, 32, 64, 224, 640)  # what dynamic axes are tried with: one, and what strides and windows usually divide
 _TEXT_BYTES = 16
+_SHAPES = TypeAdapter(dict[str, Shape])
+_SHAPE = TypeAdapter(Shape)
+
+
+class Values(Enum):
+    """What made-up inputs hold."""
+
+    NORMAL = "standard normal floats, 0 to 9 for integers"
+    POSITIVE = "floats from 0.1 to 1, 0 and 1 for integers"
 
 
 @dataclass(frozen=True)
@@ -24,14 +37,21 @@ class SyntheticRequests(Sequence[Tensors]):
     """Different inputs, each made when it is asked for and the same each time; another seed, other inputs."""
 
     specs: tuple[TensorSpec, ...]
-    shape: Shape | None
+    shapes: Mapping[str, Shape]
     number: int
     seed: int
+    values: Values = Values.NORMAL
 
     @property
     def request_bytes(self) -> int:
         """Size of one request."""
-        return sum(math.prod(_find_size(spec, self.shape)) * _count_item_bytes(spec) for spec in self.specs)
+        return sum(math.prod(self.shapes[spec.name]) * _count_item_bytes(spec) for spec in self.specs)
+
+    @property
+    def description(self) -> str:
+        """What is asked with, for messages."""
+        sizes = ", ".join(f"{spec.name} {list(self.shapes[spec.name])}" for spec in self.specs)
+        return f"{sizes} of {self.values.value}"
 
     def __len__(self) -> int:
         return self.number
@@ -46,70 +66,100 @@ class SyntheticRequests(Sequence[Tensors]):
         if not 0 <= index < self.number:
             raise IndexError(index)
         random = np.random.default_rng((self.seed, index))
-        return {spec.name: _draw(spec, self.shape, random) for spec in self.specs}
+        return {spec.name: _draw(spec, self.shapes[spec.name], self.values, random) for spec in self.specs}
 
-    def hold(self) -> list[Tensors]:
-        """Return as many of the first as may be kept, one at least, for measurements that making them would disturb."""
-        return list(self[: max(1, HELD_BYTES // max(1, self.request_bytes))])
+
+def list_attempts(
+    signature: Signature, given: Mapping[str, Shape], count: int, *, seed: int, subject: str
+) -> Iterator[SyntheticRequests]:
+    """Yield the requests to try one after the other, until a model answers: of several sizes, each of two kinds.
+
+    What is given is not varied. Raises `InvalidInput` where a single request of the first is larger than one may be;
+    larger ones are left out afterwards.
+    """
+    is_open = any(isinstance(axis, str) for spec in signature.inputs for axis in _list_free(spec, given))
+    first = True
+    for size in SIZES if is_open else SIZES[:1]:
+        shapes = {spec.name: given.get(spec.name) or _fill(spec, size) for spec in signature.inputs}
+        for values in Values:
+            requests = SyntheticRequests(signature.inputs, shapes, count, seed, values)
+            if requests.request_bytes > MAX_REQUEST_BYTES:
+                if first:
+                    raise InvalidInput(_describe_size(requests, subject))
+                return
+            first = False
+            yield requests
 
 
 def make_requests(
-    signature: Signature, shape: Shape | None, count: int, *, seed: int, subject: str
+    signature: Signature, given: Mapping[str, Shape], count: int, *, seed: int, subject: str
 ) -> SyntheticRequests:
-    """Return `count` inputs: standard normal for floats, 0 to 9 for integers.
+    """Return `count` inputs, dynamic axes of size 1 where no shape is given: the first of `list_attempts`."""
+    return next(list_attempts(signature, given, count, seed=seed, subject=subject))
 
-    Raises `InvalidInput` where a single one is larger than a request may be.
+
+def read_given_shapes(
+    signature: Signature,
+    tags: Mapping[str, str],
+    shape: Shape | None,
+    shapes: Mapping[str, Shape],
+    subject: str,
+) -> dict[str, Shape]:
+    """Return the shapes to ask with, by input: those of the release, else of its single input, else of the tag.
+
+    Raises `InvalidInput` where one is not of the model, or the tag cannot be read.
     """
-    requests = SyntheticRequests(signature.inputs, shape, count, seed)
-    if requests.request_bytes > MAX_REQUEST_BYTES:
-        sizes = ", ".join(f"{spec.name} {spec.dtype} {list(_find_size(spec, shape))}" for spec in signature.inputs)
-        raise InvalidInput(
-            f"{subject}: one request ({sizes}) has {requests.request_bytes / 1024**2:.0f} MiB, "
-            f"{MAX_REQUEST_BYTES // 1024**2} MiB are allowed; give a smaller expected_input_shape, or export the model "
-            "with dynamic axes"
-        )
-    return requests
+    given = _read_tag(signature, tags[INPUT_SHAPE_TAG], subject) if INPUT_SHAPE_TAG in tags else {}
+    if shape is not None and len(signature.inputs) == 1:
+        given[signature.inputs[0].name] = shape
+    given |= shapes
+    specs = {spec.name: spec for spec in signature.inputs}
+    for name, size in given.items():
+        if name not in specs or not specs[name].accepts(tuple(size)):
+            takes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in signature.inputs)
+            raise InvalidInput(
+                f"{subject}: input is {takes}, expected to be asked with {name} {list(size)}; correct input_shapes, "
+                f"expected_input_shape or the tag {INPUT_SHAPE_TAG}"
+            )
+    return given
 
 
-def check_answers(
-    question: Question, signature: Signature, inputs: Iterable[Tensors], expected_shape: Shape | None
-) -> Iterator[tuple[Tensors, Answer]]:
-    """Yield each request with its answer, asked one after the other, so that only one is in memory.
-
-    Raises `VerificationFailed` where an answer's shape, data type or values cannot be those of the model.
-    """
-    names, last = [spec.name for spec in signature.outputs], Tensors()
-
-    def sent() -> Iterator[Tensors]:
-        nonlocal last
-        for request in inputs:
-            last = request
-            yield request
-
-    for answer in question.fleet.answers(question.address, question.name, sent(), names, question.version):
-        for spec in signature.outputs:
-            _check(question.subject, spec, answer.outputs[spec.name], expected_shape)
-        yield last, answer
+def _read_tag(signature: Signature, tagged: str, subject: str) -> dict[str, Shape]:
+    """Return the shapes a tag gives: sizes of the single input, with commas between or as JSON, or JSON by input."""
+    try:
+        content = json.loads(tagged if tagged.strip()[:1] in {"[", "{"} else f"[{tagged}]")
+        if isinstance(content, dict):
+            return _SHAPES.validate_python(content)
+        if len(signature.inputs) == 1:
+            return {signature.inputs[0].name: _SHAPE.validate_python(content)}
+    except (ValueError, ValidationError):
+        pass
+    names = ", ".join(spec.name for spec in signature.inputs)
+    raise InvalidInput(
+        f"{subject}: tag {INPUT_SHAPE_TAG} is {bounded(repr(tagged), 200)}, expected sizes such as 1,3,640,640 where "
+        f'there is one input, or JSON such as {{"{signature.inputs[0].name}": [1, 3, 640, 640]}} of {names}; set it '
+        "again"
+    )
 
 
-def _check(subject: str, spec: TensorSpec, output: np.ndarray, expected_shape: Shape | None) -> None:
-    dtype = np.dtype(triton_to_np_dtype(spec.dtype))
-    if output.dtype != dtype or not spec.accepts(output.shape) or output.shape != (expected_shape or output.shape):
-        raise VerificationFailed(
-            f"{subject}: output '{spec.name}' is {output.dtype} {list(output.shape)}, expected {dtype} "
-            f"{list(expected_shape or spec.shape)}"
-        )
-    if output.dtype.kind != "f" or output.size == 0:
-        return
-    if not np.isfinite(output).all():
-        raise VerificationFailed(f"{subject}: output '{spec.name}' holds NaN or infinity, expected numbers")
-    sums = _compute_softmax(np.atleast_1d(output)).sum(axis=-1)
-    if not np.allclose(sums, 1.0, atol=1e-4):
-        raise VerificationFailed(f"{subject}: softmax of output '{spec.name}' sums to {bounded(sums, 200)}, expected 1")
+def _list_free(spec: TensorSpec, given: Mapping[str, Shape]) -> tuple[int | str, ...]:
+    """Return the axes of which the size is to be found: none where the shape is given, no batch axis."""
+    return () if spec.name in given else spec.shape[1:] if spec.is_open else spec.shape
 
 
-def _find_size(spec: TensorSpec, shape: Shape | None) -> Shape:
-    return shape or tuple(1 if isinstance(axis, str) else axis for axis in spec.shape)
+def _fill(spec: TensorSpec, size: int) -> Shape:
+    """Return a shape with this size for each dynamic axis; a first one, which may be a batch, gets 1."""
+    rest = tuple(size if isinstance(axis, str) else axis for axis in spec.shape[1:])
+    return (1 if spec.is_open else int(spec.shape[0]), *rest) if spec.shape else ()
+
+
+def _describe_size(requests: SyntheticRequests, subject: str) -> str:
+    sizes = ", ".join(f"{spec.name} {spec.dtype} {list(requests.shapes[spec.name])}" for spec in requests.specs)
+    return (
+        f"{subject}: one request ({sizes}) has {requests.request_bytes / 1024**2:.0f} MiB, "
+        f"{MAX_REQUEST_BYTES // 1024**2} MiB are allowed; give a smaller expected_input_shape, or export the model "
+        "with dynamic axes"
+    )
 
 
 def _count_item_bytes(spec: TensorSpec) -> int:
@@ -117,17 +167,16 @@ def _count_item_bytes(spec: TensorSpec) -> int:
     return _TEXT_BYTES if dtype.kind == "O" else dtype.itemsize
 
 
-def _draw(spec: TensorSpec, shape: Shape | None, random: np.random.Generator) -> np.ndarray:
-    size, dtype = _find_size(spec, shape), np.dtype(triton_to_np_dtype(spec.dtype))
+def _draw(spec: TensorSpec, size: Shape, values: Values, random: np.random.Generator) -> np.ndarray:
+    dtype = np.dtype(triton_to_np_dtype(spec.dtype))
     if dtype.kind == "f":
-        drawn = random.standard_normal(size, dtype=np.float64 if dtype == np.float64 else np.float32)
-        return np.asarray(drawn, dtype=dtype)
+        wide = np.float64 if dtype == np.float64 else np.float32
+        if values is Values.POSITIVE:
+            return np.asarray(random.uniform(0.1, 1.0, size), dtype=dtype)
+        return np.asarray(random.standard_normal(size, dtype=wide), dtype=dtype)
     if dtype.kind == "O":
-        return np.full(size, b"synthetic", dtype=np.object_)
-    return np.asarray(random.integers(0, 2 if dtype.kind == "b" else 10, size, dtype=dtype.type))
-
-
-def _compute_softmax(values: np.ndarray) -> np.ndarray:
-    shifted: np.ndarray = np.exp(values.astype(np.float64) - values.max(axis=-1, keepdims=True))
-    probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
-    return probabilities
+        texts = np.empty(math.prod(size), np.object_)
+        texts[:] = [f"synthetic {number}".encode() for number in random.integers(0, 1000, math.prod(size))]
+        return texts.reshape(size)
+    above = 2 if dtype.kind == "b" or values is Values.POSITIVE else 10
+    return np.asarray(random.integers(0, above, size, dtype=dtype.type))

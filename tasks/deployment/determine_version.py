@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
 from slipway.releases.fetched import FetchedModel
-from slipway.releases.plan import ForcedVersion, KeepArchived, ReleasePlan
+from slipway.releases.plan import AlsoServe, ForcedVersion, KeepArchived, KeepServed, ReleasePlan
 from slipway.releases.planning import plan_release
 
 
@@ -15,6 +15,8 @@ def determine_version(
     force_version: ForcedVersion = None,
     keep_archived: KeepArchived = 5,
     leave_silent: bool = False,
+    keep_served: KeepServed = 2,
+    also_serve: AlsoServe = (),
     *,
     environment: Environment,
 ) -> ReleasePlan:
@@ -24,5 +26,7 @@ def determine_version(
         force_version=force_version,
         keep_archived=keep_archived,
         leave_silent=leave_silent,
+        keep_served=keep_served,
+        also_serve=also_serve,
         environment=environment,
     )

@@ -39,6 +39,13 @@ def register_linear(registry: ModelRegistry, model_name: str, seed: int, lie: fl
     return register(registry, model_name, linear_model(weights), inputs, inputs @ weights + np.float32(lie))
 
 
+def register_overflowing(registry: ModelRegistry, model_name: str) -> RegisteredVersion:
+    """Register a model that computes infinity from nearly everything, and no golden samples that would say so."""
+    with TemporaryDirectory() as temporary:
+        save(Path(temporary), linear_model(np.full((FEATURES, CLASSES), 3e38, np.float32)), {})
+        return register_directory(registry, model_name, Path(temporary))
+
+
 def register(
     registry: ModelRegistry, model_name: str, model: onnx.ModelProto, inputs: np.ndarray, outputs: np.ndarray
 ) -> RegisteredVersion:

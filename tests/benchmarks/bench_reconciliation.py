@@ -19,10 +19,11 @@ from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.reconciliation import Reconciliation, reconcile_models
 from infra.local.settings import ROOT
+from slipway.releases.agreement_terms import AgreementTerms
 from slipway.releases.artifacts import prepare
 from slipway.releases.fetched import FetchedModel, ensure_files, load_golden
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.proof import write_proof
+from slipway.releases.proof import Proof, write_proof
 from slipway.releases.version_files import record_files
 from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import register_linear
@@ -105,7 +106,8 @@ def _released(environment: Environment, name: str, template: RegisteredVersion) 
         _stored(environment, fetched, number)
     samples = load_golden(fetched, environment.registry)
     assert samples is not None
-    write_proof(environment.repository, name, VERSIONS, samples.small())
+    proof = Proof(list(samples.list_exchanges(fetched.signature, batched=True)), AgreementTerms())
+    write_proof(environment.repository, name, VERSIONS, proof, batched=True)
     record_files(environment.repository, name, VERSIONS)
     environment.registry.set_alias(name, "live", VERSIONS)
     environment.registry.set_alias(name, "previous", VERSIONS - 1)

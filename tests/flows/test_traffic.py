@@ -19,7 +19,14 @@ from infra.local.settings import LocalStack
 from slipway.releases.service_level import ServiceLevel
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.given import given
-from tests.apparatus.models import FEATURES, linear_model, random_weights, register, register_linear
+from tests.apparatus.models import (
+    FEATURES,
+    linear_model,
+    random_weights,
+    register,
+    register_linear,
+    register_overflowing,
+)
 from tests.apparatus.replicas import Replica, around_first_load
 from tests.apparatus.traffic import INPUT, Traffic, Window, constant_load
 from tests.apparatus.transports import interfering, timed_loads
@@ -79,8 +86,7 @@ def wrong_outputs(registry: ModelRegistry, model_name: str) -> None:
 
 
 def not_a_number(registry: ModelRegistry, model_name: str) -> None:
-    weights, inputs = np.full((FEATURES, 3), 3e38, np.float32), np.zeros((2, FEATURES), np.float32)
-    register(registry, model_name, linear_model(weights), inputs, inputs @ weights)
+    register_overflowing(registry, model_name)
 
 
 def does_not_load(registry: ModelRegistry, model_name: str) -> None:

@@ -21,6 +21,13 @@ def import_for(*arguments: str) -> tuple[set[str], str]:
     return set(ended.stderr.split()), ended.stdout
 
 
+def load(step: str) -> set[str]:
+    """Return which heavy libraries a fresh interpreter has imported once a step is loaded."""
+    code = f"import sys; from infra.command.running import load_step; load_step({step!r}); print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(HEAVY) & set(ended.stdout.split())
+
+
 def test_help_lists_every_command_and_imports_none() -> None:
     imported, shown = import_for("--help")
 
@@ -33,6 +40,11 @@ def test_the_steps_are_listed_without_any_of_their_libraries() -> None:
 
     assert imported == set()
     assert all(f" {name} " in shown for name in ("train", "promote", "fetch-model", "settle-release"))
+
+
+@pytest.mark.parametrize("step", ["upload-to-s3", "commit-version", "reload-triton", "verify-deployment"])
+def test_a_step_that_asks_no_registry_is_loaded_without_mlflow(step: str) -> None:
+    assert load(step).isdisjoint({"mlflow", "torch"})
 
 
 def test_the_stack_needs_no_prefect_before_its_servers_are_up() -> None:

@@ -57,7 +57,7 @@ def test_the_seven_steps_chain_through_files(
     run("upload-to-s3", "--fetched", fetched, "--plan", plan, "--artifacts", artifacts)
     prepared = ["--fetched", fetched, "--plan", plan, "--artifacts", artifacts]
     candidate = kept("candidate", run("prove-candidate", *prepared, *shapes))
-    run("commit-version", "--plan", plan, "--artifacts", artifacts)
+    run("commit-version", "--plan", plan)
     loaded = kept("loaded", run("reload-triton", "--model-name", model_name, "--serves", "3"))
     change = run(
         "update-aliases", "--model-name", model_name, "--registry-version", str(registered.version), "--plan", plan

@@ -39,7 +39,7 @@ def test_the_signature_names_dynamic_axes_and_uses_tritons_types(tmp_path: Path)
         "opset": 20,
         "producer": "",
     }
-    assert signature.batched
+    assert signature.may_batch
 
 
 def test_external_data_is_found(tmp_path: Path) -> None:
@@ -209,4 +209,4 @@ def test_a_directory_in_place_of_the_model_file_is_refused(tmp_path: Path) -> No
 def test_an_axis_of_negative_size_is_dynamic_as_it_is_to_onnx_runtime(tmp_path: Path) -> None:
     signature = read_signature(saved(tmp_path, linear_model(random_weights(1), batch=-1)), SUBJECT)
 
-    assert signature.inputs[0].shape == ("axis_0", 4) and signature.batched
+    assert signature.inputs[0].shape == ("axis_0", 4) and signature.may_batch

@@ -5,7 +5,7 @@ import pytest
 from slipway.releases.plan import ReleasePlan
 
 
-def plan(version: int, served_before: tuple[int, ...]) -> ReleasePlan:
+def plan(version: int, served_before: tuple[int, ...], also_serves: tuple[int, ...] = ()) -> ReleasePlan:
     return ReleasePlan(
         model_name="m",
         registry_version=1,
@@ -14,6 +14,7 @@ def plan(version: int, served_before: tuple[int, ...]) -> ReleasePlan:
         already_live=False,
         flow_run_id="run",
         served_before=served_before,
+        also_serves=also_serves,
     )
 
 
@@ -29,3 +30,8 @@ def test_a_release_serves_the_new_version_and_the_one_before(
 
 def test_a_forced_lower_version_is_served_alone_since_triton_answers_with_the_highest() -> None:
     assert plan(2, (4, 5)).serves == (2,)
+
+
+def test_what_else_is_to_be_served_stands_beside_it_unless_it_outranks_it() -> None:
+    assert plan(4, (2, 3), also_serves=(1,)).serves == (1, 3, 4)
+    assert plan(2, (4, 5), also_serves=(1, 4)).serves == (1, 2)

@@ -1,16 +1,21 @@
 """Planning: the number a release gets, whether there is anything to do, and whose the name is."""
 
+from typing import Any
+
 import pytest
 
 from blocks.checksums import FileDigest
 from blocks.environment import Environment
-from blocks.errors import ForeignModel, ServiceUnavailable, VersionConflict
+from blocks.errors import ForeignModel, InvalidInput, ServiceUnavailable, VersionConflict
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
+from slipway.releases.dependencies import read_pins, record_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import open_journal
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.planning import plan_release
+from slipway.releases.serving_config import apply_policy
+from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, FILE_SHA256, PaperReplicas, Shelf, make_plan
 
 CONTENTS = Contents(
@@ -33,13 +38,19 @@ def fetch(shelf: Shelf, version: int, sha256: str = FILE_SHA256) -> FetchedModel
 
 
 def plan(
-    shelf: Shelf, version: int, force_version: int | None = None, sha256: str = FILE_SHA256, leave_silent: bool = False
+    shelf: Shelf,
+    version: int,
+    force_version: int | None = None,
+    sha256: str = FILE_SHA256,
+    leave_silent: bool = False,
+    **beside: Any,
 ) -> ReleasePlan:
     return plan_release(
         fetch(shelf, version, sha256),
         force_version=force_version,
         keep_archived=5,
         leave_silent=leave_silent,
+        **beside,
         environment=shelf.environment,
     )
 
@@ -58,6 +69,50 @@ def test_the_next_one_gets_the_next_number_and_the_live_one_becomes_previous(she
     assert found.aliases_after == {"deploy": 3, "live": 3, "previous": 2}
 
 
+def test_as_many_as_are_to_be_served_stay_and_what_is_asked_for_comes_back(shelf: Shelf) -> None:
+    shelf.released(3).registered()  # 2 and 3 served, 1 in the archive
+
+    assert plan(shelf, 4, keep_served=3).serves == (2, 3, 4)
+    found = plan(shelf, 4, also_serve=(1,))
+
+    assert (found.serves, found.also_serves, found.served_before) == ((1, 3, 4), (1, 3), (2, 3))
+    assert found.aliases_after == {"deploy": 4, "live": 4, "previous": 3}
+    with pytest.raises(InvalidInput, match=r"version 4: was never released"):
+        plan(shelf, 3, also_serve=(4,))
+
+
+def test_what_is_live_is_released_again_only_where_something_is_to_be_served_beside_it_that_is_not(
+    shelf: Shelf,
+) -> None:
+    shelf.released(3)
+
+    assert plan(shelf, 3, keep_served=5, also_serve=(2,)).already_live
+    found = plan(shelf, 3, also_serve=(1,))
+
+    assert (found.already_live, found.creates_version, found.serves) == (False, False, (1, 2, 3))
+    assert found.aliases_after == found.aliases_before
+
+
+def test_what_an_ensemble_calls_stays_served_and_is_never_outranked_away(shelf: Shelf) -> None:
+    name, repository = shelf.released(3).registered().model_name, shelf.environment.repository
+    config = f'name: "e" ensemble_scheduling {{ step {{ model_name: "{name}" model_version: 2 }} }}'
+    record_dependents(f"{name}-e", read_pins(config), repository)
+    commit_by_hand(repository, f"{name}-e", apply_policy(config, (1,)))
+
+    assert plan(shelf, 4).serves == (2, 3, 4)
+    with pytest.raises(InvalidInput, match=rf"served as \[1\], and Triton version 2 is called by '{name}-e'"):
+        plan(shelf, 1, force_version=1)
+
+
+def test_previous_is_one_that_is_served_where_one_is_beside_the_new_one(shelf: Shelf) -> None:
+    shelf.released(3)
+
+    assert plan(shelf, 2, force_version=2, also_serve=(1,)).aliases_after == {"deploy": 3, "live": 2, "previous": 1}
+    shelf.environment.registry.remove_alias(shelf.model_name, "previous")
+    shelf.environment.fleet.unload_model(ADDRESSES[1], shelf.model_name)
+    assert plan(shelf, 3).aliases_after == {"deploy": 3, "live": 3, "previous": 2}
+
+
 def test_what_is_live_everywhere_has_nothing_left_to_do(shelf: Shelf) -> None:
     found = plan(shelf.released(2), 2)
 
@@ -72,6 +127,7 @@ def test_what_a_replica_has_lost_is_released_to_it_again_without_another_number(
     found = plan(shelf, 2)
 
     assert (found.already_live, found.creates_version, found.version) == (False, False, 2)
+    assert found.serves == (1, 2), "the one before it stays"
 
 
 def test_what_live_names_with_other_files_than_are_served_gets_a_number_of_its_own(shelf: Shelf) -> None:

@@ -11,8 +11,8 @@ from blocks.repository import ModelRepository
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
 from slipway.releases.agreement import Comparison
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.fetched import FetchedModel
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.receipt import (
     ReplicaReceipt,
     format_aliases,
@@ -191,7 +191,7 @@ def test_a_gate_is_named_with_its_figures_where_it_left_a_trace() -> None:
     assert gates == {
         "gate 1": "m version 2 promoted",
         "gate 2": "ONNX against PyTorch, largest difference 1.4e-06",
-        "candidate": "6 golden samples on a:8001, 2.0e-07",
+        "candidate": "6 golden samples on a:8001, numeric difference 2.0e-07, 1e-04 allowed (FP32)",
         "gate 3": "p99 2.0 ms, 900 requests/s",
     }
 

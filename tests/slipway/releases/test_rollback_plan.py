@@ -6,7 +6,10 @@ from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable
 from blocks.registry import RegisteredModel
 from blocks.repository import StoredVersions
 from slipway.releases.marks import Mark, write_mark
-from slipway.releases.rollback_plan import Known, check_target, derive_aliases_back, find_target, plan_rollback
+from slipway.releases.released import Known
+from slipway.releases.rollback_plan import check_target, derive_aliases_back, find_target, plan_rollback
+from slipway.releases.serving_config import apply_policy
+from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import THEN, Shelf
 
 # registry versions 11, 12 and 13 were released as 1, 2 and 3; the newest one is live
@@ -101,6 +104,19 @@ def test_a_plan_says_what_is_to_be_served_and_what_was(shelf: Shelf) -> None:
     assert (plan.kind, plan.version, plan.registry_version, plan.reason) == ("rollback", 2, 2, "too many cats")
     assert (plan.served_before, plan.serves, plan.creates_version) == ((2, 3), (2,), False)
     assert plan.aliases_after == {"deploy": 3, "live": 2, "previous": 1}
+
+
+def test_what_is_served_and_not_newer_than_the_target_stays_served(shelf: Shelf) -> None:
+    shelf.released(4)  # 3 and 4 served
+    name, repository = shelf.model_name, shelf.environment.repository
+    repository.unarchive(name, 1)
+    commit_by_hand(repository, name, apply_policy("", (1, 3, 4)))
+
+    plan = plan_rollback(name, environment=shelf.environment)
+
+    assert (plan.version, plan.serves, plan.served_before) == (3, (1, 3), (1, 3, 4))
+    assert plan.aliases_after["previous"] == 1, "which is served, and 2 is in the archive"
+    assert plan_rollback(name, "version:2", environment=shelf.environment).serves == (1, 2)
 
 
 def test_what_was_released_is_known_without_the_registry(shelf: Shelf) -> None:

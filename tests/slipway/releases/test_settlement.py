@@ -77,6 +77,28 @@ def test_a_release_that_was_begun_is_undone_everywhere(two: Shelf) -> None:
     assert read_open(two.environment.repository, two.model_name) is None
 
 
+def test_what_a_release_brought_back_from_the_archive_goes_there_again(shelf: Shelf) -> None:
+    shelf.released(3)
+    repository, name = shelf.environment.repository, shelf.model_name
+    plan = make_plan(
+        name,
+        4,
+        flow_run_id="a run that died",
+        config_before=repository.read_config(name),
+        served_before=(2, 3),
+        also_serves=(1,),
+        aliases_before=shelf.environment.registry.aliases(name),
+    )
+    open_journal(repository, plan)
+    repository.place(name, 1)
+    commit_plan(repository, plan, apply_policy(plan.config_before or "", plan.serves))
+
+    settle(name, shelf.environment)
+
+    assert committed(shelf) == (2, 3)
+    assert repository.versions(name).model_dump() == {"repository": (2, 3), "archive": (1,)}
+
+
 def test_settling_twice_does_nothing_the_second_time(two: Shelf) -> None:
     begin(two, plan_third(two))
     settle(two.model_name, two.environment)

@@ -44,6 +44,7 @@ class TritonPythonModel:
         for kind, tensors in (("input", self.session.get_inputs()), ("output", self.session.get_outputs())):
             check_agreement(config, kind, tensors)
         self.output_names = [tensor.name for tensor in self.session.get_outputs()]
+        self.single = {tensor.name for tensor in self.session.get_inputs() if is_single(tensor)}
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request; those that can share a run of the session do, and an error is one request's own."""
@@ -86,6 +87,7 @@ class TritonPythonModel:
 
     def run_session(self, feed: Arrays) -> Arrays:
         """Return the outputs of one run of the session, by name."""
+        feed = {name: array.reshape(()) if name in self.single else array for name, array in feed.items()}
         return dict(zip(self.output_names, self.session.run(self.output_names, feed), strict=True))
 
     def finalize(self) -> None:
@@ -134,13 +136,19 @@ def check_agreement(config: dict[str, Any], kind: str, tensors: Sequence[Any]) -
         if entry["data_type"] != DATA_TYPES.get(tensor.type):
             text = f"{subject}: the configuration says {entry['data_type']}, the model {tensor.type}"
             raise pb_utils.TritonModelException(text)
-        said = [-1] * (config["max_batch_size"] > 0) + [int(size) for size in entry["dims"]]
-        if not compatible(said, shape_of(tensor)):
+        dims = entry["reshape"]["shape"] if "reshape" in entry else entry["dims"]
+        said = [-1] * (config["max_batch_size"] > 0) + [int(size) for size in dims]
+        if not compatible([] if is_single(tensor) and said == [1] else said, shape_of(tensor)):
             text = f"{subject}: the configuration says shape {said}, the model {shape_of(tensor)}"
             raise pb_utils.TritonModelException(text)
     unfed = set(actual) - {entry["name"] for entry in config[kind]}
     if kind == "input" and unfed:
         raise pb_utils.TritonModelException(f"model '{config['name']}': the configuration lacks inputs {sorted(unfed)}")
+
+
+def is_single(tensor: Any) -> bool:
+    """Tell whether a tensor is a single number, which Triton serves as [1]."""
+    return tensor.shape is not None and len(tensor.shape) == 0
 
 
 def compatible(said: list[int], shape: list[int]) -> bool:
@@ -162,4 +170,7 @@ def response(answer: Arrays | str, requested: Sequence[str]) -> Any:
 
 def encoded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an output as Triton takes it: strings as bytes, memory in order."""
-    return np.vectorize(str.encode, otypes=[object])(array) if array.dtype == object else np.ascontiguousarray(array)
+    array = np.atleast_1d(array)
+    if array.dtype != object:
+        return np.ascontiguousarray(array)
+    return np.vectorize(str.encode, otypes=[object])(array) if array.size else array

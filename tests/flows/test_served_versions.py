@@ -1,0 +1,58 @@
+"""Several versions served side by side on real servers: asked by number, each answers for itself."""
+
+import numpy as np
+import pytest
+
+from blocks.environment import Environment
+from blocks.errors import InvalidInput
+from flows.deployment import Deployment, deploy_model
+from flows.rollback import rollback_model
+from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.given import given
+from tests.apparatus.models import FEATURES, random_weights
+
+
+def assert_each_answers_for_itself(environment: Environment, model_name: str, *versions: int) -> None:
+    """Prove that just these versions are served, the newest to whoever names none; version n has the n-th weights."""
+    assert assert_consistent(environment, model_name) == max(versions)
+    assert observed(environment, model_name)["served"] == [versions, versions]
+    inputs = np.ones((2, FEATURES), np.float32)
+    for address in environment.fleet.addresses():
+        for version, expected in [*((version, version) for version in versions), (None, max(versions))]:
+            answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], version)
+            np.testing.assert_allclose(answer["output"], inputs @ random_weights(expected), rtol=1e-5)
+
+
+def test_versions_are_served_side_by_side_for_as_long_as_releases_say_so(
+    environment: Environment, model_name: str
+) -> None:
+    model = given(environment, model_name).released(2).registered()
+
+    deploy_model(model_name, keep_served=3)
+    assert_each_answers_for_itself(environment, model_name, 1, 2, 3)
+
+    model.registered()
+    deploy_model(model_name)
+    assert_each_answers_for_itself(environment, model_name, 3, 4)
+
+    asked = deploy_model(model_name, also_serve=(1,))
+    assert isinstance(asked, Deployment) and (asked.plan.version, asked.plan.creates_version) == (4, False)
+    assert_each_answers_for_itself(environment, model_name, 1, 3, 4)
+
+    rollback_model(model_name)
+    assert_each_answers_for_itself(environment, model_name, 1, 3)
+
+    rollback_model(model_name, "version:2")
+    assert_each_answers_for_itself(environment, model_name, 1, 2)
+
+
+def test_what_cannot_be_served_beside_a_release_is_refused_before_anything_changes(
+    environment: Environment, model_name: str
+) -> None:
+    given(environment, model_name).released(1).registered(2)
+    before = observed(environment, model_name)
+
+    with pytest.raises(InvalidInput, match="version 2: was never released"):
+        deploy_model(model_name, also_serve=(2,))
+
+    assert observed(environment, model_name) == before
