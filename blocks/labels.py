@@ -70,6 +70,7 @@ DESCRIPTION_FILE = "MLmodel"  # MLflow's own description of what a model holds.
 MODEL_FILE = "model.onnx"  # The network; in the model repository under the same name, as Triton expects it.
 EXTERNAL_DATA_FILE = "model.onnx.data"  # Its weights, where they are too large for one file.
 GOLDEN_FILE = "golden.npz"  # Inputs, and what PyTorch and ONNX Runtime compute for them.
+LABELS_FILE = "labels.txt"  # The names of its classes, one a line; beside config.pbtxt, which names it.
 SAMPLES_FILE = "samples.npz"  # Validation images that a training run keeps, so that later steps need no dataset.
 REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PAGE = 200
+_PUBLISHED = "published-models"  # the experiment that holds what was not trained here
 _DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
 
 
@@ -215,6 +216,21 @@ class ModelRegistry(Fenced, Block):
         self.require_fence()
         with self.reaching(f"tags of model '{model_name}'"):
             self._make_client().delete_registered_model_tag(model_name, tag)
+
+    def register(self, model_name: str, directory: Path, tags: dict[str, str]) -> RegisteredVersion:
+        """Upload a directory, whose MLmodel says what it holds, as a new version of a model, created where missing."""
+        client = self.connect()
+        with self.reaching(f"registration of model '{model_name}'"):
+            experiment = client.get_experiment_by_name(_PUBLISHED)
+            experiment_id = experiment.experiment_id if experiment else client.create_experiment(_PUBLISHED)
+            logged = client.create_logged_model(experiment_id, name="model")
+            client.log_model_artifacts(logged.model_id, str(directory))
+            client.finalize_logged_model(logged.model_id, "READY")
+            if not client.search_registered_models(filter_string=f"name = '{model_name}'"):
+                client.create_registered_model(model_name)
+            source = f"models:/{logged.model_id}"
+            created = client.create_model_version(model_name, source, tags=tags, model_id=logged.model_id)
+        return self.version(model_name, int(created.version))
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""

@@ -14,6 +14,7 @@ COMMANDS = {
     "explain-live": ("infra.command.models:show_live", "Show what a model serves, since when, and why."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
+    "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),
     "setup": ("infra.command.setup:set_up", "Put into Prefect what the flows need."),

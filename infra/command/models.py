@@ -67,7 +67,7 @@ def roll_back(model: str, *, to: str = "alias:previous", reason: str = "") -> No
     from flows.rollback import Rollback, rollback_model
 
     require_prefect()
-    _keep_log_off_the_screen()
+    keep_log_off_the_screen()
     state: State[Any] = rollback_model(model, to, reason, return_state=True)
     outcome: Rollback = state.result()
     if outcome.receipt is None:
@@ -92,7 +92,7 @@ def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = F
     from flows.reconciliation import reconcile_models
 
     require_prefect()
-    _keep_log_off_the_screen()
+    keep_log_off_the_screen()
     outcome = reconcile_models(list(models) or None, dry_run)
     console.print(f"models {outcome.models}, repaired {len(outcome.repaired)}, left {len(outcome.left)}")
     for label, findings in (("repaired", outcome.repaired), ("left", outcome.left)):
@@ -171,7 +171,7 @@ def _list_versions(versions: tuple[int, ...]) -> str:
     return ", ".join(map(str, versions)) or "-"
 
 
-def _keep_log_off_the_screen() -> None:
+def keep_log_off_the_screen() -> None:
     """Leave a flow's log to Prefect, where it is complete; the screen shows the outcome."""
     for name in (None, "prefect"):
         for handler in logging.getLogger(name).handlers:

@@ -43,6 +43,7 @@ STEPS = {
     "verify-deployment": Step("deployment", "Ask every replica for what the proven model answered."),
     "finish-release": Step("deployment", "Close a verified release: receipt, tags and archive.", Turn.ENDS),
     "settle-release": Step("deployment", "Finish or undo what a broken release left.", Turn.SETTLES),
+    "register-model": Step("publication", "Check a model on disk and register it."),
 }
 
 _CHAINING = """

@@ -52,6 +52,24 @@ def put_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Put a copy of a file at another place; onnx trusts no external data that has several names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def move_files(files: dict[str, Path], directory: Path) -> None:
+    """Move files into a directory, by their paths there; one that has several paths is copied to the others."""
+    moved: dict[Path, Path] = {}
+    for name, source in files.items():
+        target = directory / name
+        if source in moved:
+            copy_file(moved[source], target)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        moved[source] = source.rename(target)
+
+
 def _visit(root: Path, folder: Path, prefix: str, above: tuple[Path, ...], subject: str) -> Iterator[tuple[str, Path]]:
     for entry in sorted(folder.iterdir()):
         if entry.name in _PASSED_OVER:

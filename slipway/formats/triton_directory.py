@@ -20,7 +20,7 @@ from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_F
 from slipway.formats import onnx
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.example import list_example_files
-from slipway.formats.file_tree import Tree, put_file, read_tree
+from slipway.formats.file_tree import Tree, copy_file, move_files, read_tree
 from slipway.formats.mlmodel import find_model_directory, lists_flavor
 from slipway.formats.model_config import (
     CONFIG_BYTES,
@@ -68,10 +68,9 @@ class TritonDirectory:
         _refuse_taken(sorted(layout.files.keys() & kept), subject)
         with TemporaryDirectory(dir=directory, prefix=".arranged-") as temporary:
             arranged = Path(temporary)
-            for name, source in layout.files.items():
-                put_file(source, arranged / name)
             if layout.golden is not None and not (directory / GOLDEN_FILE).exists():
-                put_file(layout.golden, directory / GOLDEN_FILE)
+                copy_file(layout.golden, directory / GOLDEN_FILE)
+            move_files(layout.files, arranged)
             _remove_all(directory, {*kept, arranged.name})
             for entry in arranged.iterdir():
                 entry.rename(directory / entry.name)
@@ -203,6 +202,8 @@ def _check_files(config: pb.ModelConfig, backend: str, model_file: str, tree: Tr
     """Raise `UnusableModel` where a file is missing that the configuration names, or the backend opens."""
     needed = [name for name in config.cc_model_filenames.values() if not config.default_model_filename] or [model_file]
     for name in filter(None, needed):
+        if name in tree.files and not tree.files[name].stat().st_size:
+            raise UnusableModel(f"{subject}: the file {bounded(repr(name), 200)} is empty; put the model there again")
         if name in tree.files or (backend in _FOLDERS and name in tree.folders):
             continue
         observed = "is a folder" if name in tree.folders else "is missing"

@@ -24,7 +24,15 @@ def deployed(stack: LocalStack) -> dict[str, DeploymentResponse]:
 
 
 def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, DeploymentResponse]) -> None:
-    flows = ("train-model", "train-candidate", "deploy-model", "rollback-model", "reconcile-models", "poll-aliases")
+    flows = (
+        "train-model",
+        "train-candidate",
+        "deploy-model",
+        "publish-model",
+        "rollback-model",
+        "reconcile-models",
+        "poll-aliases",
+    )
     assert set(deployed) == {f"{flow}/local" for flow in flows}
     assert all(deployment.description for deployment in deployed.values())
 

@@ -61,9 +61,7 @@ every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=named)
 
 
 def test_every_flow_is_deployed_to_both_worlds() -> None:
-    flows = {
-        f"{flow}" for flow in ("train-model", "deploy-model", "rollback-model", "reconcile-models", "poll-aliases")
-    }
+    flows = {"train-model", "deploy-model", "publish-model", "rollback-model", "reconcile-models", "poll-aliases"}
 
     names = {named(deployment) for deployment in DEPLOYMENTS}
 
