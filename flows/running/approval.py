@@ -9,9 +9,9 @@ from pydantic import Field
 
 from blocks.environment import Environment
 from blocks.errors import ApprovalRefused, InvalidInput
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.journal import close_journal
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_candidate import ProvenCandidate
 
 ApprovalTimeout = Annotated[
     int, Field(ge=1, le=30 * 86_400, description="Seconds a person has to say yes; the run fails afterwards.")

@@ -4,8 +4,6 @@ import time
 from contextlib import suppress
 from typing import NamedTuple, cast
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from blocks.environment import Environment
 from blocks.errors import (
     IntegrityError,
@@ -18,13 +16,13 @@ from blocks.errors import (
 )
 from blocks.events import tell_gate
 from blocks.repository import name_candidate, parse_candidate
-from slipway.releases.agreement import Comparison
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
 from slipway.releases.fetched import load_example, load_golden
 from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.proven_config import record_config
 from slipway.releases.questions import Asked, Sources, ask_candidate
 from slipway.releases.release import Release, Terms
@@ -41,23 +39,6 @@ from slipway.releases.service_level import (
 from slipway.releases.serving_config import make_candidate_config, parse_config, takes_batches
 
 _LIVE_REQUESTS = 20
-
-
-class ProvenCandidate(BaseModel):
-    """A version that one replica served and answered rightly with, before any client could reach it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    address: str
-    load_s: float
-    comparison: Comparison | None = Field(description="With the golden samples, None where the model has none.")
-    agreement: AgreementTerms = Field(default=AgreementTerms(), description="How answers were compared, and why so.")
-    source: str = Field(default="", description="What it was asked.")
-    batching: str = Field(default="", description="Whether Triton joins requests to it, and what shows that it may.")
-    latency: Latency
-    live_before_load: Latency | None = Field(description="The live version on the same replica, None where none was.")
-    live_during_load: Latency | None = Field(description="The same while the candidate was loaded.")
-    service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")
 
 
 class _Live(NamedTuple):

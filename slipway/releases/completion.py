@@ -9,13 +9,13 @@ from blocks.repository import ModelRepository
 from blocks.run import warn
 from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.dependencies import align_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import Proven, close_journal, mark_proven
 from slipway.releases.marks import NO_REASON, Mark, write_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.receipt import Receipt, ReplicaReceipt, make_receipt, record_receipt, renew_receipt, tag_receipt
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.retention import archive_retired, discard_superfluous

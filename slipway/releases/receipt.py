@@ -19,9 +19,9 @@ from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import make_artifact_key, publish_table
 from slipway.releases.agreement import Comparison
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
 

@@ -4,10 +4,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.completion import finish
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.receipt import Receipt, show_receipt
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica

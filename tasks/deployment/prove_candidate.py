@@ -6,7 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import Environment
-from slipway.releases.candidate import ProvenCandidate, prove
+from slipway.releases.candidate import prove
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.release import Release, Terms
 from tasks.policies import FLAT
 

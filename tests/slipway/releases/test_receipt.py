@@ -11,8 +11,8 @@ from blocks.repository import ModelRepository
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
 from slipway.releases.agreement import Comparison
-from slipway.releases.candidate import ProvenCandidate
 from slipway.releases.fetched import FetchedModel
+from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.receipt import (
     ReplicaReceipt,
     format_aliases,
