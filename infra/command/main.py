@@ -12,6 +12,7 @@ from infra.command.exit_codes import ExitCode
 COMMANDS = {
     "status": ("infra.command.models:show_status", "Show every model: aliases, versions, what each replica serves."),
     "explain-live": ("infra.command.models:show_live", "Show what a model serves, since when, and why."),
+    "compare": ("infra.command.models:compare", "Compare versions of a model that are served side by side."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),

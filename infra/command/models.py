@@ -1,6 +1,8 @@
-"""`slipway status`, `explain-live`, `rollback` and `reconcile`: what models serve, and bringing it back."""
+"""`slipway status`, `explain-live`, `compare`, `rollback` and `reconcile`: what models serve, and bringing it back."""
 
 import logging
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -15,6 +17,12 @@ from infra.command.screen import console, show_table
 from slipway.releases.explanation import Explanation, explain_live
 from slipway.releases.receipt import Receipt, format_aliases
 from slipway.releases.survey import Depth, Drift, ModelState, survey
+from slipway.releases.versions_compared import VersionsCompared, compare_versions
+
+
+def _check_numbers(_: type, versions: str) -> None:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*", versions):
+        raise ValueError(f"observed {versions!r}, expected numbers with commas between, say 1,2")
 
 
 def show_status(*models: str) -> None:
@@ -50,6 +58,38 @@ def show_live(model: str, *, json: bool = False) -> None:
         console.print(explanation.model_dump_json(indent=2))
     else:
         show_table(make_explanation_table(explanation))
+
+
+def compare(
+    model: str,
+    *,
+    versions: Annotated[str, Parameter(validator=_check_numbers)],
+    samples: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Compare versions of a model that are served side by side: how far their answers agree, and how fast they are.
+
+    Parameters
+    ----------
+    model
+        Name of the model in the MLflow registry.
+    versions
+        Triton's numbers, by which clients ask for them, the one to compare with first: 1,2.
+    samples
+        An npz with arrays input/<tensor>; left out, what proves the newest of the versions.
+    json
+        Print it as JSON.
+    """
+    require_prefect()
+    compared = compare_versions(model, tuple(map(int, versions.split(","))), load_environment(), samples=samples)
+    if json:
+        console.print(compared.model_dump_json(indent=2))
+        return
+    console.print(
+        f"{model} on {compared.address}: {compared.samples} samples, {compared.source}; latency of {compared.requests} "
+        "requests each"
+    )
+    show_table(make_comparison_table(compared))
 
 
 def roll_back(model: str, *, to: str = "alias:previous", reason: str = "") -> None:
@@ -127,6 +167,18 @@ def make_explanation_table(explanation: Explanation) -> Table:
         table.add_row(f"now on {address}", "silent" if served is None else _list_versions(served))
     table.add_row("drift", "; ".join(_describe_drift(drift) for drift in state.drift) or "none")
     table.add_row("rollback", explanation.rollback)
+    return table
+
+
+def make_comparison_table(compared: VersionsCompared) -> Table:
+    """Return a table with one row a version, each beside the first."""
+    first = compared.versions[0].version
+    headers = ("version", "MLflow", f"difference from {first}", f"same class as {first}", "p50 ms", "p95 ms", "p99 ms")
+    table = Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
+    for found in compared.versions:
+        latencies = (f"{elapsed:.2f}" for elapsed in (found.p50_ms, found.p95_ms, found.p99_ms))
+        agreement = (f"{found.max_difference:.1e}", f"{found.same_class:.1%}")
+        table.add_row(str(found.version), str(found.registry_version or "-"), *agreement, *latencies)
     return table
 
 

@@ -18,8 +18,8 @@ from blocks.events import tell_gate
 from blocks.repository import name_candidate, parse_candidate
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
-from slipway.releases.dependencies import pin_dependencies
 from slipway.releases.fetched import load_example, load_golden
+from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
 from slipway.releases.proven_candidate import ProvenCandidate

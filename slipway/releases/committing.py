@@ -1,7 +1,6 @@
 """Committing a version: its files go where Triton reads, then config.pbtxt names it."""
 
 from blocks.repository import ModelRepository
-from slipway.releases.dependencies import read_pins, record_dependents
 from slipway.releases.journal import require_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
@@ -23,7 +22,6 @@ def commit(plan: ReleasePlan, repository: ModelRepository) -> str:
         repository.place(plan.model_name, version)
     record_files(repository, plan.model_name, plan.version)
     repository.share(plan.model_name, plan.version)
-    record_dependents(plan.model_name, read_pins(config), repository)
     require_open(repository, plan)  # copying may have taken minutes
     commit_plan(repository, plan, apply_policy(config, plan.serves))
     return repository.uri(plan.model_name, plan.version)

@@ -1,4 +1,4 @@
-"""What an ensemble calls: its steps are pinned to versions, and who needs which version is noted at each model.
+"""Who needs which version: noted at each model that an ensemble calls, so that it stays served.
 
 records/<model>/dependents/<ensemble>.json  the versions of a model that an ensemble calls
 records/<ensemble>/dependencies.json        the models it is noted at
@@ -8,21 +8,18 @@ those models afterwards, and their releases, with an open journal, look at the n
 the two sees the other.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from google.protobuf import text_format
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from blocks.environment import Environment
-from blocks.errors import ForeignModel, IntegrityError, InvalidInput, ReleaseInProgress
-from blocks.fleet import TritonFleet
+from blocks.errors import IntegrityError, InvalidInput, ReleaseInProgress
 from blocks.labels import DEPENDENCIES_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.journal import read_open
+from slipway.releases.pins import Pins, read_pins
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.serving_config import parse_config, read_policy
+from slipway.releases.serving_config import read_policy
 
-Pins = dict[str, tuple[int, ...]]
 Needed = dict[int, tuple[str, ...]]
 _DEPENDENTS = "dependents/"
 
@@ -45,34 +42,6 @@ class Dependencies(BaseModel):
 
 
 N = TypeVar("N", Dependent, Dependencies)
-
-
-def pin_dependencies(
-    config: str, depends_on: tuple[str, ...], environment: Environment, *, leave_silent: bool = False
-) -> tuple[str, Pins]:
-    """Return an ensemble's config.pbtxt with a version in each of its steps, and the versions it calls by model.
-
-    A step without a version, or with -1, gets the one that is live now; one the author chose stays. A model that no
-    step names, called from code, say, is only checked. Raises `ForeignModel` where slipway never released one,
-    `InvalidInput` where a version is not served by every replica.
-    """
-    message, replicas = parse_config(config), environment.fleet.check(leave_silent)
-    steps = message.ensemble_scheduling.step
-    names = sorted({*depends_on, *(step.model_name for step in steps)})
-    live = {name: _find_live(message.name, name, environment.repository) for name in names}
-    for step in steps:
-        if step.model_version < 1:
-            step.model_version = live[step.model_name]
-    pins = _list_pins(message)
-    for name in names:
-        for address in replicas:
-            _require_served(message.name, name, pins.get(name, (live[name],)), address, environment.fleet)
-    return str(text_format.MessageToString(message)), pins
-
-
-def read_pins(config: str | None) -> Pins:
-    """Return the versions that a config.pbtxt calls, by model; none where it is no ensemble's."""
-    return _list_pins(parse_config(config)) if config is not None else {}
 
 
 def record_dependents(ensemble: str, pins: Pins, repository: ModelRepository) -> None:
@@ -140,32 +109,6 @@ def require_needed(plan: ReleasePlan, repository: ModelRepository) -> None:
         )
 
 
-def _find_live(ensemble: str, model_name: str, repository: ModelRepository) -> int:
-    """Return the version of a model that answers requests without a number; it has to be slipway's own."""
-    subject = f"model '{ensemble}': calls '{model_name}'"
-    if not repository.recorded_versions(model_name):
-        raise ForeignModel(
-            f"{subject}, of which slipway has no record, expected one that slipway released; release '{model_name}' "
-            "first, nothing was touched"
-        )
-    live = max(read_policy(repository.read_config(model_name)), default=None)
-    if live is None:
-        raise InvalidInput(f"{subject}, of which nothing is live, expected a served version; release it first")
-    return live
-
-
-def _require_served(
-    ensemble: str, model_name: str, versions: tuple[int, ...], address: str, fleet: TritonFleet
-) -> None:
-    served = fleet.ready_versions(address, model_name)
-    if not set(versions) <= set(served):
-        raise InvalidInput(
-            f"model '{ensemble}': calls '{model_name}' version {', '.join(map(str, versions))}, and Triton {address} "
-            f"serves {list(served) or 'nothing'} of it, expected it on every replica; release it, or correct "
-            "model_version in the ensemble"
-        )
-
-
 def _require_kept(ensemble: str, model_name: str, versions: tuple[int, ...], repository: ModelRepository) -> None:
     """Raise unless the versions are committed, and no release under way would take them out of service."""
     subject = f"model '{ensemble}': calls '{model_name}' version {', '.join(map(str, versions))}"
@@ -184,13 +127,6 @@ def _is_live(repository: ModelRepository, ensemble: str) -> bool:
     if read_open(repository, ensemble) is not None:
         return True
     return bool(read_policy(repository.read_config(ensemble)))
-
-
-def _list_pins(message: Any) -> Pins:
-    pins: dict[str, set[int]] = {}
-    for step in message.ensemble_scheduling.step:
-        pins.setdefault(step.model_name, set()).add(int(step.model_version))
-    return {name: tuple(sorted(versions)) for name, versions in sorted(pins.items())}
 
 
 def _name_models(models: set[str]) -> Dependencies:

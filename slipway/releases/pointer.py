@@ -2,7 +2,8 @@
 
 from blocks.errors import VersionConflict
 from blocks.repository import Commit, ModelRepository
-from slipway.releases.dependencies import require_needed
+from slipway.releases.dependencies import record_dependents, require_needed
+from slipway.releases.pins import read_pins
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.serving_config import read_policy
 
@@ -16,9 +17,11 @@ def commit_plan(repository: ModelRepository, plan: ReleasePlan, config: str) -> 
     """Commit what a plan serves: from here on a replica that starts serves it.
 
     Raises `VersionConflict` where config.pbtxt is not what the plan was made on, `InvalidInput` where an ensemble calls
-    a version that would go, `ReleaseTakenOver` where another writes it at the same moment.
+    a version that would go, or calls itself one that has gone, `ReleaseTakenOver` where another writes it at the same
+    moment.
     """
     require_needed(plan, repository)
+    record_dependents(plan.model_name, read_pins(config), repository)
     found = repository.read_commit(plan.model_name)
     if not _is_ours(found, plan) and _get_config(found) != plan.config_before:
         raise VersionConflict(

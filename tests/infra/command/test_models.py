@@ -1,9 +1,14 @@
 """slipway at the prompt: one look says what serves and why, wrong input is one line and a status."""
 
+import json
+import re
 import uuid
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -12,7 +17,7 @@ from flows.deployment import deploy_model
 from infra.command.main import run as run_command
 from infra.command.models import make_model_table
 from slipway.releases.survey import ModelState
-from tests.apparatus.models import register_linear
+from tests.apparatus.models import FEATURES, random_weights, register_linear
 
 Ran = tuple[int, str, str]
 
@@ -112,3 +117,44 @@ def test_bad_input_is_a_message_and_a_status(
 
     assert (observed, message in errors) == (status, True)
     assert "Traceback" not in errors
+
+
+def test_versions_served_side_by_side_are_compared_by_answers_and_latency(
+    model_name: str, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    status, shown, told = run("compare", model_name, "--versions", "1,2")
+
+    assert status == 0, told
+    assert "samples that prove version 2" in shown and "difference from 1" in shown
+    rows = [line.split() for line in shown.splitlines()[-2:]]
+    assert [row[:2] for row in rows] == [["1", "1"], ["2", "2"]]
+    assert rows[0][2:4] == ["0.0e+00", "100.0%"] and float(rows[1][2]) > 0.1, "other weights, other answers"
+
+    inputs = np.random.default_rng(9).standard_normal((50, FEATURES)).astype(np.float32)
+    samples: dict[str, Any] = {"input/input": inputs}
+    np.savez(tmp_path / "mine.npz", **samples)
+    status, shown, told = run(
+        "compare", model_name, "--versions", "2,1", "--samples", str(tmp_path / "mine.npz"), "--json"
+    )
+
+    assert status == 0, told
+    found = json.loads(shown)
+    same = np.mean((inputs @ random_weights(1)).argmax(1) == (inputs @ random_weights(2)).argmax(1))
+    assert (found["samples"], found["versions"][1]["same_class"]) == (50, pytest.approx(float(same)))
+    assert all(0 < each["p50_ms"] <= each["p95_ms"] <= each["p99_ms"] for each in found["versions"])
+
+
+def test_what_cannot_be_compared_says_what_can(model_name: str, run: Callable[..., Ran], tmp_path: Path) -> None:
+    samples: dict[str, Any] = {"input/pixels": np.zeros((2, 7), np.float32)}
+    np.savez(tmp_path / "other.npz", **samples)
+    cases = [
+        ("2,3,7", 1, "version 3, 7: not served, Triton .* serves \\[1, 2\\] of it"),
+        ("2,2", 1, "versions \\[2\\] to compare, .* expected two different ones"),
+        ("1,x", 2, "observed '1,x', expected numbers with commas between"),
+    ]
+    for versions, expected, message in cases:
+        status, _, errors = run("compare", model_name, "--versions", versions)
+        assert (status, bool(re.search(message, errors))) == (expected, True), errors
+
+    status, _, errors = run("compare", model_name, "--versions", "1,2", "--samples", str(tmp_path / "other.npz"))
+    assert (status, "expected input/input ['batch_size', 4]" in errors) == (1, True), errors

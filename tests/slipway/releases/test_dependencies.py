@@ -7,12 +7,11 @@ from blocks.errors import ForeignModel, IntegrityError, InvalidInput, ReleaseInP
 from slipway.releases.dependencies import (
     align_dependents,
     list_needed,
-    pin_dependencies,
-    read_pins,
     record_dependents,
     require_needed,
 )
 from slipway.releases.journal import open_journal
+from slipway.releases.pins import pin_dependencies, read_pins
 from slipway.releases.pointer import commit_plan
 from slipway.releases.rollback_plan import plan_rollback
 from slipway.releases.serving_config import apply_policy

@@ -9,9 +9,10 @@ from blocks.environment import Environment
 from blocks.errors import ForeignModel, InvalidInput, ServiceUnavailable, VersionConflict
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature
-from slipway.releases.dependencies import read_pins, record_dependents
+from slipway.releases.dependencies import record_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import open_journal
+from slipway.releases.pins import read_pins
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.planning import plan_release
 from slipway.releases.serving_config import apply_policy
