@@ -1,5 +1,6 @@
 """How detections agree: the same objects, by overlap, score and class, in whatever order they come."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -105,14 +106,13 @@ def _find_names(outputs: Tensors) -> _Names:
 
 def _list_images(outputs: Tensors, names: _Names) -> list[_Objects]:
     values = outputs[names.boxes].astype(np.float64)
-    count = values.shape[-2]
-    boxes = values[..., :_CORNERS].reshape(-1, count, _CORNERS)
+    shape = (math.prod(values.shape[:-2]), values.shape[-2])  # images, objects of each
+    boxes = values[..., :_CORNERS].reshape(*shape, _CORNERS)
     if names.scores is None:
         scores, classes = values[..., _CORNERS], values[..., _CORNERS + 1]
     else:
         scores = outputs[names.scores].astype(np.float64)
         classes = outputs[names.classes] if names.classes else np.zeros(scores.shape)
-    shape = (len(boxes), count)
     return [_Objects(*objects) for objects in zip(boxes, scores.reshape(shape), classes.reshape(shape), strict=True)]
 
 

@@ -82,6 +82,7 @@ def _ask_example(
     answered = list(ask_each(candidate, signature, islice(cycle([example]), count)))
     for _, outputs, _ in answered:
         check_answer(candidate.subject, signature, outputs, expected_shape)
+    _check_finite(candidate.subject, [outputs for _, outputs, _ in answered])
     inputs, outputs, _ = answered[0]
     return Asked([Exchange(inputs, outputs)], [elapsed for *_, elapsed in answered], None, "MLflow's input example")
 
@@ -119,7 +120,9 @@ def _ask_attempt(
             elapsed_ms.append(elapsed)
             yield Exchange(inputs, outputs)
 
-    return Asked(keep_few(answer_each()), elapsed_ms, None, f"made-up inputs: {requests.description}")
+    kept = keep_few(answer_each())
+    _check_finite(candidate.subject, [exchange.outputs for exchange in kept])
+    return Asked(kept, elapsed_ms, None, f"made-up inputs: {requests.description}")
 
 
 def ask_each(
@@ -145,11 +148,22 @@ def ask_each(
 
 
 def check_answer(subject: str, signature: Signature, outputs: Tensors, expected_shape: Shape | None) -> None:
-    """Raise `VerificationFailed` where shape, data type or values of an answer cannot be those of the model."""
+    """Raise `VerificationFailed` where shape, data type or values of an answer cannot be those of the model.
+
+    Minus infinity is what a mask puts in the place of a number; NaN and infinity come of numbers that went wrong.
+    """
     _check_shape(subject, signature, outputs, expected_shape)
     for name, output in outputs.items():
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
+        if output.dtype.kind == "f" and not (output < np.inf).all():
             raise VerificationFailed(f"{subject}: output '{name}' holds NaN or infinity, expected numbers")
+
+
+def _check_finite(subject: str, answers: list[Tensors]) -> None:
+    """Raise `VerificationFailed` where an output is minus infinity all over."""
+    for name in answers[0]:
+        values = [outputs[name] for outputs in answers if outputs[name].dtype.kind == "f" and outputs[name].size]
+        if values and not any(np.isfinite(output).any() for output in values):
+            raise VerificationFailed(f"{subject}: output '{name}' holds infinity alone, expected numbers")
 
 
 def _check_shape(subject: str, signature: Signature, outputs: Tensors, expected_shape: Shape | None) -> None:

@@ -177,6 +177,15 @@ def test_other_detections_do_not_agree(boxes: np.ndarray, scores: np.ndarray, cl
         detect(boxes, scores, classes).check(SUBJECT)
 
 
+def test_no_detections_agree_with_none() -> None:
+    known: Tensors = {"boxes": np.zeros((0, 4), np.float32), "scores": np.zeros(0, np.float32)}
+    [agreement] = make_agreements(known, AgreementTerms(kind=AgreementKind.DETECTIONS))
+
+    agreement.add(known, known)
+
+    agreement.check(SUBJECT)
+
+
 def test_detections_in_one_output_agree_alike() -> None:
     rows = np.concatenate([BOXES, SCORES[..., None], CLASSES[..., None].astype(np.float32)], axis=-1)
     terms = AgreementTerms(kind=AgreementKind.DETECTIONS)

@@ -100,6 +100,9 @@ class FixedFleet(TritonFleet):
         (("batch", 3), np.ones((1, 3), np.float64), r"is float64 \[1, 3\], expected float32"),
         (("batch", 3), np.ones((1, 4), np.float32), r"is float32 \[1, 4\]"),
         (("batch", 3), np.array([[1, np.inf, 0]], np.float32), r"holds NaN or infinity"),
+        (("batch", 3), np.array([[1, np.nan, 0]], np.float32), r"holds NaN or infinity"),
+        (("batch", 3), np.array([[1, -np.inf, 0]], np.float32), None),
+        (("batch", 3), np.full((1, 3), -np.inf, np.float32), r"holds infinity alone"),
     ],
 )
 def test_an_answer_of_any_shape_is_looked_at(
