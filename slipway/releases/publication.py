@@ -19,12 +19,7 @@ from slipway.formats.catalogue import arrange_model, open_model
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.file_tree import copy_file, put_file, read_tree
 from slipway.formats.mlmodel import find_model_directory, find_model_file, lists_flavor
-from slipway.formats.model_config import (
-    find_backend,
-    format_config,
-    list_steps,
-    parse_config,
-)
+from slipway.formats.model_config import find_backend, format_config, list_steps, parse_config
 from slipway.formats.model_config import find_model_file as find_file_of_backend
 from slipway.formats.onnx import SUFFIX, Onnx, find_bare_model, find_external_files, open_onnx
 from slipway.formats.triton_directory import TritonDirectory, read_config, read_layout
@@ -141,7 +136,11 @@ def _is_onnx(path: Path) -> bool:
         return path.suffix == SUFFIX
     if lists_flavor(path, TritonDirectory.flavor) or (path / CONFIG_FILE).exists():
         return False
-    return lists_flavor(path, Onnx.flavor) or any(entry.suffix == SUFFIX for entry in path.iterdir())
+    if lists_flavor(path, Onnx.flavor):
+        return True
+    entries = list(path.iterdir())
+    has_versions = any(entry.name.isdecimal() and entry.is_dir() for entry in entries)
+    return not has_versions and any(entry.suffix == SUFFIX for entry in entries)
 
 
 def _stage_onnx(path: Path, model_name: str, given: Given, artifact: Path, subject: str) -> None:

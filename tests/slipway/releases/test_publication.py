@@ -135,6 +135,14 @@ def test_a_triton_directory_is_registered_with_its_layout(
     assert "sha256/config.pbtxt" in found.registered.tags
 
 
+def test_an_onnx_file_beside_versions_is_not_taken_for_the_model(
+    registry: ModelRegistry, model_name: str, tmp_path: Path
+) -> None:
+    write(write_onnx_model(tmp_path / "m") / "exported.onnx", "kept")
+
+    assert published(tmp_path / "m", registry, model_name).sha256.keys() == {"model.onnx", "shared/exported.onnx"}
+
+
 def test_an_ensemble_says_whom_it_calls(registry: ModelRegistry, model_name: str, tmp_path: Path) -> None:
     write_directory(tmp_path / "m" / "1", None, {})
     write_directory(tmp_path / "m", ENSEMBLE_CONFIG, {})
