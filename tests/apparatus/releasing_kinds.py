@@ -14,6 +14,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.deployment import Deployment, deploy_model
+from flows.rollback import rollback_model
+from slipway.releases.serving_config import takes_batches
 from tests.apparatus.answers import find_difference
 from tests.apparatus.kinds.kind import Exchange, ModelKind, Tensors
 from tests.apparatus.models import register_directory
@@ -58,6 +60,23 @@ def release_kind(environment: Environment, model_name: str, kind: ModelKind, see
 def ask_kind(environment: Environment, model_name: str, kind: ModelKind, seed: int) -> Asked:
     """Ask the live version what the kind is asked, from 16 clients at once, and compare every answer."""
     return ask_at_once(environment.fleet.addresses(), model_name, kind.requests(seed, REQUESTS), kind.tolerance)
+
+
+def assert_answers_right(environment: Environment, model_name: str, kind: ModelKind, seed: int, version: int) -> None:
+    """Ask from all clients; every answer has to be that version's, and right."""
+    asked = ask_kind(environment, model_name, kind, seed)
+    assert asked.wrong == []
+    assert (asked.answers, asked.versions) == (CLIENTS * REQUESTS, {version})
+
+
+def assert_goes_the_whole_way(environment: Environment, model_name: str, kind: ModelKind) -> None:
+    """Release a kind, and the kind with other weights, and roll back, and ask after each."""
+    first = release_kind(environment, model_name, kind, seed=1).plan.version
+    assert_answers_right(environment, model_name, kind, seed=1, version=first)
+    second = release_kind(environment, model_name, kind, seed=2).plan.version
+    assert_answers_right(environment, model_name, kind, seed=2, version=second)
+    rollback_model(model_name, reason="a test")
+    assert_answers_right(environment, model_name, kind, seed=1, version=first)
 
 
 def ask_at_once(
@@ -124,15 +143,13 @@ class _Client(threading.Thread):
 
 def read_ranks(client: triton.InferenceServerClient, model_name: str) -> dict[str, int]:
     """Return how many axes Triton expects of each input, its batch's included."""
-    config = client.get_model_config(model_name, client_timeout=TIMEOUT_S).config
-    return {tensor.name: len(tensor.dims) + (config.max_batch_size > 0) for tensor in config.input}
+    metadata = client.get_model_metadata(model_name, client_timeout=TIMEOUT_S)
+    return {tensor.name: len(tensor.shape) for tensor in metadata.inputs}
 
 
 def is_served_in_batches(environment: Environment, model_name: str) -> bool:
     """Tell whether Triton joins the requests of a model."""
-    with triton.InferenceServerClient(environment.fleet.addresses()[0]) as client:
-        config = client.get_model_config(model_name, client_timeout=TIMEOUT_S).config
-    return bool(config.max_batch_size > 0)
+    return takes_batches(environment.repository.read_config(model_name) or "")
 
 
 def as_input(name: str, array: np.ndarray, rank: int) -> triton.InferInput:

@@ -11,13 +11,11 @@ import pytest
 from blocks.environment import Environment
 from blocks.errors import SlipwayError
 from flows.deployment import deploy_model
-from flows.rollback import rollback_model
 from tests.apparatus.kinds.kind import ModelKind
 from tests.apparatus.model_kinds import REFUSED_KINDS, SERVED_KINDS
 from tests.apparatus.releasing_kinds import (
-    CLIENTS,
-    REQUESTS,
-    ask_kind,
+    assert_answers_right,
+    assert_goes_the_whole_way,
     is_served_in_batches,
     register_kind,
     release_kind,
@@ -27,35 +25,20 @@ every_kind = pytest.mark.parametrize("kind", SERVED_KINDS.values(), ids=SERVED_K
 every_refused_kind = pytest.mark.parametrize("kind", REFUSED_KINDS.values(), ids=REFUSED_KINDS.keys())
 
 
-def assert_answers(environment: Environment, model_name: str, kind: ModelKind, seed: int, version: int) -> None:
-    """Ask from all clients; every answer has to be that version's, and right."""
-    asked = ask_kind(environment, model_name, kind, seed)
-
-    assert asked.wrong == []
-    assert (asked.answers, asked.versions) == (CLIENTS * REQUESTS, {version})
-
-
 @every_kind
 def test_a_kind_is_released_and_answers_every_client_right(
     environment: Environment, model_name: str, kind: ModelKind
 ) -> None:
     release = release_kind(environment, model_name, kind, seed=1)
 
-    assert_answers(environment, model_name, kind, seed=1, version=release.plan.version)
+    assert_answers_right(environment, model_name, kind, seed=1, version=release.plan.version)
     assert is_served_in_batches(environment, model_name) == kind.is_batched
 
 
 @pytest.mark.exhaustive
 @every_kind
 def test_a_kind_goes_the_whole_way_and_back(environment: Environment, model_name: str, kind: ModelKind) -> None:
-    first = release_kind(environment, model_name, kind, seed=1)
-    assert_answers(environment, model_name, kind, seed=1, version=first.plan.version)
-
-    second = release_kind(environment, model_name, kind, seed=2)
-    assert_answers(environment, model_name, kind, seed=2, version=second.plan.version)
-
-    rollback_model(model_name, reason="a test")
-    assert_answers(environment, model_name, kind, seed=1, version=first.plan.version)
+    assert_goes_the_whole_way(environment, model_name, kind)
 
 
 @every_refused_kind
