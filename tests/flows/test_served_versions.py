@@ -1,5 +1,7 @@
 """Several versions served side by side on real servers: asked by number, each answers for itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,11 @@ from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
+from slipway.releases.pins import read_pins
 from tests.apparatus.consistency import assert_consistent, observed
-from tests.apparatus.given import given
-from tests.apparatus.models import FEATURES, random_weights
+from tests.apparatus.given import given, new_name
+from tests.apparatus.models import FEATURES, random_weights, register_directory
+from tests.apparatus.triton_directories import write_directory, write_logged
 
 
 def assert_each_answers_for_itself(environment: Environment, model_name: str, *versions: int) -> None:
@@ -56,3 +60,39 @@ def test_what_cannot_be_served_beside_a_release_is_refused_before_anything_chang
         deploy_model(model_name, also_serve=(2,))
 
     assert observed(environment, model_name) == before
+
+
+def test_what_an_ensemble_calls_stays_served_until_it_calls_another_version(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
+    model, ensemble = given(environment, model_name).released(1), new_name()
+    write_directory(write_logged(tmp_path), call(model_name), {})
+    register_directory(environment.registry, ensemble, tmp_path)
+    deploy_model(ensemble)
+
+    model.released(2)
+
+    assert read_pins(environment.repository.read_config(ensemble)) == {model_name: (1,)}
+    assert_each_answers_for_itself(environment, model_name, 1, 2, 3)
+    inputs = np.ones((2, FEATURES), np.float32)
+    for address in environment.fleet.addresses():
+        answer = environment.fleet.infer(address, ensemble, {"input": inputs}, ["output"], None)
+        np.testing.assert_allclose(answer["output"], inputs @ random_weights(1), rtol=1e-5)
+
+    register_directory(environment.registry, ensemble, tmp_path)
+    deploy_model(ensemble)
+    assert read_pins(environment.repository.read_config(ensemble)) == {model_name: (3,)}
+    with pytest.raises(InvalidInput, match=f"Triton version 3 is called by '{ensemble}'"):
+        rollback_model(model_name)
+    model.released(1)
+    assert_each_answers_for_itself(environment, model_name, 3, 4)
+
+
+def call(model_name: str) -> str:
+    """Return the config.pbtxt of an ensemble of one step, a linear model whose version is left open."""
+    tensors = "name: 'input' data_type: TYPE_FP32 dims: [4]", "name: 'output' data_type: TYPE_FP32 dims: [3]"
+    maps = "input_map { key: 'input' value: 'input' } output_map { key: 'output' value: 'output' }"
+    return (
+        f"platform: 'ensemble' max_batch_size: 8 input [ {{ {tensors[0]} }} ] output [ {{ {tensors[1]} }} ] "
+        f"ensemble_scheduling {{ step [ {{ model_name: '{model_name}' model_version: -1 {maps} }} ] }}"
+    )
