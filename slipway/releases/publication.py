@@ -21,10 +21,9 @@ from slipway.formats.file_tree import copy_file, put_file, read_tree
 from slipway.formats.mlmodel import find_model_directory, find_model_file, lists_flavor
 from slipway.formats.model_config import find_backend, format_config, list_steps, parse_config
 from slipway.formats.model_config import find_model_file as find_file_of_backend
-from slipway.formats.onnx import SUFFIX, Onnx, find_bare_model, find_external_files, open_onnx
+from slipway.formats.onnx import SUFFIX, Onnx, find_bare_model, find_external_files
 from slipway.formats.triton_directory import TritonDirectory, read_config, read_layout
 from slipway.releases.golden import check_golden
-from slipway.releases.serving_config import generate_config
 
 LABELS_BYTES = 16 * 1024**2
 _DIRECTORY = "model"  # in which the artifact of flavor triton has the model's directory
@@ -94,7 +93,7 @@ def stage(path: Path, model_name: str, given: Given, artifact: Path) -> None:
     if not path.exists():
         raise UnusableModel(f"{subject}: there is no such file or directory; correct the path")
     if _is_onnx(path):
-        _stage_onnx(path, model_name, given, artifact, subject)
+        _stage_onnx(path, given, artifact, subject)
     elif path.is_dir():
         _stage_directory(path, given, artifact, subject)
     else:
@@ -143,7 +142,7 @@ def _is_onnx(path: Path) -> bool:
     return not has_versions and any(entry.suffix == SUFFIX for entry in entries)
 
 
-def _stage_onnx(path: Path, model_name: str, given: Given, artifact: Path, subject: str) -> None:
+def _stage_onnx(path: Path, given: Given, artifact: Path, subject: str) -> None:
     """Lay out an ONNX model as mlflow.onnx does; as a Triton directory where there is a configuration or labels."""
     is_logged = lists_flavor(path, Onnx.flavor)
     found = _find_onnx(path, is_logged, subject)
@@ -153,8 +152,6 @@ def _stage_onnx(path: Path, model_name: str, given: Given, artifact: Path, subje
         _describe(artifact, TritonDirectory.flavor, _DIRECTORY)
         if given.config is not None:
             _put_config(given.config, model, subject)
-        else:
-            (model / CONFIG_FILE).write_text(_generate_config(model / "1", model_name, subject))
         if is_logged and is_plain_file(path / GOLDEN_FILE):
             put_file(path / GOLDEN_FILE, artifact / GOLDEN_FILE)
     elif is_logged:
@@ -224,6 +221,10 @@ def _complete_config(directory: Path, model_name: str, labels: Path | None, subj
         raise UnusableModel(f"{subject}: its ensemble calls itself; name another model in that step")
     if labels is None:
         return
+    if text is None:  # a release generates one, which names them
+        _put_given(labels, directory / LABELS_FILE, "labels", subject)
+        _check_labels(directory / LABELS_FILE, subject)
+        return
     if not config.output:
         raise UnusableModel(
             f"{subject}: there are labels, and {CONFIG_FILE} declares no output that they could be of; declare one"
@@ -248,13 +249,6 @@ def _check_labels(path: Path, subject: str) -> None:
         raise UnusableModel(
             f"{subject}: the labels are no text in UTF-8 of {LABELS_BYTES} bytes at most; write one name a line"
         )
-
-
-def _generate_config(version: Path, model_name: str, subject: str) -> str:
-    """Return the configuration that a release would generate, to be completed."""
-    config = parse_config(generate_config(model_name, open_onnx(version, subject), ()), subject)
-    config.ClearField("version_policy")
-    return format_config(config)
 
 
 def _put_onnx(found: Path, target: Path, subject: str) -> None:

@@ -8,6 +8,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import InvalidInput
+from blocks.labels import LABELS_FILE
+from blocks.repository import SHARED
 from slipway.formats.contents import Contents
 from slipway.formats.model_config import find_backend
 from slipway.formats.signature import Signature, TensorSpec
@@ -42,6 +44,8 @@ def generate_config(
         output=_describe_outputs(signature, batched),
         instance_group=[pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.KIND_AUTO)],
     )
+    if f"{SHARED}{LABELS_FILE}" in contents.files:
+        config.output[0].label_filename = LABELS_FILE
     if batched:
         config.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_US
     return apply_policy(text_format.MessageToString(config), serves)

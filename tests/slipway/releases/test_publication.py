@@ -20,6 +20,7 @@ from slipway.formats.model_config import parse_config
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.fetching import fetch
 from slipway.releases.publication import Given, Publication, publish
+from slipway.releases.serving_config import generate_config
 from tests.apparatus.models import linear_model, random_weights, save
 from tests.apparatus.triton_directories import (
     DOUBLING,
@@ -184,7 +185,7 @@ def test_labels_are_named_by_the_configuration(
     published(path, registry, model_name, labels=labels, **given)
 
     contents = fetched(registry, model_name).contents
-    found = parse_config(contents.config or "", "config")
+    found = parse_config(generate_config(model_name, contents, (1,)), "config")
     assert found.output[0].label_filename == "labels.txt"
     assert contents.files == ("model.onnx", "shared/labels.txt")
 
