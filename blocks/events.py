@@ -13,7 +13,10 @@ from prefect.events.schemas.events import Resource
 from prefect.settings import get_current_settings
 from prefect.types import DateTime
 
+from blocks.labels import DEPLOY, RELEASED_BY_TAG
+
 PREFIX = "slipway."
+_RELEASED = "-onnx"
 ALIAS_SET, ALIAS_REMOVED = "mlflow.model-version-alias.created", "mlflow.model-version-alias.deleted"
 
 
@@ -51,18 +54,33 @@ def tell_gate(gate: int, passed: bool, model_name: str, reason: str) -> None:
     tell(Happened.GATE_PASSED if passed else Happened.GATE_REFUSED, model_name, gate=gate, reason=reason)
 
 
+def is_released_by_name(model_name: str) -> bool:
+    """Tell whether setting `deploy` releases a model that says nothing else of it: one that was exported to ONNX."""
+    return model_name.endswith(_RELEASED)
+
+
 def make_alias_event(
-    event_id: UUID, model_name: str, alias: str, version: int | None, *, set_at: datetime, found_by: str
+    event_id: UUID,
+    model_name: str,
+    alias: str,
+    version: int | None,
+    *,
+    set_at: datetime,
+    found_by: str,
+    released: bool = False,
 ) -> Event:
     """Return the event of an alias that was set on a version, or removed (no version).
 
-    Its resource is `mlflow.registered-model.<name>`, with the label `mlflow.alias`.
+    Its resource is `mlflow.registered-model.<name>`, with the label `mlflow.alias` and, where setting `deploy`
+    releases the model, by its name or as whoever emits the event knows, the label `slipway.released_by`.
     """
     resource = {
         "prefect.resource.id": f"mlflow.registered-model.{model_name}",
         "prefect.resource.name": model_name,
         "mlflow.alias": alias,
     }
+    if released or is_released_by_name(model_name):
+        resource[RELEASED_BY_TAG] = DEPLOY
     payload = {"model": model_name, "alias": alias, "set_at": set_at.isoformat()}
     return Event(
         id=event_id,

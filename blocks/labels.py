@@ -36,6 +36,7 @@ ANSWERED_AT_TAG = "deploy_answered_at"  # The moment of the update that was answ
 ANSWERED_BY_TAG = "deploy_answered_by"  # The flow run that answered it.
 
 # Tags of a model.
+RELEASED_BY_TAG = "slipway.released_by"  # The alias that releases its versions, whatever it is called: `deploy`.
 ANSWERED_VERSION_TAG = "deploy_answered_version"  # The version that `deploy` was on when it was answered last.
 REFUSED_TAG = "deploy_refused"  # Why nobody looks at the model's `deploy`.
 LAST_ROLLBACK_TAG = "last_rollback"  # The flow run that rolled it back last.

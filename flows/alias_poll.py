@@ -38,7 +38,13 @@ def poll_aliases() -> tuple[AliasUpdate, ...]:
         told = tuple(update for update in missed if (update.model_name, f"version:{update.version}") not in awaited)
         for update in told:
             event = make_alias_event(
-                uuid4(), update.model_name, update.alias, update.version, set_at=update.set_at, found_by="poll"
+                uuid4(),
+                update.model_name,
+                update.alias,
+                update.version,
+                set_at=update.set_at,
+                found_by="poll",
+                released=True,
             )
             client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
             warn(f"'deploy' on {update.model_name} version {update.version} was missed")

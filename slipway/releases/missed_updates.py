@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from blocks.errors import InvalidInput, NotRegistered, SlipwayError
-from blocks.events import Happened, tell
-from blocks.labels import DEPLOY, LIVE, REFUSED_TAG
+from blocks.events import Happened, is_released_by_name, tell
+from blocks.labels import DEPLOY, LIVE, REFUSED_TAG, RELEASED_BY_TAG
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.run import warn
 from slipway.releases.alias_update import AliasUpdate, explain_bad_name, explain_outdated, find_move
 
-RELEASED_BY_EVENT = "-onnx"  # the models the trigger in prefect.yaml matches
 LONGEST_REASON = 1000
 
 
@@ -20,7 +19,7 @@ def find_missed(registry: ModelRegistry) -> Iterator[AliasUpdate]:
     said once, as a tag on it, a warning and an event, and keeps no other from being looked at.
     """
     for model in registry.models():
-        if not model.name.endswith(RELEASED_BY_EVENT):
+        if not is_released_by_alias(model):
             continue
         try:
             update = _make_update(model, registry) if _differs(model) else None
@@ -31,6 +30,11 @@ def find_missed(registry: ModelRegistry) -> Iterator[AliasUpdate]:
             registry.untag_model(model.name, REFUSED_TAG)
         if update is not None:
             yield update
+
+
+def is_released_by_alias(model: RegisteredModel) -> bool:
+    """Tell whether setting `deploy` on a version releases it: by the model's name, or as its tag says."""
+    return is_released_by_name(model.name) or model.tags.get(RELEASED_BY_TAG) == DEPLOY
 
 
 def _differs(model: RegisteredModel) -> bool:

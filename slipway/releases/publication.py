@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
 from blocks.errors import UnusableModel, bounded
-from blocks.labels import CHECKSUM_TAG, CONFIG_FILE, DEPLOY, DESCRIPTION_FILE, GOLDEN_FILE, LABELS_FILE, MODEL_FILE
+from blocks.labels import (
+    CHECKSUM_TAG,
+    CONFIG_FILE,
+    DEPLOY,
+    DESCRIPTION_FILE,
+    GOLDEN_FILE,
+    LABELS_FILE,
+    MODEL_FILE,
+    RELEASED_BY_TAG,
+)
 from blocks.registry import ModelRegistry
 from slipway.formats.catalogue import arrange_model, open_model
 from slipway.formats.contents import Contents, is_plain_file
@@ -74,6 +83,7 @@ def publish(
         contents, digests = inspect(artifact, model_name, Path(temporary) / "arranged")
         registered = registry.register(model_name, artifact, _make_tags(contents, digests) | (tags or {}))
     if deploy:
+        registry.tag_model(model_name, {RELEASED_BY_TAG: DEPLOY})
         registry.set_alias(model_name, DEPLOY, registered.version)
     return Publication(
         model_name=model_name,

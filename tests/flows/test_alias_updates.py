@@ -21,6 +21,7 @@ from blocks.events import Happened
 from blocks.registry import ModelRegistry
 from flows.alias_poll import poll_aliases
 from flows.deployment import deploy_model
+from flows.publication import publish_model
 from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import list_programs, start_programs, stop_program
@@ -29,6 +30,7 @@ from tests.apparatus.aliases import set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
 from tests.apparatus.models import register_directory, register_linear
+from tests.apparatus.triton_directories import write_python_model
 from tests.infra.events.test_service import await_answer
 
 SOON = timedelta(seconds=5)
@@ -205,6 +207,20 @@ def test_setting_the_alias_releases_exactly_that_version(registry: ModelRegistry
     (run,) = runs_of(model_name)
     assert run.parameters["source"] == "version:2"
     assert registry.aliases(model_name) == {"deploy": 2, "live": 2}
+
+
+@pytest.mark.timeout(400)
+def test_a_published_model_is_released_by_its_alias_whatever_it_is_called(
+    registry: ModelRegistry, model_name: str, tmp_path: Path
+) -> None:
+    name = f"{model_name}-published"
+    with automations_resumed():
+        publish_model(write_python_model(tmp_path / name), name, deploy=True)
+        assert name in {update.model_name for update in poll_aliases()}
+        await_live(registry, name, 1)
+
+    assert {event.payload["found_by"] for event in events_of(name, 2)} == {"webhook", "poll"}
+    assert len(runs_of(name)) == 1
 
 
 @pytest.mark.timeout(400)

@@ -93,6 +93,17 @@ def test_a_version_that_does_not_carry_the_alias_is_released_and_answers_nothing
     assert (found.superseded, missed(shelf)) == (None, [2])
 
 
+@pytest.mark.parametrize(("tag", "found"), [(None, []), ("deploy", [1]), ("release", [])])
+def test_a_model_of_another_name_is_released_by_its_alias_where_its_tag_says_so(
+    shelf: Shelf, tag: str | None, found: list[int]
+) -> None:
+    other = Shelf(shelf.environment, f"{shelf.model_name}-of-another-name").registered()
+    if tag is not None:
+        shelf.environment.registry.tag_model(other.model_name, {"slipway.released_by": tag})
+
+    assert missed(other) == found
+
+
 def test_an_alias_that_is_moved_back_to_what_was_answered_before_asks_anew(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
