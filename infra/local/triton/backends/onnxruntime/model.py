@@ -1,8 +1,9 @@
 """A Triton backend in Python that serves `backend: "onnxruntime"` models as NVIDIA's native one does.
 
 Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, and the parameters
-`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode` and any `session.*` entry. Inputs and outputs have to
-be given, as slipway gives them. On the CPU only. See github.com/triton-inference-server/onnxruntime_backend.
+`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`, `gpu_mem_limit`, `use_tf32` and any `session.*`
+entry. Inputs and outputs have to be given, as slipway gives them. Instances of kind GPU compute with CUDA where the
+installed ONNX Runtime has it. See github.com/triton-inference-server/onnxruntime_backend.
 """
 
 import json
@@ -30,6 +31,8 @@ DATA_TYPES = {
     "tensor(uint64)": "TYPE_UINT64",
     "tensor(uint8)": "TYPE_UINT8",
 }
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CUDA_OPTIONS = ("cudnn_conv_algo_search", "gpu_mem_limit", "arena_extend_strategy", "use_tf32")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -39,7 +42,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the version's ONNX file and refuse a configuration that disagrees with it."""
         config = json.loads(args["model_config"])
-        self.session = open_session(config)
+        device_id = args["model_instance_device_id"] if args["model_instance_kind"] == "GPU" else None
+        self.session = open_session(config, device_id)
         self.batched = config["max_batch_size"] > 0
         for kind, tensors in (("input", self.session.get_inputs()), ("output", self.session.get_outputs())):
             check_agreement(config, kind, tensors)
@@ -95,14 +99,24 @@ class TritonPythonModel:
         del self.session
 
 
-def open_session(config: dict[str, Any]) -> onnxruntime.InferenceSession:
+def open_session(config: dict[str, Any], device_id: str | None) -> onnxruntime.InferenceSession:
     """Return a session on the version's ONNX file; one that cannot be opened is a load error naming the file."""
     path = Path(pb_utils.get_model_dir(), config.get("default_model_filename") or "model.onnx")
+    providers = choose_providers(config, device_id)
     try:
-        return onnxruntime.InferenceSession(str(path), session_options(config), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), session_options(config), providers=providers)
     except Exception as exc:  # noqa: BLE001, the session's errors have no common type
         reason = f"model '{config['name']}' version {path.parent.name}: {path.name} cannot be opened: {exc}"
         raise pb_utils.TritonModelException(reason) from None
+
+
+def choose_providers(config: dict[str, Any], device_id: str | None) -> list[Any]:
+    """Return what computes: CUDA for an instance on a GPU, where this ONNX Runtime has it, else the CPU."""
+    if device_id is None or CUDA not in onnxruntime.get_available_providers():
+        return [CPU]
+    given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+    options = {"device_id": device_id} | {key: given[key] for key in CUDA_OPTIONS if key in given}
+    return [(CUDA, options), CPU]
 
 
 def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
