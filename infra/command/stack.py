@@ -76,5 +76,5 @@ def logs(server: str | None = None, *, lines: int = 20, follow: bool = False) ->
         raise StackError(f"no log of a server {server!r}; there are {', '.join(known) or 'none yet'}")
     paths = [stack.log(name) for name in ([server] if server else known)]
     if paths:
-        options = [f"--lines={lines}", *(["--follow=name"] if follow else [])]
+        options = [f"--lines={lines}", *(["--follow=name", f"--pid={os.getpid()}"] if follow else [])]
         subprocess.run(["tail", *options, *paths], check=False)  # noqa: S603, S607

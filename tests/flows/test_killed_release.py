@@ -18,7 +18,7 @@ pytestmark = pytest.mark.faults
 
 
 # Of a release that archives a version; the first test says when it does more or less than that.
-POINTS = 43
+POINTS = 44
 WITHIN = [
     Death("ObjectStore.upload", within=True),
     Death("TritonFleet.load_model", within=True),  # the candidate

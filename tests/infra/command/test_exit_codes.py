@@ -96,7 +96,7 @@ def test_an_outcome_has_its_exit_code_and_an_error_its_line(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["relaese"], "unknown command 'relaese'; there are status, explain-live, rollback"),
+        (["relaese"], "unknown command 'relaese'; there are status, explain-live, compare"),
         (["step", "trian"], "unknown command 'trian'; there are train, promote"),
         (["stack", "logs", "--lines=few"], "Invalid value for --lines: unable to convert"),
         (["explain-live"], 'Command "explain-live" parameter --model requires an argument'),
