@@ -38,8 +38,9 @@ class TellingServer:
         self._process.communicate()
 
     def freeze(self) -> None:
-        """Stop it by SIGSTOP: its connections stay and nothing is answered."""
+        """Stop it by SIGSTOP and return when each of its threads stands: connections stay, nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def go_on(self) -> None:
         """Let it go on after it was frozen."""
