@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from cyclopts import App
 
+from blocks.imports import keep_what_is_made
 from infra.command.exit_codes import ExitCode
 
 COMMANDS = {
@@ -45,7 +46,9 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; an error that is foreseen is shown in a line."""
     try:
-        outcome = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+        with keep_what_is_made():
+            command, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        outcome = command(*given.args, **given.kwargs)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except _list_foreseen() as error:
