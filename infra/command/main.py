@@ -17,6 +17,8 @@ COMMANDS = {
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
+    "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
+    "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),
     "setup": ("infra.command.setup:set_up", "Put into Prefect what the flows need."),
