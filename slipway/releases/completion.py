@@ -3,7 +3,14 @@
 from blocks.environment import Environment
 from blocks.errors import IntegrityError
 from blocks.events import Happened, tell
-from blocks.labels import LAST_ROLLBACK_TAG, LIVE, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
+from blocks.labels import (
+    LAST_ROLLBACK_TAG,
+    LIVE,
+    ROLLED_BACK_AT_TAG,
+    ROLLED_BACK_TAG,
+    TRITON_VERSION_TAG,
+    WITHDRAWN_AT_TAG,
+)
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import warn
@@ -108,7 +115,9 @@ def _mark_version_left(plan: ReleasePlan, receipt: Receipt, repository: ModelRep
 def _tag_versions(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry, repository: ModelRepository) -> None:
     registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
     if plan.kind == "release":
-        registry.untag_version(plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG))
+        registry.untag_version(
+            plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG, WITHDRAWN_AT_TAG)
+        )
         return
     left = plan.aliases_before.get(LIVE)
     if plan.live_before is not None:

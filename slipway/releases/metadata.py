@@ -103,13 +103,16 @@ class VersionMetadata(BaseModel):
 def read_metadata(model_name: str, version: int, repository: ModelRepository) -> VersionMetadata:
     """Return what a version's metadata.json says, nothing where there is no such file.
 
+    Of an adopted version it is in its record, beside which what its folder says, without checksums, does not count.
     Raises `IntegrityError` where it is no JSON object.
     """
     content = repository.read_metadata(model_name, version)
-    if content is None:
-        return VersionMetadata()
     try:
-        return VersionMetadata.model_validate_json(content)
+        found = VersionMetadata.model_validate_json(content) if content is not None else VersionMetadata()
+        if found.digests is not None:
+            return found
+        recorded = repository.read_record(model_name, version, METADATA_FILE)
+        return VersionMetadata.model_validate_json(recorded) if recorded is not None else found
     except ValidationError as error:
         raise IntegrityError(
             f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} cannot be read "

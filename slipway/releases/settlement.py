@@ -1,4 +1,4 @@
-"""Settling a release that was begun: what is proven is finished, everything else is undone.
+"""Settling a release that was begun: what is proven is finished, as a withdrawal is; everything else is undone.
 
 The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
 """
@@ -18,6 +18,7 @@ from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import read_committed, restore_pointer
 from slipway.releases.replicas import bring_to
+from slipway.releases.withdrawn import finish_withdrawal
 
 
 def settle(model_name: str, environment: Environment, only_flow_run_id: str | None = None) -> Journal | None:
@@ -35,7 +36,9 @@ def settle(model_name: str, environment: Environment, only_flow_run_id: str | No
     journal = read_open(environment.repository, model_name)
     if journal is None or only_flow_run_id not in {None, journal.plan.flow_run_id}:
         return None
-    if isinstance(journal, Proven):
+    if journal.plan.kind == "withdrawal":
+        finish_withdrawal(journal.plan, environment)
+    elif isinstance(journal, Proven):
         complete(journal, environment)
     else:
         _undo(journal.plan, environment)
