@@ -80,6 +80,8 @@ REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
 CONFIG_FILE = "config.pbtxt"  # The commit: its version policy alone says what Triton serves.
 METADATA_FILE = "metadata.json"  # Where a version came from; written last, so that who has it is complete.
 
+PLUGIN_FILE = "mlflow-meta.json"  # Of NVIDIA's MLflow plugin, at a model's root: which MLflow model it deployed there.
+
 # Records of a version, which outlive its files.
 CLAIM_FILE = "claim"  # The flow run that took the number.
 PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version.

@@ -147,6 +147,25 @@ class ModelRepository(Fenced, Block):
             self.store.keys(f"{self.repository_prefix}/{model_name}/")
         )
 
+    def list_strange(self, model_name: str) -> tuple[str, ...]:
+        """Return the folders of a model whose names Triton takes for version numbers, though they are none: `3.old`."""
+        names = self.store.names_of_keys(f"{self.repository_prefix}/{model_name}/")
+        return tuple(name for name in names if re.match(r"[+-]?[0-9]", name) and not name.isdecimal())
+
+    def list_files(self, model_name: str, version: int) -> tuple[str, ...]:
+        """Return the files of a version where Triton reads, by their paths below its folder."""
+        directory = self.directory(model_name, version)
+        return tuple(key.removeprefix(directory) for key in self.store.keys(directory) if not key.endswith("/"))
+
+    def read_beside(self, model_name: str, name: str) -> bytes | None:
+        """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
+        return self.store.read(f"{self.repository_prefix}/{model_name}/{name}")
+
+    def forget(self, model_name: str) -> None:
+        """Delete what is recorded of a model's versions: it is nobody's that slipway knows then."""
+        for version in self.recorded_versions(model_name):
+            self.store.delete_below(f"{self.records_prefix}/{model_name}/{version}/")
+
     def next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
         stored = self.versions(model_name)

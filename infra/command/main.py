@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": ("infra.command.models:compare", "Compare versions of a model that are served side by side."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
+    "adopt": ("infra.command.takeover:adopt", "Take over a model that is served; nothing is loaded for it."),
     "withdraw": ("infra.command.takeover:withdraw", "Take a model out of service; its versions go to the archive."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),

@@ -4,11 +4,49 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
+from rich.table import Column, Table
 
 from blocks.environment import require_prefect
 from infra.command.models import keep_log_off_the_screen
-from infra.command.screen import console
+from infra.command.screen import console, show_table
 from slipway.releases.receipt import format_aliases
+
+
+def adopt(
+    model: str,
+    *,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    register: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Take over a model that is served and that slipway has no record of, as the flow adopt-model.
+
+    Parameters
+    ----------
+    model
+        Name of the model, in Triton and in the MLflow registry.
+    dry_run
+        Show what would be matched and written, change nothing.
+    register
+        Register the versions that MLflow does not know, from the bucket.
+    """
+    from flows.adoption import AdoptedModel, adopt_model
+
+    require_prefect()
+    keep_log_off_the_screen()
+    state: State[Any] = adopt_model(model, dry_run, register, return_state=True)
+    outcome: AdoptedModel = state.result()
+    if outcome.versions:
+        table = Table(*(Column(name, overflow="fold") for name in outcome.versions[0]), box=None, pad_edge=False)
+        for row in outcome.versions:
+            table.add_row(*map(str, row.values()))
+        show_table(table)
+    if outcome.receipt is None:
+        console.print(state.message)
+        return
+    console.print(
+        f"{model}: adopted, Triton version {outcome.receipt.version} proven on {len(outcome.receipt.replicas)} "
+        f"replicas; aliases {format_aliases(outcome.receipt.aliases_after)}"
+    )
 
 
 def withdraw(

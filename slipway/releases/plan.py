@@ -32,6 +32,11 @@ AlsoServe = Annotated[
 ]
 
 
+def name_registered(registry_version: int) -> str:
+    """Return what people call a version of the registry; one that it does not know has a number below 0."""
+    return str(registry_version) if registry_version > 0 else "unknown"
+
+
 class ReleasePlan(BaseModel):
     """What a release, a rollback, a withdrawal or an adoption will do, and the way back."""
 
@@ -64,6 +69,8 @@ class ReleasePlan(BaseModel):
     @property
     def subject(self) -> str:
         """Model and registered version, for messages."""
+        if self.registry_version < 1:
+            return f"model '{self.model_name}' Triton version {self.version}, which the registry does not know"
         return f"model '{self.model_name}' version {self.registry_version}"
 
     @property

@@ -9,6 +9,7 @@ from blocks.events import Happened, tell
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository, name_candidate
 from blocks.run import get_flow_run_id, warn
+from slipway.releases.adopted import undo_adoption
 from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import remove_candidate
@@ -40,6 +41,8 @@ def settle(model_name: str, environment: Environment, only_flow_run_id: str | No
         finish_withdrawal(journal.plan, environment)
     elif isinstance(journal, Proven):
         complete(journal, environment)
+    elif journal.plan.kind == "adoption":
+        undo_adoption(journal.plan, environment.repository)
     else:
         _undo(journal.plan, environment)
         tell(Happened.RELEASE_UNDONE, model_name, kind=journal.plan.kind, version=journal.plan.registry_version)

@@ -252,14 +252,15 @@ class _Surveyor(NamedTuple):
     def _find_in_aliases(self, state: ModelState) -> Iterator[Drift]:
         """Compare what the aliases name with what is served: the registry names things, the policy decides."""
         name = state.name
-        if state.policy and name not in self.aliases:
-            yield _report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
-            return
         served = [
             read_metadata(name, version, self.environment.repository).registry_version
             for version in reversed(state.policy)
         ]
-        live, others = (served[0], [v for v in served[1:] if v != served[0]]) if served else (None, [])
+        if name not in self.aliases and any(served):
+            yield _report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            return
+        live = served[0] if served else None
+        others = [version for version in served[1:] if version not in {None, live}]
         if state.aliases.get(LIVE) != live:
             yield self._report_misplaced(name, LIVE, state.aliases.get(LIVE), live)
         if others and state.aliases.get(PREVIOUS) not in others:
