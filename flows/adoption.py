@@ -51,7 +51,7 @@ class AdoptedModel(BaseModel):
 def adopt_model(
     model_name: ModelName,
     dry_run: Annotated[bool, Field(description="Show what would be matched and written, change nothing.")] = False,
-    register: Annotated[
+    register_unknown_versions: Annotated[
         bool, Field(description="Register the versions that MLflow does not know, from the bucket.")
     ] = False,
     input_shapes: InputShapes = {},  # noqa: B006, Prefect copies it
@@ -70,7 +70,7 @@ def adopt_model(
         if dry_run:
             message = f"model '{model_name}': would adopt versions {list(adoption.found.served)} as they are served"
             return Completed(name="DryRun", message=message, data=AdoptedModel(adoption=adoption))
-        if register:
+        if register_unknown_versions:
             adoption = register_unknown(adoption=adoption, environment=environment)
         with journaled(adoption.plan, environment):
             receipt = take_over(adoption=adoption, input_shapes=input_shapes, environment=environment)

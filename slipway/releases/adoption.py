@@ -42,7 +42,7 @@ from slipway.releases.publication import Given, publish
 from slipway.releases.questions import Sources, ask_candidate
 from slipway.releases.receipt import Receipt, ReplicaReceipt, record_receipt
 from slipway.releases.service_level import Requests, time_requests
-from slipway.releases.serving_config import parse_config, takes_batches
+from slipway.releases.serving_config import count_rows, parse_config, takes_batches
 from slipway.releases.synthetic import read_given_shapes
 
 _REQUESTS = 8
@@ -174,7 +174,7 @@ def write_down(adoption: Adoption, proven: Mapping[int, ProvenVersion], environm
         record_version(plan, found, match, registered, repository)
     receipts = {}
     for version, answered in proven.items():
-        write_proof(repository, plan.model_name, version, answered.proof, takes_batches(config))
+        write_proof(repository, plan.model_name, version, answered.proof, takes_batches(config), count_rows(config))
         record_config(repository, plan.model_name, version, config, None)
         receipts[version] = _make_receipt(version, adoption, answered)
         record_receipt(receipts[version], repository)
@@ -233,7 +233,7 @@ def _prove(version: int, adoption: Adoption, shapes: Mapping[str, Shape], enviro
     fetched = _fetch(found.model_name, match.registry_version, environment.registry)
     contents = fetched.contents if fetched else _describe(found, version)
     tags = fetched.registered.tags if fetched else {}
-    question = Question(fleet, first, found.model_name, version, batched)
+    question = Question(fleet, first, found.model_name, version, batched, most_rows=count_rows(config))
     sources = Sources(
         golden=load_golden(fetched, environment.registry) if fetched else None,
         example=load_example(fetched, environment.registry) if fetched else None,
