@@ -1,6 +1,5 @@
 """A model is taken out of service whole, by whoever comes next where a run dies, and never by mistake."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -17,9 +16,9 @@ from slipway.releases.rollback_plan import plan_rollback
 from slipway.releases.settlement import settle
 from slipway.releases.survey import Depth, survey
 from slipway.releases.withdrawal import carry_out, plan_withdrawal, withdraw
-from slipway.releases.withdrawn import read_withdrawn
+from slipway.releases.withdrawn import finish_withdrawal, read_withdrawn
 from tests.apparatus.locks import commit_by_hand
-from tests.apparatus.paper import ADDRESSES, PaperReplicas, Shelf
+from tests.apparatus.paper import ADDRESSES, Died, PaperReplicas, Shelf, dying_at
 from tests.apparatus.transports import failing, interfered
 
 DEPTH = Depth(ask_replicas=False)
@@ -123,33 +122,27 @@ def begun(shelf: Shelf, by: str = "a run that died") -> ReleasePlan:
     return plan
 
 
-def remove_config(shelf: Shelf) -> None:
-    shelf.environment.repository.store.delete(f"repository/{shelf.model_name}/config.pbtxt")
+def test_one_that_dies_anywhere_is_finished_by_whoever_comes_next(three: Shelf) -> None:
+    plan, change = begun(three), 0
+    while True:
+        try:
+            finish_withdrawal(plan, dying_at(three.environment, change))
+            break
+        except Died:
+            change += 1
+
+    assert change > 20, "each time it got one change further than the time before"
+    assert_out_of_service(three)
 
 
-def unload_one(shelf: Shelf) -> None:
-    remove_config(shelf)
-    shelf.environment.fleet.unload_model(ADDRESSES[0], shelf.model_name)
+@pytest.mark.parametrize("change", [0, 1, 2, 5, 11, 15])
+def test_one_that_was_begun_is_finished_when_it_is_settled(three: Shelf, change: int) -> None:
+    plan = begun(three)
+    with pytest.raises(Died):
+        finish_withdrawal(plan, dying_at(three.environment, change))
 
+    assert isinstance(settle(three.model_name, three.environment), Begun)
 
-def archive_one(shelf: Shelf) -> None:
-    unload_one(shelf)
-    shelf.environment.repository.archive(shelf.model_name, 2)
-
-
-def remove_alias(shelf: Shelf) -> None:
-    archive_one(shelf)
-    shelf.environment.registry.remove_alias(shelf.model_name, PREVIOUS)
-
-
-@pytest.mark.parametrize("until", [lambda _: None, remove_config, unload_one, archive_one, remove_alias])
-def test_one_that_was_begun_is_finished_by_whoever_comes_next(three: Shelf, until: Callable[[Shelf], None]) -> None:
-    begun(three)
-    until(three)
-
-    settled = settle(three.model_name, three.environment)
-
-    assert isinstance(settled, Begun)
     assert_out_of_service(three)
 
 
