@@ -25,7 +25,7 @@ from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
 
-_STATES = {"withdrawal": "out of service", "adoption": "live, taken over"}
+_STATES = {"withdrawal": "is out of service", "adoption": "is live, taken over"}
 
 
 class ReplicaReceipt(BaseModel):
@@ -200,7 +200,7 @@ def _describe(receipt: Receipt) -> str:
     because = f" ({receipt.kind}: {receipt.reason})" if receipt.reason else ""
     subject = f"**{receipt.model_name}** version {name_registered(receipt.registry_version)}"
     return (
-        f"{subject} is {_STATES.get(receipt.kind, 'live')}{because}. SHA-256, registry = repository = served: "
+        f"{subject} {_STATES.get(receipt.kind, 'is live')}{because}. SHA-256, registry = repository = served: "
         f"{checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
         f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )

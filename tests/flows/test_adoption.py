@@ -19,6 +19,9 @@ from slipway.releases.receipt import read_receipt
 from slipway.releases.serving_config import read_policy
 from slipway.releases.survey import survey
 from tests.apparatus.foreign_models import Layouts, completing_replicas
+from tests.apparatus.killing import Death
+from tests.apparatus.killing import adopt as adopt_in_a_process
+from tests.apparatus.locks import end_lease
 from tests.apparatus.models import register_linear
 from tests.apparatus.traffic import Traffic, constant_load
 from tests.apparatus.transports import Interference, Request, Send, interfering
@@ -225,3 +228,34 @@ def test_replicas_that_disagree_are_refused_and_nothing_is_touched(environment: 
     with pytest.raises(ForeignModel):
         register_linear(environment.registry, model_name, 9)
         deploy_model(model_name)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "death",
+    [
+        Death("ObjectStore.replace journal/", nth=1),
+        Death("ObjectStore.replace repository/"),
+        Death("ObjectStore.write records/", nth=3),
+        Death("ObjectStore.copy", nth=2),
+        Death("ModelRegistry.set_alias", within=True),
+    ],
+    ids=str,
+)
+def test_one_whose_process_is_killed_leaves_it_foreign_or_adopted_and_served(
+    environment: Environment, model_name: str, death: Death
+) -> None:
+    layouts = Layouts(environment, model_name).by_hand(3, "latest { num_versions: 1 }", registered=2)
+    with under_load(environment, model_name) as traffic:
+        ending = adopt_in_a_process(model_name, death)
+        assert ending.was_killed, ending.log
+        end_lease(environment.repository, model_name)
+        reconcile_models([model_name])
+
+        again = adopt_model(model_name, return_state=True)
+
+    assert again.is_completed() and traffic.failures == []
+    assert served(environment, model_name) == [(3,), (3,)]
+    assert all(count > 50 for (_, version), count in layouts.count_answers().items() if version == "3")
+    assert aliases(environment.registry, model_name) == {"live": 2, "previous": 1}
+    assert_nothing_drifted(environment, model_name)
