@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple, Self
 import httpx
 import numpy as np
 import tritonclient.grpc as triton
+from google.protobuf import text_format
 from prefect.blocks.core import Block
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, StringConstraints
@@ -174,12 +175,19 @@ class TritonFleet(Fenced, Block):
                 served[entry.name] = tuple(sorted({*served.get(entry.name, ()), int(entry.version)}))
         return served
 
-    def computes_on_gpu(self, address: str, model_name: str) -> bool:
-        """Tell whether one replica runs instances of a model on a GPU."""
+    def served_config(self, address: str, model_name: str) -> str:
+        """Return the configuration that one replica serves a model with, what its backend added included, as a text."""
+        return str(text_format.MessageToString(self._read_config(address, model_name)))
+
+    def _read_config(self, address: str, model_name: str) -> "triton.model_config_pb2.ModelConfig":
         with self._talking(address, f"configuration of model '{model_name}'", model_name=model_name) as client:
-            found = client.get_model_config(
+            return client.get_model_config(
                 model_name, headers=self._control(), client_timeout=self.call_timeout_s
             ).config
+
+    def computes_on_gpu(self, address: str, model_name: str) -> bool:
+        """Tell whether one replica runs instances of a model on a GPU."""
+        found = self._read_config(address, model_name)
         return any(group.kind == triton.model_config_pb2.ModelInstanceGroup.KIND_GPU for group in found.instance_group)
 
     def infer(self, address: str, model_name: str, inputs: Tensors, outputs: list[str], version: int | None) -> Tensors:

@@ -146,6 +146,11 @@ class ObjectStore:
                     return None
                 raise
 
+    def download(self, key: str, into: Path) -> None:
+        """Stream an object into a file."""
+        with self._reaching(key):
+            self.client.download_file(self.bucket, key, str(into))
+
     def look_at(self, key: str) -> StoredObject | None:
         """Return a small object with its ETag and its age, None where there is no such key."""
         with self._reaching(key):

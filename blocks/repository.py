@@ -8,7 +8,9 @@ repository/<model>/<N>/metadata.json  where the version came from
 repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
 archive/<model>/<N>/…                 versions no longer served
+archive/<model>/beside/…              what lay beside the versions of a model that was withdrawn
 records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
+records/<model>/withdrawn.json        why and when the model was last taken out of service
 records/<model>/dependents/…          which versions of the model ensembles call, see slipway/releases/dependencies.py
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
 locks/<model>.json                    whose turn it is to change the model, and for how long
@@ -34,6 +36,7 @@ from blocks.labels import CLAIM_FILE, CONFIG_FILE, METADATA_FILE
 from blocks.object_store import ObjectStore, StoredObject
 
 SHARED = "shared/"
+BESIDE = "beside/"
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -143,6 +146,25 @@ class ModelRepository(Fenced, Block):
         return not self.recorded_versions(model_name) and bool(
             self.store.keys(f"{self.repository_prefix}/{model_name}/")
         )
+
+    def list_strange(self, model_name: str) -> tuple[str, ...]:
+        """Return the folders of a model whose names Triton takes for version numbers, though they are none: `3.old`."""
+        names = self.store.names_of_keys(f"{self.repository_prefix}/{model_name}/")
+        return tuple(name for name in names if re.match(r"[+-]?[0-9]", name) and not name.isdecimal())
+
+    def list_files(self, model_name: str, version: int) -> tuple[str, ...]:
+        """Return the files of a version where Triton reads, by their paths below its folder."""
+        directory = self.directory(model_name, version)
+        return tuple(key.removeprefix(directory) for key in self.store.keys(directory) if not key.endswith("/"))
+
+    def read_beside(self, model_name: str, name: str) -> bytes | None:
+        """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
+        return self.store.read(f"{self.repository_prefix}/{model_name}/{name}")
+
+    def forget(self, model_name: str) -> None:
+        """Delete what is recorded of a model's versions: it is nobody's that slipway knows then."""
+        for version in self.recorded_versions(model_name):
+            self.store.delete_below(f"{self.records_prefix}/{model_name}/{version}/")
 
     def next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
@@ -290,9 +312,20 @@ class ModelRepository(Fenced, Block):
     def archive(self, model_name: str, version: int) -> None:
         """Move a version out of Triton's sight; begun before and broken off, it is completed.
 
-        Only what is proven to be in the archive is deleted, key by key.
+        Only what is proven to be in the archive is deleted, key by key. An adopted version whose metadata.json is in
+        its record gets it now that its folder may change.
         """
+        recorded = self.read_record(model_name, version, METADATA_FILE)
+        if recorded is not None and self.read_metadata(model_name, version) is None:
+            self.store.write(f"{self.directory(model_name, version)}{METADATA_FILE}", recorded)
         self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
+
+    def archive_beside(self, model_name: str) -> None:
+        """Move what lies beside a model's versions out of Triton's sight; only what is proven to be there is deleted.
+
+        That is for a model without versions where Triton reads, and without a committed config.pbtxt.
+        """
+        self._move(f"{self.repository_prefix}/{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
@@ -309,6 +342,14 @@ class ModelRepository(Fenced, Block):
     def write_record(self, model_name: str, version: int, name: str, content: bytes) -> None:
         """Write one file of a version's record."""
         self.store.write(self.record_key(model_name, version, name), content)
+
+    def read_model_record(self, model_name: str, name: str) -> bytes | None:
+        """Return one file that is recorded of a model as a whole, None where there is none."""
+        return self.store.read(f"{self.records_prefix}/{model_name}/{name}")
+
+    def write_model_record(self, model_name: str, name: str, content: bytes) -> None:
+        """Write one file that is recorded of a model as a whole."""
+        self.store.write(f"{self.records_prefix}/{model_name}/{name}", content)
 
     def read_journal(self, model_name: str) -> StoredObject | None:
         """Return the journal of a model's last release, None where there was none."""
@@ -349,6 +390,9 @@ class ModelRepository(Fenced, Block):
         for place in places:
             if self.store.read(f"{place}{METADATA_FILE}") is not None:
                 return place
+        # an adopted version lies as it was found, its metadata.json with its record
+        if self.store.keys(places[0]) and self.read_record(model_name, version, METADATA_FILE) is not None:
+            return places[0]
         raise IntegrityError(
             f"model '{model_name}' version {version} in {self.store.address}: complete neither in the repository nor "
             "in staging nor in the archive; release it again from the registry"

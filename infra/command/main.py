@@ -16,6 +16,8 @@ COMMANDS = {
     "compare": ("infra.command.models:compare", "Compare versions of a model that are served side by side."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
+    "adopt": ("infra.command.takeover:adopt", "Take over a model that is served; nothing is loaded for it."),
+    "withdraw": ("infra.command.takeover:withdraw", "Take a model out of service; its versions go to the archive."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
     "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),

@@ -36,7 +36,7 @@ from slipway.releases.service_level import (
     time_requests,
     watching,
 )
-from slipway.releases.serving_config import make_candidate_config, parse_config, takes_batches
+from slipway.releases.serving_config import count_rows, make_candidate_config, parse_config, takes_batches
 
 _LIVE_REQUESTS = 20
 
@@ -83,7 +83,7 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
         requests = Requests([exchange.inputs for exchange in asked.exchanges], list(asked.exchanges[0].outputs))
         found = _pass_gate_3(terms.service_level, candidate, live.question if live else None, requests, loaded)
         proof = Proof(asked.exchanges, agreed)
-        write_proof(repository, plan.model_name, plan.version, proof, candidate.batched)
+        write_proof(repository, plan.model_name, plan.version, proof, candidate.batched, candidate.most_rows)
         record_config(repository, plan.model_name, plan.version, config, release.fetched.contents.config)
         remove_candidate(candidate.name, environment)
         return ProvenCandidate(
@@ -129,7 +129,8 @@ def _pin(config: str, release: Release, terms: Terms, environment: Environment) 
 def _make_question(plan: ReleasePlan, config: str, address: str, environment: Environment) -> Question:
     """Return whom to ask for the candidate."""
     name = name_candidate(plan.model_name, plan.epoch)
-    return Question(environment.fleet, address, plan.model_name, plan.version, takes_batches(config), asked_as=name)
+    question = Question(environment.fleet, address, plan.model_name, plan.version, takes_batches(config), asked_as=name)
+    return question._replace(most_rows=count_rows(config))
 
 
 def _find_live(plan: ReleasePlan, address: str, environment: Environment) -> _Live | None:

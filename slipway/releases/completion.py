@@ -3,7 +3,14 @@
 from blocks.environment import Environment
 from blocks.errors import IntegrityError
 from blocks.events import Happened, tell
-from blocks.labels import LAST_ROLLBACK_TAG, LIVE, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
+from blocks.labels import (
+    LAST_ROLLBACK_TAG,
+    LIVE,
+    ROLLED_BACK_AT_TAG,
+    ROLLED_BACK_TAG,
+    TRITON_VERSION_TAG,
+    WITHDRAWN_AT_TAG,
+)
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import warn
@@ -16,12 +23,27 @@ from slipway.releases.marks import NO_REASON, Mark, write_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proven_candidate import ProvenCandidate
-from slipway.releases.receipt import Receipt, ReplicaReceipt, make_receipt, record_receipt, renew_receipt, tag_receipt
+from slipway.releases.receipt import (
+    Receipt,
+    ReplicaReceipt,
+    make_receipt,
+    read_receipt,
+    record_receipt,
+    renew_receipt,
+    tag_receipt,
+)
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.retention import archive_retired, discard_superfluous
 from slipway.releases.switch import time_replicas
 from slipway.releases.verification import VerifiedReplica
 from slipway.releases.version_files import find_changes
+
+_FINISHED = {
+    "release": Happened.RELEASE_FINISHED,
+    "rollback": Happened.ROLLBACK_FINISHED,
+    "withdrawal": Happened.WITHDRAWAL_FINISHED,
+    "adoption": Happened.ADOPTION_FINISHED,
+}
 
 
 def finish(
@@ -83,11 +105,11 @@ def complete(proven: Proven, environment: Environment) -> None:
     with attempts.trying():
         _tag_versions(plan, receipt, registry, repository)
     with attempts.trying():
-        discard_superfluous(plan.model_name, plan.keep_archived, registry, repository)
+        if plan.kind != "adoption":  # what somebody kept is not the first thing to delete
+            discard_superfluous(plan.model_name, plan.keep_archived, registry, repository)
     attempts.raise_first()
     close_journal(repository, plan)
-    finished = Happened.RELEASE_FINISHED if plan.kind == "release" else Happened.ROLLBACK_FINISHED
-    tell(finished, plan.model_name, version=plan.registry_version, triton_version=plan.version)
+    tell(_FINISHED[plan.kind], plan.model_name, version=plan.registry_version, triton_version=plan.version)
 
 
 def _find_silent(verified: tuple[VerifiedReplica, ...], environment: Environment) -> tuple[str, ...]:
@@ -106,9 +128,15 @@ def _mark_version_left(plan: ReleasePlan, receipt: Receipt, repository: ModelRep
 
 
 def _tag_versions(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry, repository: ModelRepository) -> None:
-    registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
+    if plan.kind == "adoption":
+        _tag_adopted(plan, registry, repository)
+        return
+    if plan.registry_version > 0:
+        registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
     if plan.kind == "release":
-        registry.untag_version(plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG))
+        registry.untag_version(
+            plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG, WITHDRAWN_AT_TAG)
+        )
         return
     left = plan.aliases_before.get(LIVE)
     if plan.live_before is not None:
@@ -117,3 +145,12 @@ def _tag_versions(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry, 
     if left is not None:
         reason = {ROLLED_BACK_TAG: plan.reason or NO_REASON, ROLLED_BACK_AT_TAG: receipt.live_since.isoformat()}
         registry.tag_version(plan.model_name, left, reason)
+
+
+def _tag_adopted(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository) -> None:
+    """Write on each version that the registry knows its number in Triton, the highest where it lies there twice."""
+    highest = {registered: version for version, registered in sorted(plan.adopts.items())}
+    for registered, version in highest.items():
+        registry.tag_version(plan.model_name, registered, {TRITON_VERSION_TAG: str(version)})
+        if (receipt := read_receipt(repository, plan.model_name, version)) is not None:
+            tag_receipt(receipt, registry)

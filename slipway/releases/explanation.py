@@ -10,6 +10,7 @@ from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt, read_receipt
 from slipway.releases.rollback_plan import plan_rollback
 from slipway.releases.survey import Depth, ModelState, survey
+from slipway.releases.withdrawn import Withdrawn, read_withdrawn
 
 
 class Explanation(BaseModel):
@@ -20,6 +21,7 @@ class Explanation(BaseModel):
     state: ModelState
     receipt: Receipt | None = Field(description="Of the release or rollback that made the version live.")
     rollback: str = Field(description="What rolling back would do.")
+    withdrawn: Withdrawn | None = Field(default=None, description="When and why it was taken out of service.")
 
 
 def explain_live(model_name: str, environment: Environment) -> Explanation:
@@ -27,7 +29,12 @@ def explain_live(model_name: str, environment: Environment) -> Explanation:
     environment.registry.model(model_name)
     (state,) = survey((model_name,), environment, Depth(compare_files=False))
     receipt = read_receipt(environment.repository, model_name, max(state.policy)) if state.policy else None
-    return Explanation(state=state, receipt=receipt, rollback=_explain_rollback(model_name, environment))
+    return Explanation(
+        state=state,
+        receipt=receipt,
+        rollback=_explain_rollback(model_name, environment),
+        withdrawn=read_withdrawn(environment.repository, model_name) if state.withdrawn else None,
+    )
 
 
 def _explain_rollback(model_name: str, environment: Environment) -> str:

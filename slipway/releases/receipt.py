@@ -20,10 +20,12 @@ from blocks.repository import ModelRepository
 from blocks.run import make_artifact_key, publish_table
 from slipway.releases.agreement import Comparison
 from slipway.releases.fetched import FetchedModel
-from slipway.releases.plan import ReleasePlan
+from slipway.releases.plan import ReleasePlan, name_registered
 from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.verification import VerifiedReplica
+
+_STATES = {"withdrawal": "is out of service", "adoption": "is live, taken over"}
 
 
 class ReplicaReceipt(BaseModel):
@@ -49,7 +51,7 @@ class Receipt(BaseModel):
     model_name: str
     kind: str
     reason: str | None = None
-    registry_version: int
+    registry_version: int = Field(description="Below 0 where the registry does not know the version.")
     version: int
     flow_run_id: str
     training_run_id: str | None = None
@@ -115,7 +117,9 @@ def record_receipt(receipt: Receipt, repository: ModelRepository) -> None:
 
 
 def tag_receipt(receipt: Receipt, registry: ModelRegistry) -> None:
-    """Write a receipt on the MLflow version; writing it again changes nothing."""
+    """Write a receipt on the MLflow version, where there is one; writing it again changes nothing."""
+    if receipt.registry_version < 1:
+        return
     registry.tag_version(receipt.model_name, receipt.registry_version, {RECEIPT_TAG: receipt.model_dump_json()})
 
 
@@ -177,7 +181,7 @@ def _make_row(replica: ReplicaReceipt, receipt: Receipt) -> dict[str, Any]:
     return {
         "replica": replica.address,
         "Triton version": replica.version,
-        "MLflow version": receipt.registry_version,
+        "MLflow version": name_registered(receipt.registry_version),
         "golden samples": found.samples if found else 0,
         "top-1 agreement": found.top1_agreement if found else None,
         "largest difference": _round(found.max_difference if found else None),
@@ -194,9 +198,10 @@ def _describe(receipt: Receipt) -> str:
     gates = "; ".join(f"{gate}: {figures}" for gate, figures in receipt.gates.items())
     left = f" Left to reconcile-models: {', '.join(receipt.left_to_reconcile)}." if receipt.left_to_reconcile else ""
     because = f" ({receipt.kind}: {receipt.reason})" if receipt.reason else ""
+    subject = f"**{receipt.model_name}** version {name_registered(receipt.registry_version)}"
     return (
-        f"**{receipt.model_name}** version {receipt.registry_version} is live{because}. SHA-256, registry = repository "
-        f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
+        f"{subject} {_STATES.get(receipt.kind, 'is live')}{because}. SHA-256, registry = repository = served: "
+        f"{checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
         f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )
 

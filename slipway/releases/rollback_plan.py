@@ -55,6 +55,11 @@ def plan_rollback(
     target = live if done else find_target(model, to, released, live)
     if not done:
         check_target(model_name, target, live, stored)
+        if target.registry_version < 1 and target.version not in served:
+            raise NoRollbackTarget(
+                f"model '{model_name}' Triton version {target.version}: is not served, and MLflow does not know it, "
+                "expected one that can be proven first; register it with `slipway publish` and release it"
+            )
     plan = ReleasePlan(
         model_name=model_name,
         kind="rollback",

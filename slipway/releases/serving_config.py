@@ -13,6 +13,7 @@ from blocks.repository import SHARED
 from slipway.formats.contents import Contents
 from slipway.formats.model_config import find_backend
 from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.samples import BATCH
 
 MAX_BATCH_SIZE = 32
 _QUEUE_DELAY_US = 500
@@ -131,6 +132,11 @@ def read_policy(config: str | None) -> tuple[int, ...]:
 def takes_batches(config: str) -> bool:
     """Tell whether Triton batches requests to the model, so that their tensors have a batch axis."""
     return bool(parse_config(config).max_batch_size > 0)
+
+
+def count_rows(config: str) -> int:
+    """Return how many rows to send in one request at most, of a model that takes batches."""
+    return max(1, min(BATCH, int(parse_config(config).max_batch_size)))
 
 
 def apply_policy(config: str, serves: tuple[int, ...]) -> str:

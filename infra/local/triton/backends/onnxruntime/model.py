@@ -2,8 +2,8 @@
 
 Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, and the parameters
 `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`, `gpu_mem_limit`, `use_tf32` and any `session.*`
-entry. Inputs and outputs have to be given, as slipway gives them. Instances of kind GPU compute with CUDA where the
-installed ONNX Runtime has it. See github.com/triton-inference-server/onnxruntime_backend.
+entry. Inputs and outputs are completed where the server is not told to leave that. Instances of kind GPU compute with
+CUDA where the installed ONNX Runtime has it. See github.com/triton-inference-server/onnxruntime_backend.
 """
 
 import json
@@ -31,6 +31,7 @@ DATA_TYPES = {
     "tensor(uint64)": "TYPE_UINT64",
     "tensor(uint8)": "TYPE_UINT8",
 }
+DEFAULT_BATCH_SIZE = 4  # of a model whose author says none
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CUDA_OPTIONS = ("cudnn_conv_algo_search", "gpu_mem_limit", "arena_extend_strategy", "use_tf32")
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -38,6 +39,14 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 class TritonPythonModel:
     """One instance of one version of a model."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Add the inputs and outputs that a configuration leaves out, and batching where each has a free first axis."""
+        config = auto_complete_model_config.as_dict()
+        if not (config["input"] or config["output"]):
+            complete_config(auto_complete_model_config, open_session(config, None))
+        return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the version's ONNX file and refuse a configuration that disagrees with it."""
@@ -97,6 +106,19 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Let the session's memory go."""
         del self.session
+
+
+def complete_config(config: Any, session: onnxruntime.InferenceSession) -> None:
+    """Have a configuration declare what a session takes and gives, as the native backend completes it."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    batched = all(shape_of(tensor)[:1] == [-1] for tensor in (*inputs, *outputs))
+    if batched and config.as_dict()["max_batch_size"] == 0:
+        config.set_max_batch_size(DEFAULT_BATCH_SIZE)
+        config.set_dynamic_batching()
+    for tensors, add in ((inputs, config.add_input), (outputs, config.add_output)):
+        for tensor in tensors:
+            dims = shape_of(tensor)[1 if batched else 0 :] or [1]
+            add({"name": tensor.name, "data_type": DATA_TYPES[tensor.type], "dims": dims})
 
 
 def open_session(config: dict[str, Any], device_id: str | None) -> onnxruntime.InferenceSession:
