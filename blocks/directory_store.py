@@ -141,6 +141,11 @@ class DirectoryStore(ObjectStore):
         self._require_fence()
         with self._reaching(key):
             self._put(key, lambda target: shutil.copyfile(path, target))
+        if (observed := _digest(path)) != digest.sha256:
+            raise IntegrityError(
+                f"{path}: has SHA-256 {observed}, expected {digest.sha256}; the file was damaged on this machine: try "
+                "again"
+            )
         self._prove(key, digest)
 
     def copy(self, source: str, target: str) -> None:
