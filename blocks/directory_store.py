@@ -148,6 +148,11 @@ class DirectoryStore(ObjectStore):
             )
         self._prove(key, digest)
 
+    def download(self, key: str, into: Path) -> None:
+        """Copy a file of the store to another place."""
+        with self._reaching(key):
+            shutil.copyfile(self._locate(key), into)
+
     def copy(self, source: str, target: str) -> None:
         """Copy a file inside the store."""
         self._require_fence()

@@ -319,13 +319,12 @@ class ModelRepository(Fenced, Block):
         """
         self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
 
-    def archive_all(self, model_name: str) -> None:
-        """Move all of a model out of Triton's sight: each version, and what lies beside them into `beside/`."""
-        for version in self.versions(model_name).repository:
-            self.archive(model_name, version)
-        left = f"{self._root}{model_name}/"
-        if self.store.keys(left):
-            self._move(left, f"{self.archive_prefix}/{model_name}/beside/")
+    def archive_beside(self, model_name: str) -> None:
+        """Move what lies beside a model's versions out of Triton's sight; only what is proven to be there is deleted.
+
+        That is for a model without versions where Triton reads, and without a committed config.pbtxt.
+        """
+        self._move(f"{self._root}{model_name}/", f"{self.archive_prefix}/{model_name}/beside/")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""

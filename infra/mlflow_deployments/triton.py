@@ -84,7 +84,6 @@ class TritonDeployments(BaseDeploymentClient):
         endpoint: str | None = None,  # noqa: ARG002
     ) -> None:
         """Take a deployment out of service on every replica; its files are archived."""
-        from slipway.releases.standalone import turn_alone
         from slipway.releases.withdrawal import withdraw
 
         with answering():
@@ -92,8 +91,7 @@ class TritonDeployments(BaseDeploymentClient):
             environment = _load_environment()
             if not _exists(name, environment):
                 raise refuse_missing(name, "delete")
-            with turn_alone(name, environment) as (fenced, _):
-                withdraw(name, fenced)
+            withdraw(name, environment, force=True, wait_s=60)
 
     def list_deployments(self, endpoint: str | None = None) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return every deployment: its name, version, state, path, model URI and flavor."""

@@ -17,7 +17,6 @@ import pytest
 
 from blocks.environment import Environment
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, LocalStack
-from tests.apparatus.consistency import assert_consistent
 from tests.infra.mlflow_deployments.conftest import EXPECTED, INPUT, write_sum_directory
 
 Run = Callable[..., str]
@@ -65,7 +64,8 @@ def test_a_model_is_published_created_listed_asked_updated_and_deleted(
     files = ("--input-path", "input.json", "--output-path", "output.json")
     run("mlflow", "deployments", "predict", *target, "--name", name, *files)
     assert json.loads((tmp_path / "output.json").read_text()) == EXPECTED
-    assert_consistent(environment, name)
+    assert {environment.fleet.ready_versions(address, name) for address in environment.fleet.addresses()} == {(1,)}
+    assert environment.registry.aliases(name) == {"live": 1}
 
     again = ("--flavor", "triton", "--name", name, "-m", f"models:/{name}/1")
     assert f"Deployment {name} is updated (with flavor triton)" in run(
