@@ -190,6 +190,18 @@ class TritonFleet(Fenced, Block):
         found = self._read_config(address, model_name)
         return any(group.kind == triton.model_config_pb2.ModelInstanceGroup.KIND_GPU for group in found.instance_group)
 
+    def describe(self, address: str, model_name: str) -> triton.service_pb2.ModelMetadataResponse:
+        """Return the inputs and outputs of a model as one replica has them; `InvalidInput` where it serves none so."""
+        try:
+            with self._talking(address, f"tensors of model '{model_name}'", model_name=model_name) as client:
+                return client.get_model_metadata(model_name, client_timeout=self.call_timeout_s)
+        except InferenceServerException as error:
+            raise InvalidInput(
+                f"model '{model_name}' on Triton {address}: is not served ({reason(error)}); deploy it first",
+                model_name=model_name,
+                address=address,
+            ) from error
+
     def infer(self, address: str, model_name: str, inputs: Tensors, outputs: list[str], version: int | None) -> Tensors:
         """Return one replica's outputs for one batch, pinned to a version (None: whatever it answers with).
 

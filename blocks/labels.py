@@ -36,6 +36,8 @@ WITHDRAWN_AT_TAG = "withdrawn_at"  # When it was live and taken out of service, 
 ANSWERED_AT_TAG = "deploy_answered_at"  # The moment of the update that was answered last.
 ANSWERED_BY_TAG = "deploy_answered_by"  # The flow run that answered it.
 
+COPIED_FROM_TAG = "slipway.copied_from"  # What a version was made of to be deployed under another name: its URI.
+
 # Tags of a model.
 RELEASED_BY_TAG = "slipway.released_by"  # The alias that releases its versions, whatever it is called: `deploy`.
 ANSWERED_VERSION_TAG = "deploy_answered_version"  # The version that `deploy` was on when it was answered last.

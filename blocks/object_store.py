@@ -91,6 +91,10 @@ class ObjectStore:
         """The bucket and the endpoint it is reached at, for messages."""
         return f"S3 bucket '{self.bucket}' at {self.client.meta.endpoint_url}"
 
+    def uri(self, key: str) -> str:
+        """Return the S3 URI of a key."""
+        return f"s3://{self.bucket}/{key}"
+
     def prefixes(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have keys below them, listed with a delimiter.
 

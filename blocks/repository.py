@@ -22,14 +22,15 @@ do not.
 import re
 import time
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Self, cast
 from uuid import uuid4
 
 from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
 from blocks.checksums import FileDigest
+from blocks.directory_store import DirectoryStore
 from blocks.errors import IntegrityError, ReleaseTakenOver, VersionConflict
 from blocks.fence import Fenced
 from blocks.labels import CLAIM_FILE, CONFIG_FILE, METADATA_FILE
@@ -37,6 +38,7 @@ from blocks.object_store import ObjectStore, StoredObject
 
 SHARED = "shared/"
 BESIDE = "beside/"
+RECORDS_FOLDER = ".slipway"  # where Triton reads a whole bucket, so that nothing can be beside what it reads
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -101,7 +103,13 @@ class ModelRepository(Fenced, Block):
         "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html"
     )
 
-    bucket: S3Bucket = Field(description="Bucket that holds the repository.")
+    bucket: S3Bucket | None = Field(default=None, description="Bucket that holds the repository.")
+    models_directory: Path | None = Field(
+        default=None, description="In the place of a bucket: the directory that Triton's --model-repository names."
+    )
+    records_directory: Path | None = Field(
+        default=None, description="With it: where all that is no model goes; left out, beside it, as NAME.slipway."
+    )
     repository_prefix: str = Field(default="repository", description="What Triton's --model-repository names.")
     staging_prefix: str = Field(default="staging", description="Uploads under way.")
     archive_prefix: str = Field(default="archive", description="Versions that are no longer served.")
@@ -109,14 +117,29 @@ class ModelRepository(Fenced, Block):
     journal_prefix: str = Field(default="journal", description="Releases under way.")
     locks_prefix: str = Field(default="locks", description="Whose turn it is to change each model.")
 
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if (self.bucket is None) == (self.models_directory is None):
+            raise ValueError("bucket and models_directory: expected exactly one of them")
+        return self
+
     @property
     def store(self) -> ObjectStore:
-        """The bucket itself."""
-        return ObjectStore(self.bucket, self._fence)
+        """The bucket, or the directory, itself."""
+        if self.bucket is not None:
+            return ObjectStore(self.bucket, self._fence)
+        models = cast(Path, self.models_directory).absolute()
+        records = self.records_directory or models.with_name(f"{models.name}.slipway")
+        return DirectoryStore(models, records, self.repository_prefix, self._fence)
+
+    @property
+    def _root(self) -> str:
+        """What the keys of models begin with; nothing where Triton reads a whole bucket."""
+        return f"{self.repository_prefix}/" if self.repository_prefix else ""
 
     def contents(self) -> RepositoryContents:
         """Return which models there are, by where they have left anything."""
-        names = self.store.prefixes(f"{self.repository_prefix}/")
+        names = [name for name in self.store.prefixes(self._root) if name != RECORDS_FOLDER]
         journals = self.store.keys(f"{self.journal_prefix}/")
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
@@ -133,7 +156,7 @@ class ModelRepository(Fenced, Block):
     def versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
-            repository=self._list_numbers(f"{self.repository_prefix}/{model_name}/"),
+            repository=self._list_numbers(f"{self._root}{model_name}/"),
             archive=self._list_numbers(f"{self.archive_prefix}/{model_name}/"),
         )
 
@@ -143,13 +166,11 @@ class ModelRepository(Fenced, Block):
 
     def is_foreign(self, model_name: str) -> bool:
         """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
-        return not self.recorded_versions(model_name) and bool(
-            self.store.keys(f"{self.repository_prefix}/{model_name}/")
-        )
+        return not self.recorded_versions(model_name) and bool(self.store.keys(f"{self._root}{model_name}/"))
 
     def list_strange(self, model_name: str) -> tuple[str, ...]:
         """Return the folders of a model whose names Triton takes for version numbers, though they are none: `3.old`."""
-        names = self.store.names_of_keys(f"{self.repository_prefix}/{model_name}/")
+        names = self.store.names_of_keys(f"{self._root}{model_name}/")
         return tuple(name for name in names if re.match(r"[+-]?[0-9]", name) and not name.isdecimal())
 
     def list_files(self, model_name: str, version: int) -> tuple[str, ...]:
@@ -159,7 +180,7 @@ class ModelRepository(Fenced, Block):
 
     def read_beside(self, model_name: str, name: str) -> bytes | None:
         """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
-        return self.store.read(f"{self.repository_prefix}/{model_name}/{name}")
+        return self.store.read(f"{self._root}{model_name}/{name}")
 
     def forget(self, model_name: str) -> None:
         """Delete what is recorded of a model's versions: it is nobody's that slipway knows then."""
@@ -172,12 +193,16 @@ class ModelRepository(Fenced, Block):
         return max((*stored.repository, *stored.archive, *self.recorded_versions(model_name)), default=0) + 1
 
     def uri(self, model_name: str, version: int) -> str:
-        """The S3 URI of a version's directory."""
-        return f"s3://{self.bucket.bucket_name}/{self._version_key(model_name, version)}"
+        """The S3 URI, or the path, of a version's directory."""
+        return self.store.uri(self._version_key(model_name, version))
 
     def directory(self, model_name: str, version: int) -> str:
         """The prefix a served version's files are under."""
         return f"{self._version_key(model_name, version)}/"
+
+    def model_directory(self, model_name: str) -> str:
+        """The prefix of all that Triton reads of a model."""
+        return f"{self._root}{model_name}/"
 
     def read_config(self, model_name: str) -> str | None:
         """Return the committed config.pbtxt, None where the model was never released."""
@@ -232,8 +257,8 @@ class ModelRepository(Fenced, Block):
 
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""
-        for prefix in (self.repository_prefix, self.archive_prefix):
-            if (content := self.store.read(f"{prefix}/{model_name}/{version}/{METADATA_FILE}")) is not None:
+        for prefix in (self._root, f"{self.archive_prefix}/"):
+            if (content := self.store.read(f"{prefix}{model_name}/{version}/{METADATA_FILE}")) is not None:
                 return content.decode(errors="replace")
         return None
 
@@ -282,11 +307,11 @@ class ModelRepository(Fenced, Block):
         """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
         shared = f"{self.directory(model_name, version)}{SHARED}"
         if self.store.keys(shared):
-            self._copy(shared, f"{self.repository_prefix}/{model_name}/")
+            self._copy(shared, f"{self._root}{model_name}/")
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
-        candidate = f"{self.repository_prefix}/{name}/"
+        candidate = f"{self._root}{name}/"
         source = self._find_complete(model_name, version)
         self._copy(source, f"{candidate}{version}/")
         self._copy(f"{source}{SHARED}", candidate)
@@ -296,7 +321,7 @@ class ModelRepository(Fenced, Block):
         """Delete a candidate's copy."""
         if parse_candidate(name) is None:
             raise ValueError(f"{name!r}: is no candidate's name")
-        self.store.delete_below(f"{self.repository_prefix}/{name}/")
+        self.store.delete_below(f"{self._root}{name}/")
 
     def clear_staging(self, model_name: str) -> None:
         """Delete what uploads of a model left in staging."""
@@ -325,7 +350,7 @@ class ModelRepository(Fenced, Block):
 
         That is for a model without versions where Triton reads, and without a committed config.pbtxt.
         """
-        self._move(f"{self.repository_prefix}/{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
+        self._move(f"{self._root}{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
@@ -385,8 +410,8 @@ class ModelRepository(Fenced, Block):
 
     def _find_complete(self, model_name: str, version: int) -> str:
         """Return where a version is complete, which is where it has its metadata.json, written last."""
-        prefixes = (self.repository_prefix, self.staging_prefix, self.archive_prefix)
-        places = [f"{prefix}/{model_name}/{version}/" for prefix in prefixes]
+        prefixes = (self._root, f"{self.staging_prefix}/", f"{self.archive_prefix}/")
+        places = [f"{prefix}{model_name}/{version}/" for prefix in prefixes]
         for place in places:
             if self.store.read(f"{place}{METADATA_FILE}") is not None:
                 return place
@@ -426,10 +451,10 @@ class ModelRepository(Fenced, Block):
         return tuple(sorted(int(name) for name in self.store.names_of_keys(prefix) if name.isdecimal()))
 
     def _version_key(self, model_name: str, version: int) -> str:
-        return f"{self.repository_prefix}/{model_name}/{version}"
+        return f"{self._root}{model_name}/{version}"
 
     def _config_key(self, model_name: str) -> str:
-        return f"{self.repository_prefix}/{model_name}/{CONFIG_FILE}"
+        return f"{self._root}{model_name}/{CONFIG_FILE}"
 
     def record_key(self, model_name: str, version: int, name: str) -> str:
         """The key of one file of a version's record."""

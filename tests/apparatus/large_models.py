@@ -83,7 +83,9 @@ def _lookup_in_table(rows: int) -> onnx.ModelProto:
 
 def mlflow_store(environment: Environment) -> ObjectStore:
     """Return the bucket MLflow keeps its artifacts in."""
-    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=environment.repository.bucket.credentials))
+    models = environment.repository.bucket
+    assert models is not None
+    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=models.credentials))
 
 
 def artifacts_prefix(environment: Environment, registered: RegisteredVersion) -> str:
