@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": ("infra.command.models:compare", "Compare versions of a model that are served side by side."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
+    "config": ("infra.command.config:app", "Show or set how a model is served: batching, instances and the rest."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),

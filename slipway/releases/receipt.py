@@ -23,6 +23,7 @@ from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
+from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.verification import VerifiedReplica
 
 
@@ -61,6 +62,7 @@ class Receipt(BaseModel):
     aliases_after: dict[str, int]
     gates: dict[str, str] = Field(default={}, description="Each gate passed, with its figures.")
     candidate: ProvenCandidate | None = None
+    settings: ServingSettings = Field(default=ServingSettings(), description="What settings said of how it is served.")
     approval: str | None = Field(default=None, description="Who said yes, and what they said.")
     replicas: tuple[ReplicaReceipt, ...]
     left_to_reconcile: tuple[str, ...] = Field(default=(), description="Replicas that did not answer.")
@@ -160,6 +162,11 @@ def format_aliases(aliases: dict[str, int]) -> str:
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
 
 
+def format_settings(settings: ServingSettings) -> str:
+    """Return what settings say as words."""
+    return ", ".join(f"{name} = {value}" for name, value in settings.said.items()) or "none"
+
+
 def _describe_candidate(candidate: ProvenCandidate) -> str:
     """Return what the candidate was asked, how near its answers came, and whether Triton may join requests to it."""
     found, agreed, source = candidate.comparison, candidate.agreement, candidate.source
@@ -196,7 +203,8 @@ def _describe(receipt: Receipt) -> str:
     because = f" ({receipt.kind}: {receipt.reason})" if receipt.reason else ""
     return (
         f"**{receipt.model_name}** version {receipt.registry_version} is live{because}. SHA-256, registry = repository "
-        f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
+        f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Settings: "
+        f"{format_settings(receipt.settings)}. Aliases before: "
         f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )
 
