@@ -89,6 +89,7 @@ CLAIM_FILE = "claim"  # The flow run that took the number.
 PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version.
 RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every gate, who approved.
 AUTHOR_CONFIG_FILE = "author.pbtxt"  # The author's config.pbtxt, where the version brought one.
+SETTINGS_FILE = "settings.json"  # The serving settings it was released with, where there were any.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
 WITHDRAWN_FILE = "withdrawn.json"  # Of a model, beside its versions' records: why and when it was taken out of service.

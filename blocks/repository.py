@@ -13,6 +13,7 @@ records/<model>/<N>/…                 who took the number, samples that prove 
 records/<model>/withdrawn.json        why and when the model was last taken out of service
 records/<model>/dependents/…          which versions of the model ensembles call, see slipway/releases/dependencies.py
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
+settings/<model>.json                 how the model is to be served from its next release on, and who said so
 locks/<model>.json                    whose turn it is to change the model, and for how long
 
 A model without `records/<model>/` is foreign: nothing here changes it unless slipway's steps ask for that, and they
@@ -116,6 +117,7 @@ class ModelRepository(Fenced, Block):
     records_prefix: str = Field(default="records", description="What is known of each version, for good.")
     journal_prefix: str = Field(default="journal", description="Releases under way.")
     locks_prefix: str = Field(default="locks", description="Whose turn it is to change each model.")
+    settings_prefix: str = Field(default="settings", description="How each model is to be served.")
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
@@ -396,6 +398,14 @@ class ModelRepository(Fenced, Block):
         """Write a lock in the place of the one with this ETag (None: of none); None where another is there by now."""
         return self.store.replace(self._lock_key(model_name), entry.encode(), after)
 
+    def read_settings(self, model_name: str) -> StoredObject | None:
+        """Return the serving settings of a model, None where nobody ever set any."""
+        return self.store.look_at(self._settings_key(model_name))
+
+    def write_settings(self, model_name: str, entry: str, after: str | None) -> bool:
+        """Write settings in the place of those with this ETag (None: of none); tell whether they were still there."""
+        return self.store.replace(self._settings_key(model_name), entry.encode(), after) is not None
+
     def _refuse(self, model_name: str, what: str) -> NoReturn:
         raise ReleaseTakenOver(
             f"model '{model_name}' in {self.store.address}: {what} was changed by somebody else since this run read "
@@ -462,6 +472,9 @@ class ModelRepository(Fenced, Block):
 
     def _lock_key(self, model_name: str) -> str:
         return f"{self.locks_prefix}/{model_name}.json"
+
+    def _settings_key(self, model_name: str) -> str:
+        return f"{self.settings_prefix}/{model_name}.json"
 
     def _journal_key(self, model_name: str) -> str:
         return f"{self.journal_prefix}/{model_name}.json"

@@ -19,6 +19,7 @@ from blocks.repository import name_candidate, parse_candidate
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
 from slipway.releases.fetched import load_example, load_golden
+from slipway.releases.kept_settings import record_settings
 from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
@@ -85,6 +86,7 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
         proof = Proof(asked.exchanges, agreed)
         write_proof(repository, plan.model_name, plan.version, proof, candidate.batched, candidate.most_rows)
         record_config(repository, plan.model_name, plan.version, config, release.fetched.contents.config)
+        record_settings(repository, plan)
         remove_candidate(candidate.name, environment)
         return ProvenCandidate(
             address=candidate.address,
@@ -199,6 +201,7 @@ def _ask(
         tags,
         fetched.contents,
         on_gpu=candidate.fleet.computes_on_gpu(candidate.address, candidate.name),
+        settings=release.plan.settings,
         subject=fetched.subject,
     )
     asked = ask_candidate(candidate, signature, sources, agreed, terms.expected_output_shape)

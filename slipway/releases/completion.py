@@ -19,6 +19,7 @@ from slipway.releases.attempts import Attempts
 from slipway.releases.dependencies import align_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import Proven, close_journal, mark_proven
+from slipway.releases.kept_settings import take_back
 from slipway.releases.marks import NO_REASON, Mark, write_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
@@ -93,6 +94,8 @@ def complete(proven: Proven, environment: Environment) -> None:
     with attempts.trying():
         _mark_version_left(plan, receipt, repository)
     with attempts.trying():
+        take_back(plan, repository)
+    with attempts.trying():
         align_dependents(plan.model_name, repository)
     with attempts.trying():
         archive_retired(plan.model_name, repository)
@@ -142,7 +145,7 @@ def _tag_versions(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry, 
     if plan.live_before is not None:
         left = read_metadata(plan.model_name, plan.live_before, repository).registry_version or left
     registry.tag_model(plan.model_name, {LAST_ROLLBACK_TAG: plan.flow_run_id})
-    if left is not None:
+    if left is not None and left != plan.registry_version:  # which with other settings is served on
         reason = {ROLLED_BACK_TAG: plan.reason or NO_REASON, ROLLED_BACK_AT_TAG: receipt.live_since.isoformat()}
         registry.tag_version(plan.model_name, left, reason)
 

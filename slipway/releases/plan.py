@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from slipway.releases.serving_settings import ServingSettings
+
 # Triton reads directory names with stoll and aborts on numbers that do not fit.
 MAX_VERSION = 999_999_999
 ForcedVersion = Annotated[
@@ -55,6 +57,10 @@ class ReleasePlan(BaseModel):
     config_before: str | None = Field(default=None, description="The committed config.pbtxt, None for a first release.")
     author_config_before: str | None = Field(
         default=None, description="The config.pbtxt that the author gave the version live before, None for none."
+    )
+    settings: ServingSettings = Field(default=ServingSettings(), description="What settings say of how it is served.")
+    settings_before: ServingSettings = Field(
+        default=ServingSettings(), description="What they said of the version live before."
     )
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     also_serves: tuple[int, ...] = Field(

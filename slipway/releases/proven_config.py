@@ -3,6 +3,7 @@
 from blocks.errors import InvalidInput
 from blocks.labels import AUTHOR_CONFIG_FILE, CONFIG_FILE
 from blocks.repository import ModelRepository
+from slipway.releases.plan import ReleasePlan
 
 
 def record_config(
@@ -31,10 +32,16 @@ def read_author_config(repository: ModelRepository, model_name: str, version: in
     return content.decode(errors="replace") if content is not None else None
 
 
-def choose_config_back(repository: ModelRepository, model_name: str, version: int, live: int, committed: str) -> str:
-    """Return the config.pbtxt to go back to a version with: the committed one, unless authors gave the two others."""
-    theirs = read_author_config(repository, model_name, version)
-    if theirs == read_author_config(repository, model_name, live):
+def choose_config_back(repository: ModelRepository, plan: ReleasePlan, committed: str) -> str:
+    """Return the config.pbtxt to go back to a version with: the committed one, unless the two have others.
+
+    They have where their authors gave them others, or settings said something else of one than of the other.
+    """
+    name, version, live = plan.model_name, plan.version, plan.live_before
+    if live is None:
         return committed
-    content = repository.read_record(model_name, version, CONFIG_FILE)
+    theirs = read_author_config(repository, name, version)
+    if theirs == read_author_config(repository, name, live) and plan.settings == plan.settings_before:
+        return committed
+    content = repository.read_record(name, version, CONFIG_FILE)
     return content.decode(errors="replace") if content is not None else committed

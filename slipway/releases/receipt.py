@@ -23,6 +23,7 @@ from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import ReleasePlan, name_registered
 from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
+from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.verification import VerifiedReplica
 
 _STATES = {"withdrawal": "is out of service", "adoption": "is live, taken over"}
@@ -63,6 +64,7 @@ class Receipt(BaseModel):
     aliases_after: dict[str, int]
     gates: dict[str, str] = Field(default={}, description="Each gate passed, with its figures.")
     candidate: ProvenCandidate | None = None
+    settings: ServingSettings = Field(default=ServingSettings(), description="What settings said of how it is served.")
     approval: str | None = Field(default=None, description="Who said yes, and what they said.")
     replicas: tuple[ReplicaReceipt, ...]
     left_to_reconcile: tuple[str, ...] = Field(default=(), description="Replicas that did not answer.")
@@ -164,6 +166,11 @@ def format_aliases(aliases: dict[str, int]) -> str:
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
 
 
+def format_settings(settings: ServingSettings) -> str:
+    """Return what settings say as words."""
+    return ", ".join(f"{name} = {value}" for name, value in settings.said.items()) or "none"
+
+
 def _describe_candidate(candidate: ProvenCandidate) -> str:
     """Return what the candidate was asked, how near its answers came, and whether Triton may join requests to it."""
     found, agreed, source = candidate.comparison, candidate.agreement, candidate.source
@@ -201,7 +208,8 @@ def _describe(receipt: Receipt) -> str:
     subject = f"**{receipt.model_name}** version {name_registered(receipt.registry_version)}"
     return (
         f"{subject} {_STATES.get(receipt.kind, 'is live')}{because}. SHA-256, registry = repository = served: "
-        f"{checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
+        f"{checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Settings: "
+        f"{format_settings(receipt.settings)}. Aliases before: "
         f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )
 

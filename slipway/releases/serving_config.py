@@ -16,7 +16,7 @@ from slipway.formats.signature import Signature, TensorSpec
 from slipway.releases.samples import BATCH
 
 MAX_BATCH_SIZE = 32
-_QUEUE_DELAY_US = 500
+QUEUE_DELAY_US = 500
 
 
 def generate_config(
@@ -43,13 +43,18 @@ def generate_config(
         max_batch_size=max_batch_size,
         input=_describe_inputs(signature, batched),
         output=_describe_outputs(signature, batched),
-        instance_group=[pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        instance_group=make_instances(),
     )
     if f"{SHARED}{LABELS_FILE}" in contents.files:
         config.output[0].label_filename = LABELS_FILE
     if batched:
-        config.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_US
+        config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_US
     return apply_policy(text_format.MessageToString(config), serves)
+
+
+def make_instances() -> list[pb.ModelInstanceGroup]:
+    """Return the instances of a model whose author says nothing of them: one, on a GPU where there are any."""
+    return [pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.KIND_AUTO)]
 
 
 def adopt_config(author: str, model_name: str, contents: Contents, serves: tuple[int, ...]) -> str:

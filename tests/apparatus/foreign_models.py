@@ -115,7 +115,9 @@ def completing_replicas(environment: Environment, directory: Path, count: int = 
 @contextmanager
 def _completing_replica(environment: Environment, directory: Path) -> Iterator[str]:
     directory.mkdir()
-    credentials, store = environment.repository.bucket.credentials, environment.repository.store
+    bucket, store = environment.repository.bucket, environment.repository.store
+    assert bucket is not None
+    credentials = bucket.credentials
     place = f"{store.client.meta.endpoint_url}/{store.bucket}/{environment.repository.repository_prefix}"
     port, http_port = free_port(), free_port()
     command = [preflight.prepare_triton_python(), "-c", _SERVE, str(directory), f"--model-repository=s3://{place}"]
