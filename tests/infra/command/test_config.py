@@ -41,7 +41,7 @@ def test_settings_are_tried_set_shown_and_released(
     assert "-  count: 1\n+  count: 2\n" in shown and "+  preferred_batch_size: 4\n" in shown
     assert read_kept(environment.repository, model_name).changes == ()
 
-    status, shown, told = run("set", *options, "--unset", "--warm-up", "--reason", "a test", "--release")
+    status, shown, told = run("set", *options, "--unset", "warm-up", "--reason", "a test", "--release")
 
     assert status == 0, told
     assert "settings preferred_batch_sizes = [4, 8], instances = 2\n" in shown
