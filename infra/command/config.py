@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from blocks.environment import load_environment, require_prefect
 from blocks.errors import InvalidInput, bounded
+from blocks.labels import CONFIG_FILE, LIVE
 from infra.command.models import keep_log_off_the_screen
 from infra.command.screen import console, show_table
 from slipway.releases.configuration import Configuration, compare_configs, preview, read_configuration
@@ -23,6 +24,7 @@ from slipway.releases.serving_config import read_policy
 from slipway.releases.serving_settings import ServingSettings
 
 _ALL = "all"
+MOST_SERVED = 5
 
 app = App(name="config", help="How a model is served: batching, instances, warm-up, acceleration and the rest.")
 
@@ -67,7 +69,7 @@ def set_settings(
     model
         Name of the model in the MLflow registry.
     unset
-        A field that says nothing any more, with dashes or not; all: every one.
+        A field that says nothing any more, say warm-up; all: every one.
     file
         TOML or JSON with fields to set; options go before it.
     reason
@@ -81,8 +83,9 @@ def set_settings(
     environment = load_environment()
     found = read_configuration(model, environment)
     before = ServingSettings() if _ALL in unset else found.kept.now
-    values = _read_file(file) | {name: value for name, value in given.items() if value is not None}
-    settings = before.change(values, tuple(_name_field(name) for name in unset if name != _ALL))
+    left_out = tuple(name.replace("-", "_") for name in unset if name != _ALL)
+    of_file = {name: value for name, value in _read_file(file).items() if name not in left_out}
+    settings = before.change(of_file | {n: value for n, value in given.items() if value is not None}, left_out)
     settings.check(f"model '{model}'")
     if dry_run or found.committed is not None:
         changes = compare_configs(found.committed or "", preview(found, settings, environment))
@@ -113,7 +116,7 @@ def make_table(found: Configuration) -> Table:
     table.add_row("served with", format_settings(found.served))
     if found.is_pending:
         table.add_row("pending", "the next release changes it: slipway config set MODEL --release makes one")
-    table.add_row("config.pbtxt", str(found.origin))
+    table.add_row(CONFIG_FILE, str(found.origin))
     return table
 
 
@@ -127,7 +130,9 @@ def _release_live(found: Configuration) -> None:
             "alias 'deploy' on one, whose first release takes them"
         )
     keep_log_off_the_screen()
-    state: State[Any] = deploy_model(found.model_name, "alias:live", return_state=True)
+    served = len(read_policy(found.committed))
+    keep_served = min(MOST_SERVED, served + 1) if served > 2 else 2  # who is served side by side stays so
+    state: State[Any] = deploy_model(found.model_name, f"alias:{LIVE}", keep_served=keep_served, return_state=True)
     outcome: Deployment = state.result()
     if outcome.receipt is None:
         console.print(state.message)
@@ -152,10 +157,6 @@ def _read_file(path: Path | None) -> dict[str, Any]:
             f"--from {path}: no settings can be read ({bounded(error, 300)}); expected TOML, or an object in a file "
             "that ends in .json, with a value for each field"
         ) from error
-
-
-def _name_field(option: str) -> str:
-    return option.removeprefix("--").replace("-", "_")
 
 
 def _name_user() -> str:

@@ -6,10 +6,10 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment
-from blocks.labels import DEPLOY
+from blocks.labels import CONFIG_FILE, DEPLOY
 from slipway.releases.fetching import fetch
 from slipway.releases.kept_settings import KeptSettings, read_kept, read_recorded
-from slipway.releases.proven_config import read_author_config, read_proven_config
+from slipway.releases.proven_config import read_author_config
 from slipway.releases.serving_config import apply_policy, generate_config, read_policy
 from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.tuned_config import apply_settings
@@ -52,8 +52,8 @@ def read_configuration(model_name: str, environment: Environment) -> Configurati
     origin, changed = Origin.NONE, ""
     if committed is not None and live is not None:
         origin = Origin.AUTHOR if read_author_config(repository, model_name, live) is not None else Origin.GENERATED
-        if repository.recorded_versions(model_name):
-            proven = apply_policy(read_proven_config(repository, model_name, live), read_policy(committed))
+        if (recorded := repository.read_record(model_name, live, CONFIG_FILE)) is not None:
+            proven = apply_policy(recorded.decode(errors="replace"), read_policy(committed))
             changed = compare_configs(proven, apply_policy(committed, read_policy(committed)), "proven", "committed")
         origin = Origin.BY_HAND if changed else origin
     return Configuration(

@@ -46,13 +46,21 @@ def _explain_rollback(model_name: str, environment: Environment) -> str:
         plan = plan_rollback(model_name, environment=environment)
     except InvalidInput as error:
         return f"would change nothing: {error}"
-    how = "without a reload" if plan.version in plan.served_before else "from the archive, proven first"
-    if plan.settings != plan.settings_before:
-        how = f"proven with its settings of then ({format_settings(plan.settings)}), which is a reload"
+    left = _find_left(plan, environment)
+    marked = f"version {left}" if left != plan.registry_version else f"Triton version {plan.live_before}"
     return (
-        f"to version {plan.registry_version} (Triton {plan.version}), {how}; version {_find_left(plan, environment)} "
-        f"would be marked, previous would be {plan.aliases_after.get(PREVIOUS, 'not set')}"
+        f"to version {plan.registry_version} (Triton {plan.version}), {_explain_how(plan)}; {marked} would be marked, "
+        f"previous would be {plan.aliases_after.get(PREVIOUS, 'not set')}"
     )
+
+
+def _explain_how(plan: ReleasePlan) -> str:
+    if plan.version not in plan.served_before:
+        how = "from the archive, proven first"
+    else:
+        how = "without a reload" if plan.settings == plan.settings_before else "by a reload"
+    back = f", with its settings of then ({format_settings(plan.settings)})"
+    return how if plan.settings == plan.settings_before else f"{how}{back}"
 
 
 def _find_left(plan: ReleasePlan, environment: Environment) -> int | None:

@@ -153,9 +153,13 @@ def apply_policy(config: str, serves: tuple[int, ...]) -> str:
 
 
 def make_candidate_config(config: str, name: str, version: int) -> str:
-    """Return a config.pbtxt that serves one version alone, under another name, all else alike."""
+    """Return a config.pbtxt that serves one version alone, under another name, all else alike but for a cache.
+
+    An answer out of the server's cache would prove, and measure, nothing of the model.
+    """
     message = parse_config(apply_policy(config, (version,)))
     message.name = name
+    message.ClearField("response_cache")
     return str(text_format.MessageToString(message))
 
 

@@ -30,13 +30,13 @@ def apply_settings(
     settings.check(subject)
     message = parse_config(config)
     if author is not None:
-        _check_author(parse_config(author), settings, subject)
+        _check_author(parse_config(author), message, settings, subject)
     origin = parse_config(author) if author is not None else _make_origin(message)
     for field in FIELDS:
         if field.say(settings, message) is not None:
             _check_batching(field, message, settings, subject)
             field.write(message, field.say(settings, message))
-        elif field.say(before, message) is not None and field.is_as(message, before):
+        elif _was_set(field, message, before):
             field.write(message, field.read(origin))
     _tidy(message, origin)
     check_fit(message, settings, subject)
@@ -78,9 +78,17 @@ def _make_origin(config: pb.ModelConfig) -> pb.ModelConfig:
     return origin
 
 
-def _check_author(author: pb.ModelConfig, settings: ServingSettings, subject: str) -> None:
+def _was_set(field: ConfigField, config: pb.ModelConfig, before: ServingSettings) -> bool:
+    """Tell whether a part of a configuration is as settings said it before; what cannot be said of it is not."""
+    try:
+        return field.say(before, config) is not None and field.is_as(config, before)
+    except InvalidInput:
+        return False
+
+
+def _check_author(author: pb.ModelConfig, config: pb.ModelConfig, settings: ServingSettings, subject: str) -> None:
     for field in FIELDS:
-        wanted, written = field.say(settings, author), field.read(author)
+        wanted, written = field.say(settings, config), field.read(author)
         if wanted is not None and written is not None and written != wanted:
             names = " and ".join(name for name in field.names if name in settings.said)
             raise InvalidInput(

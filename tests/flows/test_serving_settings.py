@@ -1,12 +1,14 @@
 """Settings are served from the next release on, which is proven as any other, and gone back from with the version."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 from prefect.client.schemas.objects import State
 
 from blocks.environment import Environment
-from blocks.errors import LoadFailed
+from blocks.errors import LoadFailed, VerificationFailed
 from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
 from slipway.releases.kept_settings import keep_settings, read_kept
@@ -15,6 +17,7 @@ from slipway.releases.serving_config import parse_config
 from slipway.releases.serving_settings import ServingSettings
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import given
+from tests.apparatus.models import register_directory, save
 
 NONE = ServingSettings()
 BUSY = ServingSettings(instances=2, queue_delay_us=200, max_batch_size=16, warm_up="zeros", intra_op_threads=2)
@@ -62,6 +65,35 @@ def test_other_settings_are_released_like_another_version_and_gone_back_from(
     receipt = read_receipt(environment.repository, model_name, 2)
     assert receipt is not None and receipt.kind == "rollback"
     assert assert_consistent(environment, model_name) == 2
+
+
+def register_mixing(environment: Environment, model_name: str, directory: Path) -> None:
+    """Register a model whose rows, though their number is free, get what depends on the others."""
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 4]) for name in ("input", "output")]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [0])
+    mean = helper.make_node("ReduceMean", ["input", "axes"], ["mean"], keepdims=1)
+    graph = helper.make_graph(
+        [mean, helper.make_node("Sub", ["input", "mean"], ["output"])], "mixing", tensors[:1], tensors[1:], [axes]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    save(directory, model, {})
+    register_directory(environment.registry, model_name, directory)
+
+
+def test_what_is_said_of_batching_is_held_to_the_proof(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
+    register_mixing(environment, model_name, tmp_path)
+    say(environment, model_name, ServingSettings(max_batch_size=8))
+
+    with pytest.raises(VerificationFailed, match="joined into one batch get other answers than each alone"):
+        deploy_model(model_name)
+
+    assert environment.repository.read_config(model_name) is None
+    say(environment, model_name, ServingSettings(instances=2))
+    deploy_model(model_name)
+    config = committed(environment, model_name)
+    assert (config.max_batch_size, config.instance_group[0].count) == (0, 2)
 
 
 def test_settings_that_the_servers_cannot_serve_are_never_committed(environment: Environment, model_name: str) -> None:

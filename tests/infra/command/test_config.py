@@ -1,7 +1,6 @@
 """slipway config: what is said of a model and by whom, what would change, and that it is served once released."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,14 +40,15 @@ def test_settings_are_tried_set_shown_and_released(
     assert "-  count: 1\n+  count: 2\n" in shown and "+  preferred_batch_size: 4\n" in shown
     assert read_kept(environment.repository, model_name).changes == ()
 
-    status, shown, told = run("set", *options, "--unset", "--warm-up", "--reason", "a test", "--release")
+    status, shown, told = run("set", *options, "--unset", "warm-up", "--reason", "a test", "--release")
 
     assert status == 0, told
     assert "settings preferred_batch_sizes = [4, 8], instances = 2\n" in shown
     assert "version 1 is live with them as Triton version 2, proven on 2 replicas" in shown
     status, shown, _ = run("show", model_name)
-    assert status == 0 and re.search(r"instances +2\n", shown) and re.search(r"config.pbtxt +generated\n", shown)
-    assert " on " in shown and "because: a test" in shown and "preferred_batch_size: 4\n" in shown
+    words = " ".join(shown.split())
+    assert status == 0 and "[4, 8] instances 2 set 2" in words and "config.pbtxt generated" in words
+    assert "because: a test: preferred_batch_sizes" in words and "preferred_batch_size: 4\n" in shown
 
 
 def test_what_was_changed_by_hand_is_shown_as_that(

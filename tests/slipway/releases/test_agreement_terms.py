@@ -6,6 +6,7 @@ from blocks.errors import InvalidInput
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature, TensorSpec
 from slipway.releases.agreement_terms import AgreementKind, choose_terms
+from slipway.releases.serving_settings import ServingSettings
 
 SUBJECT = "model 'm' version 1"
 
@@ -38,6 +39,25 @@ def test_the_tolerance_follows_from_the_precision(
 
     assert terms.tolerance == tolerance
     assert reason.split(" on ")[0] in terms.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "on_gpu", "tolerance"),
+    [
+        (ServingSettings(use_tf32=False), True, 1e-4),
+        (ServingSettings(use_tf32=True), True, 5e-3),
+        (ServingSettings(tensorrt_precision="FP16"), True, 2e-2),
+        (ServingSettings(tensorrt_precision="FP16", use_tf32=False), True, 2e-2),
+        (ServingSettings(tensorrt_precision="FP32"), True, 5e-3),
+        (ServingSettings(tensorrt_precision="FP16"), False, 1e-4),
+    ],
+)
+def test_the_tolerance_follows_from_what_settings_have_a_gpu_compute_in(
+    said: ServingSettings, on_gpu: bool, tolerance: float
+) -> None:
+    terms = choose_terms(None, {}, make_contents(), on_gpu=on_gpu, settings=said, subject=SUBJECT)
+
+    assert terms.tolerance == tolerance
 
 
 def test_a_tolerance_that_is_given_comes_before_the_tag_and_the_tag_before_the_precision() -> None:

@@ -12,10 +12,12 @@ from slipway.formats.signature import Signature
 from slipway.releases.dependencies import record_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import open_journal
+from slipway.releases.kept_settings import KeptSettings, keep_settings, record_settings
 from slipway.releases.pins import read_pins
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.planning import plan_release
 from slipway.releases.serving_config import apply_policy
+from slipway.releases.serving_settings import ServingSettings
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, FILE_SHA256, PaperReplicas, Shelf, make_plan
 
@@ -211,3 +213,17 @@ def test_a_replica_that_does_not_answer_is_passed_over_only_where_that_is_allowe
     replicas.silent = set(ADDRESSES)
     with pytest.raises(ServiceUnavailable):
         plan(shelf, 1, leave_silent=True)
+
+
+def test_what_is_live_gets_a_number_of_its_own_again_where_other_settings_are_to_be_served(shelf: Shelf) -> None:
+    shelf.released(2)
+    settings = ServingSettings(instances=2)
+    keep_settings(shelf.model_name, settings, after=KeptSettings(), by="ann", environment=shelf.environment)
+
+    found = plan(shelf, 2)
+
+    assert (found.version, found.creates_version, found.already_live, found.serves) == (3, True, False, (2, 3))
+    assert (found.settings, found.settings_before) == (settings, ServingSettings())
+    assert found.aliases_after == found.aliases_before
+    record_settings(shelf.environment.repository, found.model_copy(update={"version": 2}))
+    assert plan(shelf, 2).already_live

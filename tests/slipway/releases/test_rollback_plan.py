@@ -15,6 +15,7 @@ from tests.apparatus.paper import THEN, Shelf
 # registry versions 11, 12 and 13 were released as 1, 2 and 3; the newest one is live
 RELEASED = [Known(registry_version=10 + version, version=version, marked=None) for version in (3, 2, 1)]
 LIVE, SECOND, FIRST = RELEASED
+NEXT = Known(registry_version=14, version=5, marked=None)
 MARKED = SECOND._replace(marked="2026-02-03 (too many cats)")
 STORED = StoredVersions(repository=(2, 3), archive=(1,))
 
@@ -37,6 +38,17 @@ def test_where_previous_is_forgotten_or_names_what_is_live_the_newest_before_it_
 ) -> None:
     assert find_target(model(**aliases), "alias:previous", RELEASED, LIVE) == SECOND
     assert find_target(model(**aliases), "alias:previous", [LIVE, MARKED, FIRST], LIVE) == FIRST
+
+
+def test_what_was_live_before_with_other_settings_is_gone_back_to_first() -> None:
+    tuned = Known(registry_version=13, version=4, marked=None)
+    aliases = model(previous=12)
+
+    assert find_target(aliases, "alias:previous", [tuned, *RELEASED], tuned) == LIVE
+    left = tuned._replace(marked="2026-02-03 (slower)")
+    assert find_target(aliases, "alias:previous", [left, *RELEASED], LIVE) == SECOND
+    assert find_target(model(live=14, previous=13), "alias:previous", [NEXT, left, *RELEASED], NEXT) == LIVE
+    assert derive_aliases_back(aliases, SECOND, [tuned, *RELEASED], STORED) == {"live": 12, "previous": 11}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ import pytest
 from blocks.errors import InvalidInput
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature, TensorSpec
-from slipway.releases.serving_config import generate_config, parse_config, read_policy, update_config
+from slipway.releases.serving_config import (
+    generate_config,
+    make_candidate_config,
+    parse_config,
+    read_policy,
+    update_config,
+)
 
 BATCHED_SIGNATURE = Signature(
     inputs=(TensorSpec(name="input", dtype="FP32", shape=("batch_size", 3, 32, 32)),),
@@ -61,6 +67,16 @@ def test_a_version_that_takes_something_else_than_the_served_one_is_refused() ->
         InvalidInput, match=r"inputs are input TYPE_INT64 \[1, -1\], those being served are input TYPE_FP32"
     ):
         update_config(generate_config("m", BATCHED, (1,)), "m", FIXED, (1, 2))
+
+
+def test_a_candidate_is_asked_itself_and_no_cache() -> None:
+    cached = generate_config("m", BATCHED, (1, 2)) + "response_cache { enable: true }"
+
+    candidate = parse_config(make_candidate_config(cached, "_candidate.1.m", 2))
+
+    assert (candidate.name, list(candidate.version_policy.specific.versions)) == ("_candidate.1.m", [2])
+    assert not candidate.HasField("response_cache")
+    assert candidate.max_batch_size == 32
 
 
 def test_a_file_that_is_no_configuration_is_refused() -> None:

@@ -191,3 +191,18 @@ def test_what_is_said_no_more_is_what_the_author_wrote() -> None:
 def test_what_does_not_fit_is_refused(said: dict[str, Any], config: str, author: str | None, refused: str) -> None:
     with pytest.raises(InvalidInput, match=rf"^model 'm': .*{refused}|^{refused}"):
         apply(said, config, author=author)
+
+
+def test_a_model_is_warmed_up_whose_author_left_its_tensors_to_its_file() -> None:
+    declared = f'{AUTHOR} input {{ name: "image" data_type: TYPE_FP32 dims: [3, -1, 32] }}'
+    said = {"warm_up": "zeros", "warm_up_shapes": {"image": [3, 64, 32]}}
+
+    config = parse_config(apply(said, declared, author=AUTHOR))
+
+    assert [sample.batch_size for sample in config.model_warmup] == [1, 8]
+
+
+def test_what_was_said_of_other_inputs_keeps_no_release_from_its_end() -> None:
+    before = ServingSettings.model_validate({"warm_up": "zeros", "warm_up_shapes": {"text": [128]}})
+
+    assert apply({}, GENERATED, before) == GENERATED
