@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from infra.mlflow_deployments.catalogue import locate_model
+from infra.mlflow_deployments.errors import refuse_existing
 from infra.mlflow_deployments.meta import META_FILE, Meta, make_meta
 from infra.mlflow_deployments.registration import find_version, pin
 from slipway.releases.fetched import FetchedModel
@@ -18,13 +19,24 @@ _OPTIONS = ("version", "tolerance")
 
 
 def release_model(
-    name: str, model_uri: str, flavor: str | None, config: dict[str, Any], environment: Environment
+    name: str,
+    model_uri: str,
+    flavor: str | None,
+    config: dict[str, Any],
+    environment: Environment,
+    *,
+    creates: bool = False,
 ) -> str:
-    """Release what a URI names and return its flavor: the one that was given, or, without one, the model's."""
+    """Release what a URI names and return its flavor: the one that was given, or, without one, the model's.
+
+    Where it `creates` the deployment, it is refused once another has done so, which the model's lock decides.
+    """
     terms, force_version = read_options(config)
     registered = find_version(name, model_uri, environment.registry)
 
     def describe(fetched: FetchedModel) -> dict[str, bytes]:
+        if creates and environment.repository.read_config(name) is not None:
+            raise refuse_existing(name)
         found = str(fetched.contents.facts["format"])
         if flavor not in {None, found}:
             raise InvalidInput(

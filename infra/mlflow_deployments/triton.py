@@ -53,9 +53,9 @@ class TritonDeployments(BaseDeploymentClient):
         with answering():
             _check(name, flavor)
             environment = _load_environment()
-            if _exists(name, environment):
+            if _is_taken(name, environment):
                 raise refuse_existing(name)
-            return {"name": name, "flavor": _release(name, model_uri, flavor, config, environment)}
+            return {"name": name, "flavor": _release(name, model_uri, flavor, config, environment, creates=True)}
 
     def update_deployment(
         self,
@@ -155,9 +155,25 @@ def _exists(name: str, environment: "Environment") -> bool:
     return bool(repository.store.keys(repository.model_directory(name)))
 
 
+def _is_taken(name: str, environment: "Environment") -> bool:
+    """Tell whether a model of this name is deployed, or another's; what a killed process left of one is neither."""
+    from slipway.releases.journal import read_open
+
+    repository = environment.repository
+    if read_open(repository, name) is not None:
+        return False  # settled first, under the lock, and looked at once more
+    return repository.read_config(name) is not None or repository.is_foreign(name)
+
+
 def _release(
-    name: str, model_uri: str, flavor: str | None, config: dict[str, Any] | None, environment: "Environment"
+    name: str,
+    model_uri: str,
+    flavor: str | None,
+    config: dict[str, Any] | None,
+    environment: "Environment",
+    *,
+    creates: bool = False,
 ) -> str:
     from infra.mlflow_deployments.releasing import release_model
 
-    return release_model(name, model_uri, flavor, config or {}, environment)
+    return release_model(name, model_uri, flavor, config or {}, environment, creates=creates)

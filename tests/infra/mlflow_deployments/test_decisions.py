@@ -1,6 +1,9 @@
 """What the target triton decides by itself: where things are, what they are called, what tensors are meant."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,13 @@ import pandas as pd
 import pytest
 
 from blocks.errors import InvalidInput
+from blocks.repository import ModelRepository
 from infra.mlflow_deployments.names import check_name
 from infra.mlflow_deployments.places import Bucket, Replicas, parse_repository, parse_urls
 from infra.mlflow_deployments.registration import ModelUri, parse_model_uri
 from infra.mlflow_deployments.releasing import read_options
 from infra.mlflow_deployments.tensors import make_frame, make_tensors
+from tests.apparatus.stores import repository_in_memory
 
 TWO_INPUTS = {"INPUT0": "FP32", "INPUT1": "INT32"}
 
@@ -212,3 +217,35 @@ def test_outputs_are_a_frame_with_a_row_a_tensor_that_becomes_the_documented_fil
 
     assert frame["outputs"]["OUTPUT0"].tolist() == [[2, 4]]
     assert json.loads(frame.to_json()) == {"outputs": {"OUTPUT0": [[2, 4]], "OUTPUT1": [[0]]}}
+
+
+def test_what_mlflow_loads_for_a_target_brings_neither_prefect_nor_torch() -> None:
+    code = """
+import sys
+import infra.mlflow_deployments.triton, infra.mlflow_deployments.slipway
+print(sorted({"prefect", "torch", "onnx", "tritonclient", "boto3"} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert told.strip() == "[]"
+
+
+def test_where_triton_reads_a_whole_bucket_the_records_are_no_model(repository: ModelRepository) -> None:
+    prefix = Bucket("bucket", "", None).records_prefix
+    names = ("staging", "archive", "records", "journal", "locks")
+    whole = repository.model_copy(
+        update={"repository_prefix": "", **{f"{name}_prefix": f"{prefix}{name}" for name in names}}
+    )
+
+    whole.write_record("m", 1, "claim", b"me")
+    whole.commit("m", 'name: "m"', after=None)
+
+    assert whole.contents().served == whole.contents().recorded == {"m"}
+    assert whole.directory("m", 1) == "m/1/"
+    assert whole.store.exists("m/config.pbtxt") and whole.store.exists(".slipway/records/m/1/claim")
+
+
+@pytest.fixture
+def repository() -> Iterator[ModelRepository]:
+    with repository_in_memory() as found:
+        yield found

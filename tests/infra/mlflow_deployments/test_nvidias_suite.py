@@ -15,7 +15,9 @@ import pytest
 from mlflow.deployments import get_deploy_client
 from mlflow.exceptions import MlflowException
 
+from blocks.registry import ModelRegistry
 from slipway.releases.serving_config import parse_config
+from tests.apparatus.models import random_weights, register_linear
 from tests.apparatus.plain_triton import PlainTriton
 from tests.infra.mlflow_deployments.conftest import EXPECTED, SUM_CONFIG, read_input, sum_model
 
@@ -144,3 +146,37 @@ def test_a_broken_update_leaves_what_was_served_and_a_later_one_keeps_history(
     assert json.loads(json.dumps(updated["mlflow_model_uri"])).startswith(f"models:/{name}/")
     assert [entry["name"] for entry in client.list_deployments()] == [other]
     client.delete_deployment(other)
+
+
+def test_what_does_not_answer_as_it_should_is_undone_and_the_next_is_released(
+    client: Any, triton: PlainTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, registry = "proven", ModelRegistry(tracking_uri=mlflow.get_tracking_uri())
+    monkeypatch.setenv("TRITON_URL", f"grpc://{triton.grpc}")
+    register_linear(registry, name, seed=1)
+    register_linear(registry, name, seed=2, lie=1.0)
+    client.create_deployment(name, f"models:/{name}/1")
+    before = client.get_deployment(name)
+
+    with pytest.raises(MlflowException, match="differs from the known answers"):
+        client.update_deployment(name, f"models:/{name}/2")
+
+    assert client.get_deployment(name) == before
+    assert sorted(path.name for path in triton.repository.iterdir()) == ["existing_model", name]
+    rows = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(client.predict(name, rows)["outputs"]["output"], rows @ random_weights(1), rtol=1e-4)
+    client.delete_deployment(name)
+
+
+def test_a_deployment_of_another_name_has_a_model_of_that_name(client: Any) -> None:
+    log_onnx("original")
+
+    client.create_deployment("renamed", "models:/original/1")
+    found = client.get_deployment("renamed")
+    client.update_deployment("renamed", "models:/original/latest")
+    again = client.get_deployment("renamed")
+
+    assert found["mlflow_model_uri"] == "models:/original/1"
+    assert again == found, "the same version is not deployed twice"
+    assert ModelRegistry(tracking_uri=mlflow.get_tracking_uri()).aliases("renamed") == {"live": 1}
+    client.delete_deployment("renamed")
