@@ -91,11 +91,6 @@ def find_model_file(config: pb.ModelConfig, backend: str) -> str:
     return _MODEL_FILES.get(backend, "")
 
 
-def list_steps(config: pb.ModelConfig) -> tuple[str, ...]:
-    """Return the names of the models that an ensemble's steps call."""
-    return tuple(dict.fromkeys(str(step.model_name) for step in config.ensemble_scheduling.step))
-
-
 def check_config(config: pb.ModelConfig, subject: str) -> None:
     """Raise `UnusableModel` where a configuration cannot be served by Triton, or not be released by slipway yet."""
     if config.model_transaction_policy.decoupled:

@@ -18,6 +18,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_FILE, MODEL_FILE
 from slipway.formats import onnx
+from slipway.formats.called_models import name_called
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.example import list_example_files
 from slipway.formats.file_tree import Tree, copy_file, move_files, read_tree
@@ -30,7 +31,6 @@ from slipway.formats.model_config import (
     find_backend,
     find_backend_of,
     find_model_file,
-    list_steps,
     parse_config,
     read_signature,
 )
@@ -96,7 +96,7 @@ class TritonDirectory:
             signature=signature,
             precision=onnx.read_precision(directory, subject, model_file) if is_onnx else "FP32",
             config=text,
-            depends_on=list_steps(config),
+            depends_on=name_called(config, subject),
             facts=facts | ({"opset": signature.opset, "producer": signature.producer} if is_onnx else {}),
         )
 

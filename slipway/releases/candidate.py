@@ -23,7 +23,7 @@ from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
 from slipway.releases.proven_candidate import ProvenCandidate
-from slipway.releases.proven_config import record_config
+from slipway.releases.proven_config import read_proven_config, record_config
 from slipway.releases.questions import Asked, Sources, ask_candidate
 from slipway.releases.release import Release, Terms
 from slipway.releases.service_level import (
@@ -36,7 +36,7 @@ from slipway.releases.service_level import (
     time_requests,
     watching,
 )
-from slipway.releases.serving_config import make_candidate_config, parse_config, takes_batches
+from slipway.releases.serving_config import apply_policy, make_candidate_config, parse_config, takes_batches
 
 _LIVE_REQUESTS = 20
 
@@ -119,9 +119,15 @@ def remove_candidate(name: str, environment: Environment) -> None:
 
 
 def _pin(config: str, release: Release, terms: Terms, environment: Environment) -> str:
-    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now."""
-    if not (depends_on := release.fetched.contents.depends_on):
+    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now.
+
+    A version that is gone back to calls those it was proven with.
+    """
+    plan, depends_on = release.plan, release.fetched.contents.depends_on
+    if not depends_on:
         return config
+    if plan.kind == "rollback":
+        config = apply_policy(read_proven_config(environment.repository, plan.model_name, plan.version), plan.serves)
     pinned, _ = pin_dependencies(config, depends_on, environment, leave_silent=terms.leave_silent)
     return pinned
 

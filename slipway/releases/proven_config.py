@@ -3,6 +3,7 @@
 from blocks.errors import InvalidInput
 from blocks.labels import AUTHOR_CONFIG_FILE, CONFIG_FILE
 from blocks.repository import ModelRepository
+from slipway.releases.pins import read_pins
 
 
 def record_config(
@@ -32,9 +33,13 @@ def read_author_config(repository: ModelRepository, model_name: str, version: in
 
 
 def choose_config_back(repository: ModelRepository, model_name: str, version: int, live: int, committed: str) -> str:
-    """Return the config.pbtxt to go back to a version with: the committed one, unless authors gave the two others."""
-    theirs = read_author_config(repository, model_name, version)
-    if theirs == read_author_config(repository, model_name, live):
-        return committed
+    """Return the config.pbtxt to go back to a version with: the committed one, unless authors gave the two others.
+
+    What calls other models goes back to the versions of them that it was proven with.
+    """
     content = repository.read_record(model_name, version, CONFIG_FILE)
-    return content.decode(errors="replace") if content is not None else committed
+    proven = content.decode(errors="replace") if content is not None else committed
+    theirs = read_author_config(repository, model_name, version)
+    if theirs == read_author_config(repository, model_name, live) and read_pins(proven) == read_pins(committed):
+        return committed
+    return proven

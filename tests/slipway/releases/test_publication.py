@@ -453,5 +453,5 @@ def test_a_path_that_is_not_there_and_an_ensemble_that_calls_itself_are_refused(
 
     with pytest.raises(UnusableModel, match=r"no such file or directory; correct the path"):
         published(tmp_path / "gone", registry, model_name)
-    with pytest.raises(UnusableModel, match=r"its ensemble calls itself"):
+    with pytest.raises(UnusableModel, match=r"it calls itself; name another model"):
         published(tmp_path / "m", registry, model_name)
