@@ -18,6 +18,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_FILE, MODEL_FILE
 from slipway.formats import onnx
+from slipway.formats.bare_files import check_torchscript
 from slipway.formats.called_models import name_called
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.example import list_example_files
@@ -211,6 +212,8 @@ def _check_files(config: pb.ModelConfig, backend: str, model_file: str, tree: Tr
             f"{subject}: backend '{backend}' opens the file {bounded(repr(name), 200)} of the version, which "
             f"{observed}; put it there, or name another as default_model_filename"
         )
+    if backend == "pytorch" and model_file in tree.files and not model_file.endswith(".py"):
+        check_torchscript(tree.files[model_file], subject)
     beside = {output.label_filename for output in config.output}
     warmup = {f"warmup/{data.input_data_file}" for one in config.model_warmup for data in one.inputs.values()}
     for name in (*sorted(filter(None, beside)), *sorted(warmup - {"warmup/"}), *_list_packs(config)):

@@ -24,6 +24,7 @@ from blocks.labels import (
     RELEASED_BY_TAG,
 )
 from blocks.registry import ModelRegistry
+from slipway.formats.bare_files import refuse_unservable
 from slipway.formats.called_models import name_called
 from slipway.formats.catalogue import arrange_model, open_model
 from slipway.formats.contents import Contents, is_plain_file
@@ -202,13 +203,9 @@ def _stage_file(path: Path, given: Given, artifact: Path, subject: str) -> None:
     """Lay out a model file of a backend that the configuration names, under the name that the backend opens."""
     if not is_plain_file(path.resolve()):
         raise UnusableModel(f"{subject}: is neither a file nor a directory; publish one of them")
-    if given.config is None:
-        raise UnusableModel(
-            f"{subject}: is no {SUFFIX} file, expected a config.pbtxt that says which backend serves it, what it takes "
-            "and gives; give one with --config"
-        )
-    text = _put_config(given.config, artifact / _DIRECTORY, subject)
-    config = parse_config(text, subject)
+    text = _put_config(given.config, artifact / _DIRECTORY, subject) if given.config is not None else None
+    refuse_unservable(path.resolve(), subject, text)
+    config = parse_config(text or "", subject)
     name = find_file_of_backend(config, find_backend(config))
     if not name or "/" in name:
         raise UnusableModel(
