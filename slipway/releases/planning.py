@@ -73,6 +73,7 @@ def plan_release(
         author_config_before=read_author_config(repository, name, live) if live is not None else None,
         served_before=served,
         also_serves=older,
+        live_leaves=live is not None and live < version and live not in older,
         aliases_before=aliases,
         aliases_after=_derive_aliases(fetched, aliases, version, live, older, environment),
     )
@@ -118,10 +119,10 @@ def _choose_older(
         keep_served=keep_served,
         also_serve=also_serve,
     )
+    before = {live for live in served[-1:] if keep_served > 1 and live < version}
     asked = {known.version for known in released if known.registry_version in also_serve}
-    return leave_strangers(
-        fetched, tuple(sorted({*chosen, *needed})), asked=asked, needed=needed, config=config, repository=repository
-    )
+    kept = tuple(sorted({*chosen, *needed, *before}))
+    return leave_strangers(fetched, kept, asked=asked, needed=needed, config=config, repository=repository)
 
 
 def _derive_aliases(

@@ -22,7 +22,9 @@ def test_a_directory_goes_the_whole_way_and_back(
     assert_answers_right(environment, model_name, kind, seed=1, version=first)
     assert is_served_in_batches(environment, model_name) == kind.is_batched
 
-    second = release_directory_kind(tmp_path / "2", model_name, kind, seed=2).plan.version
+    second_release = release_directory_kind(tmp_path / "2", model_name, kind, seed=2)
+    second = second_release.plan.version
+    assert second_release.plan.serves == ((first, second) if kind.may_stay else (second,))
     assert_answers_right(environment, model_name, kind, seed=2, version=second)
 
     rollback_model(model_name, reason="a test")

@@ -170,6 +170,7 @@ DIRECTORY_KINDS = (
         ),
         ROWS,
         multiply,
+        may_stay=False,
     ),
     DirectoryKind(
         "Python backend without batches",
@@ -193,6 +194,7 @@ DIRECTORY_KINDS = (
         ),
         ROWS,
         lambda seed, inputs: add(1, seed, inputs),
+        may_stay=False,
     ),
     DirectoryKind(
         "ensemble of ONNX and Python",
@@ -203,6 +205,7 @@ DIRECTORY_KINDS = (
         ),
         ROWS,
         lambda seed, inputs: add(1, seed, inputs),
+        may_stay=False,
     ),
     DirectoryKind(
         "ensemble of an ensemble",
@@ -214,6 +217,7 @@ DIRECTORY_KINDS = (
         ),
         ROWS,
         lambda seed, inputs: add(2, seed, inputs),
+        may_stay=False,
     ),
     DirectoryKind(
         "several versions in one directory",
@@ -242,6 +246,7 @@ DIRECTORY_KINDS = (
         ),
         ROWS,
         compute_linear,
+        may_stay=False,
     ),
     DirectoryKind(
         "optional input of a Python backend", (python(OPTIONAL, OPTIONAL_CONFIG),), ask_optionally, multiply_optionally

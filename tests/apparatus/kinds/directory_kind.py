@@ -45,6 +45,7 @@ class DirectoryKind:
     compute: Callable[[int, Tensors], Tensors]  # of a seed and one request
     is_batched: bool = True
     tolerance: float = 1e-5
+    may_stay: bool = True  # whether the version before can be served beside the next one
 
     def requests(self, seed: int, count: int) -> list[Exchange]:
         """Return different requests with the answers that are right, the same ones at every call."""
