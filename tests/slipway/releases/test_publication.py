@@ -373,7 +373,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "our folder": (python({"1/model.py": DOUBLING, "1/shared/x": "{}"}), "file 'shared/x', a name that .* rename"),
     "decoupled": (
         changed("max_", "model_transaction_policy { decoupled: true } max_"),
-        "is decoupled, expected one an",
+        "is decoupled, expected one an.* have execute return it; else serve it without",
     ),
     "sequences": (changed("max_", "sequence_batching {} max_"), "asks for sequence batching.* without slipway for now"),
     "negative batches": (changed("max_batch_size: 8", "max_batch_size: -2"), "max_batch_size -2, expected 0"),
