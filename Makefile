@@ -70,7 +70,7 @@ test-faults: setup ## Kill processes and freeze servers while releases run; slow
 
 .PHONY: test-kinds
 test-kinds: setup ## Release every kind of model twice, ask from 16 clients at once, roll back; slow
-	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,random_models,exported_models}.py $(WORDS)
+	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,directory_kinds,random_models,exported_models}.py $(WORDS)
 
 .PHONY: test-all
 test-all: setup ## Run what test and test-faults run, at once: the stacks are started once

@@ -13,6 +13,7 @@ SlipwayError
 ├── GateRefused               a gate decided, on what it measured or was told: the same again is refused again
 │   ├── ValidationFailed      gate 2: the ONNX export does not compute what the PyTorch model computes
 │   ├── ServiceLevelMissed    gate 3: the candidate is slower or larger than the limits allow
+│   ├── NoRoom                what the last version took does not fit into a replica's GPU beside what is there
 │   └── ApprovalRefused       a person said no to a proven candidate
 ├── AccessRefused             MLflow, S3 or Triton answered, and refused the credentials or the key it was given
 ├── VersionConflict           the version exists with other content
@@ -124,6 +125,10 @@ class ValidationFailed(GateRefused):
 
 class ServiceLevelMissed(GateRefused):
     """Raised when gate 3 measures a candidate that is slower or larger than the limits allow."""
+
+
+class NoRoom(GateRefused):
+    """Raised when what a model's last version took does not fit into a replica's GPU beside what is loaded."""
 
 
 class ApprovalRefused(GateRefused):

@@ -3,29 +3,27 @@
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, NamedTuple, Self
 
-import httpx
 import numpy as np
 import tritonclient.grpc as triton
 from google.protobuf import text_format
 from prefect.blocks.core import Block
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed, bounded
+from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fence import Fenced
+from blocks.load_refusals import explain_load
 from blocks.replica_errors import meaning, reason, unanswered
+from blocks.replica_metrics import METRICS_INTERVAL_S, Gpu, fetch_metrics, read_gpus, sum_used_bytes
 from blocks.transport import KeptChannels, Transport
 from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
 _DNS = "dns:///"
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
-_MEMORY_USED = ("nv_cpu_memory_used_bytes", "nv_gpu_memory_used_bytes")
-_METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
 
 Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
 
@@ -93,8 +91,7 @@ class TritonFleet(Fenced, Block):
 
     def addresses(self) -> list[str]:
         """Return the address of every replica, names resolved anew on each call."""
-        found = [address for replica in self.replicas for address in self._expanded(replica)]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(address for replica in self.replicas for address in self._expanded(replica)))
 
     def check(self, leave_silent: bool = False) -> list[str]:
         """Return every replica's address; `ServiceUnavailable` where one of them does not answer.
@@ -130,12 +127,19 @@ class TritonFleet(Fenced, Block):
             with self._talking(address, subject, self.load_timeout_s, model_name=model_name) as client:
                 client.load_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
+            lack = explain_load(str(error.message()))
+            observed = f", Triton {self._find_version(address)}: {lack}" if lack else ": load refused"
             raise LoadFailed(
-                f"model '{model_name}' on Triton {address}: load refused ({reason(error)}); the versions it served "
-                "before are still served",
+                f"model '{model_name}' on Triton {address}{observed} ({reason(error)}); what it served is still served",
                 model_name=model_name,
                 address=address,
             ) from error
+
+    def _find_version(self, address: str) -> str:
+        """Return which Triton a replica is, nothing where it does not say."""
+        with suppress(InferenceServerException, ServiceUnavailable), self._talking(address, "its version") as client:
+            return str(client.get_server_metadata(client_timeout=self.call_timeout_s).version)
+        return ""
 
     def unload_model(self, address: str, model_name: str) -> None:
         """Make one replica stop serving a model, all its versions."""
@@ -247,28 +251,30 @@ class TritonFleet(Fenced, Block):
 
     def used_memory_bytes(self, address: str) -> float:
         """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""
-        found = [
-            f"{address.rpartition(':')[0]}:{metrics.rpartition(':')[2]}" if replica.startswith(_DNS) else metrics
-            for replica, metrics in zip(self.replicas, self.metrics, strict=False)
-            if address in self._expanded(replica)
-        ]
-        if not found:
+        if (place := self._locate_metrics(address)) is None:
             raise InvalidInput(
                 f"service level max_memory_mib: the fleet names no metrics address for Triton {address}; set "
                 "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out",
                 address=address,
             )
-        try:
-            time.sleep(_METRICS_INTERVAL_S)
-            text = httpx.get(f"http://{found[0]}/metrics", timeout=self.call_timeout_s).raise_for_status().text
-            families = [*text_string_to_metric_families(text)]
-        except (httpx.HTTPError, ValueError) as error:
-            raise ServiceUnavailable(
-                f"Triton {address}: no metrics ({bounded(error)}); check the fleet's metrics addresses and that "
-                "replica",
-                address=address,
-            ) from error
-        return sum(sample.value for family in families if family.name in _MEMORY_USED for sample in family.samples)
+        time.sleep(METRICS_INTERVAL_S)
+        return sum_used_bytes(fetch_metrics(place, address, self.call_timeout_s))
+
+    def gpus(self, address: str) -> tuple[Gpu, ...]:
+        """Return the GPUs of one replica, each with its memory; none where it has none or the fleet has no metrics."""
+        place = self._locate_metrics(address)
+        if place is None or not read_gpus(fetch_metrics(place, address, self.call_timeout_s)):
+            return ()
+        time.sleep(METRICS_INTERVAL_S)
+        return read_gpus(fetch_metrics(place, address, self.call_timeout_s))
+
+    def _locate_metrics(self, address: str) -> str | None:
+        """Return the address of a replica's metrics, None where the fleet names none."""
+        for replica, metrics in zip(self.replicas, self.metrics, strict=False):
+            if address in self._expanded(replica):
+                is_name = replica.startswith(_DNS)
+                return f"{address.rpartition(':')[0]}:{metrics.rpartition(':')[2]}" if is_name else metrics
+        return None
 
     def _control(self) -> dict[str, str] | None:
         return {CONTROL_HEADER: self.control_key.get_secret_value()} if self.control_key else None

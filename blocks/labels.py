@@ -25,6 +25,9 @@ TOLERANCE_TAG = "slipway.tolerance"  # How far they may differ, relative to thei
 INPUT_SHAPE_TAG = "slipway.input_shape"  # The shape to ask with: sizes with commas between, or JSON by input.
 BATCH_SIZE_TAG = "slipway.max_batch_size"  # How many rows Triton may join; 0: none.
 
+# Parameters of a config.pbtxt.
+DEPENDS_ON_PARAMETER = "slipway.depends_on"  # The models that its code calls by BLS; a release adds their versions.
+
 # Tags of a version that a release or a rollback writes.
 TRITON_VERSION_TAG = "triton_version"  # The number it is served under.
 RECEIPT_TAG = "receipt"  # The proof of its release, as receipt.json has it.

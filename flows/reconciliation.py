@@ -14,10 +14,11 @@ from blocks.events import Happened, tell
 from blocks.names import ModelName
 from blocks.run import warn
 from flows.running.forms import with_form
+from slipway.releases.drift import Drift
 from slipway.releases.lock import model_lock
 from slipway.releases.plan import KeepArchived
 from slipway.releases.settlement import settle
-from slipway.releases.survey import Depth, Drift, ModelState
+from slipway.releases.survey import Depth, ModelState
 from tasks.reconciliation.repair_model import repair_model
 from tasks.reconciliation.report_drift import report_drift
 from tasks.reconciliation.survey_models import survey_models

@@ -1,9 +1,10 @@
 """The training flow: from images to a validated ONNX model in the MLflow registry, whose alias releases it.
 
-train (here, or on another pool's GPU) -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2) [-> deploy-model]
+train (here, or on another pool's GPU) -> promote (gate 1) -> export-onnx -> validate-onnx (gate 2, here or on that
+GPU) [-> deploy-model]
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -20,7 +21,13 @@ from flows.running.elsewhere import end_children, run_elsewhere
 from flows.running.forms import with_form
 from slipway.learning.export import OnnxExport
 from slipway.learning.gate import Criteria, Verdict
-from slipway.learning.parameters import Deploy, TrainingDeployment, TrainingSettings, ValidationTerms
+from slipway.learning.parameters import (
+    Deploy,
+    TrainingDeployment,
+    TrainingSettings,
+    ValidationDeployment,
+    ValidationTerms,
+)
 from slipway.learning.training import TrainedModel
 from slipway.learning.validation import ValidatedOnnx
 from tasks.policies import FLAT
@@ -30,6 +37,7 @@ from tasks.training.train import train
 from tasks.training.validate_onnx import validate_onnx
 
 DEFAULTS = load_defaults().train_model
+VALIDATION_DEADLINE_S = 2 * 3600.0
 
 
 class Training(BaseModel):
@@ -60,6 +68,7 @@ def train_model(
     terms: Annotated[ValidationTerms, FLAT],
     deploy: Deploy = DEFAULTS.deploy,
     training_deployment: TrainingDeployment = None,
+    validation_deployment: ValidationDeployment = None,
 ) -> Training | State[Verdict]:
     """Train a ResNet18; export and validate it if it beats the champion. Its alias `deploy` then releases it.
 
@@ -81,7 +90,10 @@ def train_model(
     if not verdict.passed:
         return Completed(name="Rejected", message=verdict.reason, data=verdict)
     exported = export_onnx(model_name=verdict.model_name, version=verdict.version, registry=registry)
-    validated = validate_onnx(export_run_id=exported.run_id, terms=terms, seed=settings.seed, registry=registry)
+    try:
+        validated = validate_here_or_elsewhere(exported, terms, settings.seed, validation_deployment, registry)
+    except StepCancelled as cancelled:
+        return Cancelled(message=str(cancelled))
     if deploy:
         deploy_model(model_name=validated.model_name, source=f"version:{validated.version}")
     return Training(trained=trained, verdict=verdict, exported=exported, validated=validated)
@@ -94,3 +106,18 @@ def train_here_or_elsewhere(
     if deployment is None:
         return train(settings=settings, registry=registry, checkpoints=load_block(Checkpoints))
     return TrainedModel.model_validate(run_elsewhere(deployment, settings.model_dump(mode="json")).result())
+
+
+def validate_here_or_elsewhere(
+    exported: OnnxExport, terms: ValidationTerms, seed: int, deployment: str | None, registry: ModelRegistry
+) -> ValidatedOnnx:
+    """Pass gate 2 in this run, or, where a deployment of validate-export is named, in a run of that one."""
+    if deployment is None:
+        return validate_onnx(export_run_id=exported.run_id, terms=terms, seed=seed, registry=registry)
+    handed = list_handed(exported.run_id, terms, seed)
+    return ValidatedOnnx.model_validate(run_elsewhere(deployment, handed, VALIDATION_DEADLINE_S).result())
+
+
+def list_handed(export_run_id: str, terms: ValidationTerms, seed: int) -> dict[str, Any]:
+    """Return the parameters of a run of validate-export."""
+    return {"export_run_id": export_run_id, "seed": seed, **terms.model_dump(mode="json")}

@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # Files of minutes, begun first: otherwise one process is left with them at the end.
 LONG = (
     "test_model_kinds",
+    "test_directory_kinds",
     "test_large_model",
     "test_demo",
     "test_traffic",

@@ -14,10 +14,11 @@ from rich.text import Text
 from blocks.environment import load_environment, require_prefect
 from infra.command.exit_codes import ExitCode
 from infra.command.screen import console, show_table
+from slipway.releases.drift import Drift
 from slipway.releases.explanation import Explanation, explain_live
 from slipway.releases.receipt import Receipt, format_aliases, format_settings
 from slipway.releases.serving_settings import ServingSettings
-from slipway.releases.survey import Depth, Drift, ModelState, survey
+from slipway.releases.survey import Depth, ModelState, survey
 from slipway.releases.versions_compared import VersionsCompared, compare_versions
 from slipway.releases.withdrawn import Withdrawn
 

@@ -21,6 +21,11 @@ from slipway.formats.signature import Signature, TensorSpec
 CONFIG_BYTES = 1024**2
 ENSEMBLE = "ensemble"
 BATCH = "batch"  # what a signature calls the axis that Triton joins requests along
+_ELSEWHERE = "serve it without slipway for now"
+_ONE = (
+    "where each request gets exactly one, leave model_transaction_policy out and have execute return it; else "
+    + _ELSEWHERE
+)
 _PLATFORMS = {
     "onnxruntime_onnx": "onnxruntime",
     "tensorrt_plan": "tensorrt",
@@ -109,17 +114,12 @@ def find_model_file(config: pb.ModelConfig, backend: str) -> str:
     return _MODEL_FILES.get(backend, "")
 
 
-def list_steps(config: pb.ModelConfig) -> tuple[str, ...]:
-    """Return the names of the models that an ensemble's steps call."""
-    return tuple(dict.fromkeys(str(step.model_name) for step in config.ensemble_scheduling.step))
-
-
 def check_config(config: pb.ModelConfig, subject: str) -> None:
     """Raise `UnusableModel` where a configuration cannot be served by Triton, or not be released by slipway yet."""
     if config.model_transaction_policy.decoupled:
-        raise _refuse(subject, "is decoupled, expected one answer a request, which is all that can be proven", "serve")
+        raise _refuse(subject, "is decoupled, expected one answer a request, which is all that can be proven", _ONE)
     if config.HasField("sequence_batching"):
-        raise _refuse(subject, "asks for sequence batching, expected requests that stand alone", "serve")
+        raise _refuse(subject, "asks for sequence batching, expected requests that stand alone", _ELSEWHERE)
     if config.max_batch_size < 0:
         raise _refuse(subject, f"says max_batch_size {config.max_batch_size}, expected 0 (no batches) or more")
     if config.backend and config.platform and _PLATFORMS.get(config.platform, config.backend) != config.backend:
@@ -262,6 +262,5 @@ def _name_dtype(tensor: Any) -> str:
     return "BYTES" if name == "STRING" else name
 
 
-def _refuse(subject: str, what: str, remedy: str = "correct") -> UnusableModel:
-    last = "correct it and register the model again" if remedy == "correct" else "serve it without slipway for now"
-    return UnusableModel(f"{subject}: {CONFIG_FILE} {what}; {last}")
+def _refuse(subject: str, what: str, remedy: str = "correct it and register the model again") -> UnusableModel:
+    return UnusableModel(f"{subject}: {CONFIG_FILE} {what}; {remedy}")

@@ -19,6 +19,8 @@ from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_FILE, MODEL_FILE
 from blocks.repository import SHARED
 from slipway.formats import onnx
+from slipway.formats.bare_files import check_torchscript
+from slipway.formats.called_models import name_called
 from slipway.formats.contents import Contents
 from slipway.formats.example import list_example_files
 from slipway.formats.file_tree import Tree, copy_file, move_files, read_tree
@@ -30,7 +32,6 @@ from slipway.formats.model_config import (
     find_backend,
     find_backend_of,
     find_model_file,
-    list_steps,
     parse_config,
     read_config,
     read_signature,
@@ -96,7 +97,7 @@ class TritonDirectory:
             signature=signature,
             precision=onnx.read_precision(directory, subject, model_file) if is_onnx else "FP32",
             config=text,
-            depends_on=list_steps(config),
+            depends_on=name_called(config, subject),
             facts=facts | ({"opset": signature.opset, "producer": signature.producer} if is_onnx else {}),
         )
 
@@ -194,6 +195,8 @@ def _check_files(config: pb.ModelConfig, backend: str, model_file: str, tree: Tr
             f"{subject}: backend '{backend}' opens the file {bounded(repr(name), 200)} of the version, which "
             f"{observed}; put it there, or name another as default_model_filename"
         )
+    if backend == "pytorch" and model_file in tree.files and not model_file.endswith(".py"):
+        check_torchscript(tree.files[model_file], subject)
     beside = {output.label_filename for output in config.output}
     warmup = {f"warmup/{data.input_data_file}" for one in config.model_warmup for data in one.inputs.values()}
     for name in (*sorted(filter(None, beside)), *sorted(warmup - {"warmup/"}), *_list_packs(config)):

@@ -15,7 +15,7 @@ from blocks.labels import (
     VALIDATION_SOFTMAX_MAX_DIFF,
     VALIDATION_SPEEDUP,
 )
-from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
+from slipway.learning.inference import Array, name_device, open_session, run_onnx, run_pytorch
 from slipway.learning.parity import Parity, compare
 
 LARGEST_BATCH = 32
@@ -29,6 +29,7 @@ class Comparison:
     problem: str | None
     pytorch_time_s: float
     onnx_time_s: float
+    device: str = ""
 
     @property
     def passed(self) -> bool:
@@ -65,7 +66,7 @@ def compare_models(model: nn.Module, onnx_file: Path, inputs: dict[str, Array], 
     except Exception as error:  # noqa: BLE001 - onnx and ONNX Runtime raise a type of their own for each defect
         problem = f"the ONNX model cannot be checked and run: {bounded(error)}"
         return Comparison(tuple(parities), problem, pytorch_time_s, onnx_time_s)
-    return Comparison(tuple(parities), None, pytorch_time_s, onnx_time_s)
+    return Comparison(tuple(parities), None, pytorch_time_s, onnx_time_s, name_device(session.get_providers()))
 
 
 def summarise(comparison: Comparison, tolerance: float) -> dict[str, float]:

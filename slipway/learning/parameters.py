@@ -82,6 +82,14 @@ TrainingDeployment = Annotated[
         pattern=r"^[^/]+/[^/]+$",
     ),
 ]
+ValidationDeployment = Annotated[
+    str | None,
+    Field(
+        description="Deployment of validate-export that carries gate 2 out, say validate-export/gpu, where the GPU is "
+        "that trained; this run itself where left out.",
+        pattern=r"^[^/]+/[^/]+$",
+    ),
+]
 
 
 class ValidationTerms(BaseModel):

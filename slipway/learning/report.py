@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from slipway.learning.parity import Parity
 
 
-def write_report(subject: str, parities: Sequence[Parity], problem: str | None) -> str:
+def write_report(subject: str, parities: Sequence[Parity], problem: str | None, device: str = "") -> str:
     """Return the report as markdown; `problem` says what made a comparison impossible."""
     passed = problem is None and all(parity.passed for parity in parities)
     rows = "\n".join(_make_row(parity) for parity in parities)
@@ -14,7 +14,8 @@ def write_report(subject: str, parities: Sequence[Parity], problem: str | None) 
             f"# Gate 2: {subject} {'passed' if passed else 'failed'}",
             "",
             *([f"**{problem}**", ""] if problem else []),
-            "PyTorch against ONNX Runtime. Differences of logits are relative to the largest logit of the row.",
+            f"PyTorch against ONNX Runtime{f', {device}' if device else ''}. Differences of logits are relative to the "
+            "largest logit of the row.",
             "",
             "| inputs | batch size | samples | max difference | mean | median | softmax | class changes | allowed | |",
             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",

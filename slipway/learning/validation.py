@@ -102,7 +102,7 @@ def _report_findings(
     export: ExportRun, comparison: Comparison, figures: dict[str, float], registry: ModelRegistry
 ) -> None:
     """Record and publish what the comparison found; raise `ValidationFailed` where the gate did not pass."""
-    report = write_report(export.subject, comparison.parities, comparison.problem)
+    report = write_report(export.subject, comparison.parities, comparison.problem, comparison.device)
     record_validation(export, figures, report, REPORT_FILE, registry)
     publish_report("gate-2", report, comparison.reason)
     tell_gate(2, comparison.passed, export.onnx_name, comparison.reason)

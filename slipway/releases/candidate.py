@@ -19,12 +19,13 @@ from blocks.repository import name_candidate, parse_candidate
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
 from slipway.releases.fetched import load_example, load_golden
+from slipway.releases.gpu_memory import look_at_gpus, measure_growth, read_last_need, require_room
 from slipway.releases.kept_settings import record_settings
 from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
 from slipway.releases.proven_candidate import ProvenCandidate
-from slipway.releases.proven_config import record_config
+from slipway.releases.proven_config import read_proven_config, record_config
 from slipway.releases.questions import Asked, Sources, ask_candidate
 from slipway.releases.release import Release, Terms
 from slipway.releases.service_level import (
@@ -37,7 +38,13 @@ from slipway.releases.service_level import (
     time_requests,
     watching,
 )
-from slipway.releases.serving_config import count_rows, make_candidate_config, parse_config, takes_batches
+from slipway.releases.serving_config import (
+    apply_policy,
+    count_rows,
+    make_candidate_config,
+    parse_config,
+    takes_batches,
+)
 
 _LIVE_REQUESTS = 20
 
@@ -65,15 +72,18 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
     own answer is proven, and served, without batching. The configuration it was proven with is recorded with the
     version, and some of the answers, for whoever has to prove a replica later.
 
-    Raises `LoadFailed` where it does not load, `VerificationFailed` where an answer is wrong, `ServiceLevelMissed`
-    where gate 3 refuses it.
+    Raises `NoRoom` where a GPU has too little memory for it, `LoadFailed` where it does not load,
+    `VerificationFailed` where an answer is wrong, `ServiceLevelMissed` where gate 3 refuses it.
     """
     plan, repository = release.plan, environment.repository
     address = environment.fleet.check(terms.leave_silent)[0]
     live, refused = _find_live(plan, address, environment), None
+    needed_mib = read_last_need(plan, environment)
     for unpinned in filter(None, (release.artifacts.config, release.artifacts.without_batching)):
         config = _pin(unpinned, release, terms, environment)
         candidate = _make_question(plan, config, address, environment)
+        gpus = look_at_gpus(environment.fleet, address)
+        require_room(needed_mib, gpus, candidate.subject)
         loaded = _place_and_load(candidate, config, live, terms.service_level, environment)
         try:
             asked, agreed, batching = _ask(candidate, release, terms, config, environment)
@@ -83,6 +93,7 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
             continue
         requests = Requests([exchange.inputs for exchange in asked.exchanges], list(asked.exchanges[0].outputs))
         found = _pass_gate_3(terms.service_level, candidate, live.question if live else None, requests, loaded)
+        grown_mib = measure_growth(gpus, look_at_gpus(environment.fleet, address)) if gpus else None
         proof = Proof(asked.exchanges, agreed)
         write_proof(repository, plan.model_name, plan.version, proof, candidate.batched, candidate.most_rows)
         record_config(repository, plan.model_name, plan.version, config, release.fetched.contents.config)
@@ -96,6 +107,7 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
             source=asked.source,
             batching=batching if refused is None else f"none: {bounded(refused)}",
             latency=Latency.of(asked.elapsed_ms),
+            gpu_memory_mib=grown_mib,
             live_before_load=Latency.of(loaded.live_before_ms) if loaded.live_before_ms else None,
             live_during_load=Latency.of(loaded.live_during_ms) if loaded.live_during_ms else None,
             service_level=found,
@@ -121,9 +133,15 @@ def remove_candidate(name: str, environment: Environment) -> None:
 
 
 def _pin(config: str, release: Release, terms: Terms, environment: Environment) -> str:
-    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now."""
-    if not (depends_on := release.fetched.contents.depends_on):
+    """Return a config.pbtxt that calls other models, where it does, by the versions that are live now.
+
+    A version that is gone back to calls those it was proven with.
+    """
+    plan, depends_on = release.plan, release.fetched.contents.depends_on
+    if not depends_on:
         return config
+    if plan.kind == "rollback":
+        config = apply_policy(read_proven_config(environment.repository, plan.model_name, plan.version), plan.serves)
     pinned, _ = pin_dependencies(config, depends_on, environment, leave_silent=terms.leave_silent)
     return pinned
 

@@ -1,4 +1,4 @@
-"""Who needs which version: noted at each model that an ensemble calls, so that it stays served.
+"""Who needs which version: noted at each model that an ensemble, or a model's code, calls, so that it stays served.
 
 records/<model>/dependents/<ensemble>.json  the versions of a model that an ensemble calls
 records/<ensemble>/dependencies.json        the models it is noted at

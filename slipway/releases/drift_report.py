@@ -2,7 +2,7 @@
 
 from blocks.events import Happened, tell
 from blocks.run import publish_table
-from slipway.releases.survey import Drift
+from slipway.releases.drift import Drift
 
 ARTIFACT_KEY = "drift"
 

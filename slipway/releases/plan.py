@@ -18,7 +18,7 @@ KeepArchived = Annotated[
 KeepServed = Annotated[
     int,
     Field(
-        ge=2,
+        ge=1,
         le=5,
         description="How many versions are served after the release, the new one included; the older ones are the "
         "newest of those that are served now, none that was rolled back from.",
@@ -64,11 +64,12 @@ class ReleasePlan(BaseModel):
     )
     served_before: tuple[int, ...] = Field(default=(), description="Versions in the policy before.")
     also_serves: tuple[int, ...] = Field(
-        default=(), description="Older versions in the policy after, beside what follows from the one before."
+        default=(), description="Older versions in the policy after, beside the one live before."
     )
     adopts: dict[int, int] = Field(
         default={}, description="Of an adoption: the registry's version of each Triton version that it knows."
     )
+    live_leaves: bool = Field(default=False, description="Whether the version live before is served no more after.")
     aliases_before: dict[str, int] = Field(default={}, description="Aliases of the model before, with their versions.")
     aliases_after: dict[str, int] = Field(default={}, description="All aliases of the model after.")
 
@@ -86,12 +87,13 @@ class ReleasePlan(BaseModel):
 
     @property
     def serves(self) -> tuple[int, ...]:
-        """The policy after the release: this version, the one before it and `also_serves`, but none that outranks it.
+        """The policy after the release: this version, the one before it, if it stays, and `also_serves`, none higher.
 
         Triton answers unversioned requests with the highest version served, so a higher one has to leave. After a
         withdrawal nothing is served.
         """
         if self.kind == "withdrawal":
             return ()
-        older = {v for v in (self.live_before, *self.also_serves) if v is not None and v < self.version}
+        before = None if self.live_leaves else self.live_before
+        older = {v for v in (before, *self.also_serves) if v is not None and v < self.version}
         return tuple(sorted(older | {self.version}))

@@ -6,6 +6,7 @@ from blocks.labels import LIVE, PREVIOUS
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
 from slipway.releases.aliases import derive_aliases
+from slipway.releases.companions import leave_strangers
 from slipway.releases.dependencies import list_needed, require_needed
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
@@ -61,7 +62,7 @@ def plan_release(
         version, exists = live, True
     else:
         version, exists = _choose_number(fetched, force_version, repository)
-    older = _choose_older(name, version, served, keep_served, also_serve, environment)
+    older = _choose_older(fetched, version, config, keep_served, also_serve, environment)
     is_served = version == live and set(older) <= set(served)
     plan = ReleasePlan(
         model_name=name,
@@ -78,6 +79,7 @@ def plan_release(
         settings_before=settings_before,
         served_before=served,
         also_serves=older,
+        live_leaves=live is not None and live < version and live not in older,
         aliases_before=aliases,
         aliases_after=_derive_aliases(fetched, aliases, version, live, older, environment),
     )
@@ -102,26 +104,31 @@ def _choose_number(fetched: FetchedModel, force_version: int | None, repository:
 
 
 def _choose_older(
-    model_name: str,
+    fetched: FetchedModel,
     version: int,
-    served: tuple[int, ...],
+    config: str | None,
     keep_served: int,
     also_serve: tuple[int, ...],
     environment: Environment,
 ) -> tuple[int, ...]:
-    """Return the older versions to serve, those that ensembles call among them."""
-    repository, stored = environment.repository, environment.repository.versions(model_name)
+    """Return the older versions to serve, those that other models call among them."""
+    model_name, served, repository = fetched.model_name, read_policy(config), environment.repository
+    stored = repository.versions(model_name)
     needed = {older for older in list_needed(repository, model_name) if older in served and older < version}
+    released = list_released(dict(environment.registry.versions(model_name)), repository, model_name, stored)
     chosen = choose_older(
         model_name,
         version,
         served=served,
-        released=list_released(dict(environment.registry.versions(model_name)), repository, model_name, stored),
+        released=released,
         stored=stored,
         keep_served=keep_served,
         also_serve=also_serve,
     )
-    return tuple(sorted({*chosen, *needed}))
+    before = {live for live in served[-1:] if keep_served > 1 and live < version}
+    asked = {known.version for known in released if known.registry_version in also_serve}
+    kept = tuple(sorted({*chosen, *needed, *before}))
+    return leave_strangers(fetched, kept, asked=asked, needed=needed, config=config, repository=repository)
 
 
 def _derive_aliases(

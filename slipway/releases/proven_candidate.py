@@ -21,4 +21,7 @@ class ProvenCandidate(BaseModel):
     latency: Latency
     live_before_load: Latency | None = Field(description="The live version on the same replica, None where none was.")
     live_during_load: Latency | None = Field(description="The same while the candidate was loaded.")
+    gpu_memory_mib: float | None = Field(
+        default=None, description="Growth of its GPUs' used memory, loaded and asked; None without a GPU or metrics."
+    )
     service_level: MeasuredServiceLevel | None = Field(description="Gate 3, None where it was not asked for.")

@@ -3,6 +3,7 @@
 from blocks.errors import InvalidInput
 from blocks.labels import AUTHOR_CONFIG_FILE, CONFIG_FILE
 from blocks.repository import ModelRepository
+from slipway.releases.pins import read_pins
 from slipway.releases.plan import ReleasePlan
 
 
@@ -35,13 +36,14 @@ def read_author_config(repository: ModelRepository, model_name: str, version: in
 def choose_config_back(repository: ModelRepository, plan: ReleasePlan, committed: str) -> str:
     """Return the config.pbtxt to go back to a version with: the committed one, unless the two have others.
 
-    They have where their authors gave them others, or settings said something else of one than of the other.
+    They have where their authors gave them others, where settings said something else of one than of the other, and
+    where they call other versions of other models: what calls them goes back to those that it was proven with.
     """
     name, version, live = plan.model_name, plan.version, plan.live_before
     if live is None:
         return committed
-    theirs = read_author_config(repository, name, version)
-    if theirs == read_author_config(repository, name, live) and plan.settings == plan.settings_before:
-        return committed
     content = repository.read_record(name, version, CONFIG_FILE)
-    return content.decode(errors="replace") if content is not None else committed
+    proven = content.decode(errors="replace") if content is not None else committed
+    theirs = read_author_config(repository, name, version)
+    are_alike = theirs == read_author_config(repository, name, live) and plan.settings == plan.settings_before
+    return committed if are_alike and read_pins(proven) == read_pins(committed) else proven

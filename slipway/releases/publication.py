@@ -24,11 +24,13 @@ from blocks.labels import (
     RELEASED_BY_TAG,
 )
 from blocks.registry import ModelRegistry
+from slipway.formats.bare_files import refuse_unservable
+from slipway.formats.called_models import name_called
 from slipway.formats.catalogue import arrange_model, open_model
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.file_tree import copy_file, put_file, read_tree
 from slipway.formats.mlmodel import find_model_directory, find_model_file, lists_flavor
-from slipway.formats.model_config import find_backend, format_config, list_steps, parse_config, read_config
+from slipway.formats.model_config import find_backend, format_config, parse_config, read_config
 from slipway.formats.model_config import find_model_file as find_file_of_backend
 from slipway.formats.onnx import SUFFIX, Onnx, find_bare_model, find_external_files
 from slipway.formats.triton_directory import TritonDirectory, read_layout
@@ -128,7 +130,7 @@ def inspect(artifact: Path, model_name: str, arranged: Path) -> tuple[Contents, 
     arrange_model(arranged, subject)
     contents = open_model(arranged, subject)
     if model_name in contents.depends_on:
-        raise UnusableModel(f"{subject}: its ensemble calls itself; name another model in that step")
+        raise UnusableModel(f"{subject}: it calls itself; name another model")
     check_golden(arranged, contents.signature, subject)
     beside = [name for name in (GOLDEN_FILE, CONFIG_FILE) if (arranged / name).exists()]
     return contents, tuple(FileDigest.of(arranged / name, name) for name in (*beside, *contents.files))
@@ -201,13 +203,9 @@ def _stage_file(path: Path, given: Given, artifact: Path, subject: str) -> None:
     """Lay out a model file of a backend that the configuration names, under the name that the backend opens."""
     if not is_plain_file(path.resolve()):
         raise UnusableModel(f"{subject}: is neither a file nor a directory; publish one of them")
-    if given.config is None:
-        raise UnusableModel(
-            f"{subject}: is no {SUFFIX} file, expected a config.pbtxt that says which backend serves it, what it takes "
-            "and gives; give one with --config"
-        )
-    text = _put_config(given.config, artifact / _DIRECTORY, subject)
-    config = parse_config(text, subject)
+    text = _put_config(given.config, artifact / _DIRECTORY, subject) if given.config is not None else None
+    refuse_unservable(path.resolve(), subject, text)
+    config = parse_config(text or "", subject)
     name = find_file_of_backend(config, find_backend(config))
     if not name or "/" in name:
         raise UnusableModel(
@@ -227,8 +225,8 @@ def _complete_config(directory: Path, model_name: str, labels: Path | None, subj
             f"{subject}: {CONFIG_FILE} is of model '{bounded(config.name, 200)}', expected '{model_name}'; leave the "
             "name out, or publish it under that name"
         )
-    if model_name in list_steps(config):
-        raise UnusableModel(f"{subject}: its ensemble calls itself; name another model in that step")
+    if model_name in name_called(config, subject):
+        raise UnusableModel(f"{subject}: it calls itself; name another model")
     if labels is None:
         return
     if text is None:  # a release generates one, which names them

@@ -3,9 +3,10 @@
 from blocks.environment import Environment
 from blocks.errors import LoadFailed
 from slipway.releases.candidate import find_candidates, remove_candidate
+from slipway.releases.drift import Kind
 from slipway.releases.replicas import bring_to, load_afresh
 from slipway.releases.retention import archive_retired, discard_superfluous
-from slipway.releases.survey import Kind, ModelState
+from slipway.releases.survey import ModelState
 
 
 def repair(state: ModelState, *, keep_archived: int, environment: Environment) -> None:

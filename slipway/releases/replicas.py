@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, ConfigDict
 
 from blocks.environment import Environment
-from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable
+from blocks.errors import IntegrityError, InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
+from blocks.repository import ModelRepository
+from slipway.releases.pins import read_pins
 from slipway.releases.proof import Proof, Question, read_proof
 from slipway.releases.release import Terms
 from slipway.releases.serving_config import takes_batches
@@ -31,7 +33,8 @@ def reload_all(
 
     With `leave_silent`, a replica that does not answer is passed over: started again, it comes up with what is
     committed. Raises `LoadFailed` where a replica refuses or serves something else, `VerificationFailed` where its
-    answers are not the proven ones: a load that is answered with success proves nothing.
+    answers are not the proven ones, or those of an older version no longer are: a load that is answered with success
+    proves nothing.
     """
     if not serves:
         raise InvalidInput(f"model '{model_name}': no versions to serve, expected those of its plan, say --serves 3")
@@ -44,11 +47,15 @@ def reload_all(
             f"model '{model_name}' version {version}: nothing recorded that proves it; run prove-candidate and "
             "commit-version first"
         )
+    older = _read_older(model_name, serves, config, environment.repository)
     loaded = []
     for address in fleet.check(terms.leave_silent):
+        question = Question(fleet, address, model_name, version, batched)
         with _passing_over_silence(terms.leave_silent):
+            ailing = _list_ailing(question, older)
             replica = bring_to(serves, model_name, address, fleet)
-            prove_replica(Question(fleet, address, model_name, version, batched), proof)
+            prove_replica(question, proof)
+            _prove_older(question, {each: known for each, known in older.items() if each not in ailing})
             loaded.append(replica)
     return tuple(loaded)
 
@@ -83,6 +90,45 @@ def prove_replica(question: Question, proof: Proof) -> None:
     """Raise `VerificationFailed` unless a replica answers rightly, pinned to the version and unpinned alike."""
     question.compare(*proof)
     question.unpinned.compare(*proof.first)
+
+
+def _read_older(model_name: str, serves: tuple[int, ...], config: str, repository: ModelRepository) -> dict[int, Proof]:
+    """Return one request, with its answer, of each older version that is served, as far as something is recorded."""
+    proofs: dict[int, Proof] = {}
+    for version in sorted(serves)[:-1] if not read_pins(config) else ():
+        with suppress(IntegrityError):  # a damaged record is the reconciler's to report
+            if (proof := read_proof(repository, model_name, version, takes_batches(config))) is not None:
+                proofs[version] = proof.first
+    return proofs
+
+
+def _list_ailing(question: Question, older: dict[int, Proof]) -> set[int]:
+    """Return the older versions that are served and answer wrongly already: that is no fault of what is loaded next."""
+    served = question.fleet.ready_versions(question.address, question.model_name) if older else ()
+    return {version for version in older.keys() & {*served} if _find_fault(question, version, older[version])}
+
+
+def _prove_older(question: Question, older: dict[int, Proof]) -> None:
+    for version, proof in older.items():
+        if (fault := _find_fault(question, version, proof)) is not None:
+            raise VerificationFailed(
+                f"{question.subject}: has version {version} beside it answer otherwise than before ({fault}), since "
+                "all versions share config.pbtxt and the files beside it; release it with keep_served 1, or register "
+                "the model under another name",
+                model_name=question.model_name,
+                version=question.version,
+                address=question.address,
+            )
+
+
+def _find_fault(question: Question, version: int, proof: Proof) -> VerificationFailed | None:
+    try:
+        question._replace(version=version).compare(*proof)
+    except VerificationFailed as error:
+        return error
+    except ServiceUnavailable:  # busy, which is not wrong: the newest version is what has to answer
+        return None
+    return None
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,76 +14,23 @@ from blocks.errors import (
     InvalidInput,
     NotRegistered,
     ServiceUnavailable,
-    VerificationFailed,
 )
 from blocks.fleet import TritonFleet
 from blocks.labels import LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import RepositoryContents, parse_candidate
 from slipway.releases.alias_update import explain_refusal
+from slipway.releases.drift import Drift, Kind, report
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import read_metadata
-from slipway.releases.proof import Question, read_proof
-from slipway.releases.replicas import prove_replica
 from slipway.releases.retention import find_superfluous
-from slipway.releases.serving_config import read_policy, takes_batches
+from slipway.releases.serving_config import read_policy
 from slipway.releases.version_files import find_changes
 from slipway.releases.withdrawn import read_withdrawn
+from slipway.releases.wrong_answers import find_wrong_answers
 
 _AT_ONCE = 8
-_FACTOR = 10  # by which answers may differ more than where they were recorded: the hardware may be another
 Served = dict[str, dict[str, tuple[int, ...]]]
-
-
-class Kind(StrEnum):
-    """What can be other than it ought to be."""
-
-    UNFINISHED_RELEASE = "unfinished release"
-    REPLICA_BEHIND = "replica serves other versions"
-    REPLICA_WRONG = "replica answers wrongly"
-    REPLICA_SILENT = "replica does not answer"
-    REPLICA_SLOW = "replica is slow to answer"
-    CANDIDATE_LEFT = "candidate left behind"
-    STAGING_LEFT = "upload left in staging"
-    VERSION_IDLE = "version not served"
-    ARCHIVE_FULL = "archive beyond retention"
-    VERSION_MISSING = "served version has no files"
-    FILES_CHANGED = "files changed under a version"
-    VERSION_FOREIGN = "version that slipway never released"
-    ALIAS_ELSEWHERE = "alias points elsewhere"
-    MODEL_UNREGISTERED = "registered model is gone"
-    VERSION_UNREGISTERED = "served version is gone from the registry"
-    UPDATE_REFUSED = "alias asks for what is refused"
-    RECORD_UNREADABLE = "record unreadable"
-    CONFIG_UNREADABLE = "config.pbtxt unreadable"
-
-    @property
-    def is_safe_to_repair(self) -> bool:
-        """Whether putting it right can take nothing from anyone."""
-        return self in _SAFE
-
-
-_SAFE = {
-    Kind.UNFINISHED_RELEASE,
-    Kind.REPLICA_BEHIND,
-    Kind.REPLICA_WRONG,
-    Kind.CANDIDATE_LEFT,
-    Kind.STAGING_LEFT,
-    Kind.VERSION_IDLE,
-    Kind.ARCHIVE_FULL,
-}
-
-
-class Drift(BaseModel):
-    """One thing that is other than it ought to be."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    kind: Kind
-    observed: str
-    expected: str
-    address: str | None = Field(default=None, description="The replica, where it is one's alone.")
 
 
 class ModelState(BaseModel):
@@ -194,16 +140,16 @@ class _Surveyor(NamedTuple):
             config = self.environment.repository.read_config(name)
             policy = read_policy(config)
         except (IntegrityError, InvalidInput) as error:
-            found = _report(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
+            found = report(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
             return state.model_copy(update={"drift": (found,)})
         state = state.model_copy(update={"policy": policy, "withdrawn": self._find_withdrawal(name, config)})
         if config is not None and not policy:
-            found = _report(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
+            found = report(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
             return state.model_copy(update={"drift": (found,)})
         try:
             return state.model_copy(update={"drift": tuple(self._find_drift(state, config))})
         except (IntegrityError, InvalidInput) as error:
-            found = _report(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
+            found = report(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
             return state.model_copy(update={"drift": (found,)})
 
     def _find_withdrawal(self, name: str, config: str | None) -> datetime | None:
@@ -213,11 +159,11 @@ class _Surveyor(NamedTuple):
     def _find_drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         name = state.name
         if (reason := self.refused.get(name)) is not None:
-            yield _report(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
+            yield report(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
         if name in self.contents.journals and read_open(self.environment.repository, name) is not None:
-            yield _report(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
+            yield report(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
         if name in self.contents.staged:
-            yield _report(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
+            yield report(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
         yield from self._find_candidates(name)
         yield from self._find_in_files(state)
         yield from self._find_in_aliases(state)
@@ -226,28 +172,28 @@ class _Surveyor(NamedTuple):
     def _find_candidates(self, name: str) -> Iterator[Drift]:
         held = {a: found for a, index in self.indexes.items() if (found := _list_candidates(index, name))}
         if name in self.contents.candidates or held:
-            yield _report(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
+            yield report(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
 
     def _find_in_files(self, state: ModelState) -> Iterator[Drift]:
         name = state.name
         if missing := [version for version in state.policy if version not in state.repository]:
-            yield _report(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
+            yield report(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
         idle = [version for version in state.repository if version not in state.policy]
         ours = self.environment.repository.recorded_versions(name) if idle else ()
         if foreign := [version for version in idle if version not in ours]:
-            yield _report(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
+            yield report(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
         if idle := [version for version in idle if version in ours]:
-            yield _report(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
+            yield report(name, Kind.VERSION_IDLE, f"{idle} where Triton reads", f"{list(state.policy)} alone")
         if (keep := self.depth.keep_archived) is not None and len(state.archive) > keep:
             superfluous = find_superfluous(name, keep, self.environment.registry, self.environment.repository)
             if superfluous:
-                yield _report(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
+                yield report(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
         if self.depth.compare_files:
             for version in state.policy:
                 for change in (
                     find_changes(self.environment.repository, name, version) if version in state.repository else []
                 ):
-                    yield _report(name, Kind.FILES_CHANGED, change, "what was committed")
+                    yield report(name, Kind.FILES_CHANGED, change, "what was committed")
 
     def _find_in_aliases(self, state: ModelState) -> Iterator[Drift]:
         """Compare what the aliases name with what is served: the registry names things, the policy decides."""
@@ -257,7 +203,7 @@ class _Surveyor(NamedTuple):
             for version in reversed(state.policy)
         ]
         if name not in self.aliases and any(served):
-            yield _report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            yield report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
             return
         live = served[0] if served else None
         others = [version for version in served[1:] if version not in {None, live}]
@@ -269,9 +215,9 @@ class _Surveyor(NamedTuple):
     def _report_misplaced(self, name: str, alias: str, observed: int | None, expected: int | None) -> Drift:
         if expected is not None and not self._is_registered(name, expected):
             seen = f"no version {expected}, which is served"
-            return _report(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
+            return report(name, Kind.VERSION_UNREGISTERED, seen, f"'{alias}' on it")
         seen = f"{alias} is {observed if observed is not None else 'not set'}"
-        return _report(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
+        return report(name, Kind.ALIAS_ELSEWHERE, seen, str(expected or "none"))
 
     def _is_registered(self, name: str, version: int) -> bool:
         try:
@@ -283,31 +229,12 @@ class _Surveyor(NamedTuple):
     def _find_in_replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         for address, served in state.served.items():
             if served is None:
-                yield _report(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
+                yield report(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
             elif served != state.policy:
-                yield _report(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
+                yield report(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
             elif self.depth.ask_replicas and config is not None:
-                yield from self._find_wrong_answers(state, config, address)
-
-    def _find_wrong_answers(self, state: ModelState, config: str, address: str) -> Iterator[Drift]:
-        """Ask a replica; only a wrong answer is one: a busy replica that answers late serves its clients still."""
-        version = max(state.policy)
-        batched = takes_batches(config)
-        proof = read_proof(self.environment.repository, state.name, version, batched)
-        if proof is None:
-            return
-        question = Question(self.environment.fleet, address, state.name, version, batched)
-        try:
-            prove_replica(question, proof.loosen(_FACTOR))
-        except VerificationFailed as error:
-            yield _report(state.name, Kind.REPLICA_WRONG, str(error), "the proven answers", address)
-        except ServiceUnavailable as error:
-            yield _report(state.name, Kind.REPLICA_SLOW, str(error), "an answer in time", address)
+                yield from find_wrong_answers(state.name, state.policy, config, address, self.environment)
 
 
 def _list_candidates(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:
     return [name for name in index or {} if parse_candidate(name) == model_name]
-
-
-def _report(name: str, kind: Kind, observed: str, expected: str, address: str | None = None) -> Drift:
-    return Drift(model_name=name, kind=kind, observed=observed, expected=expected, address=address)

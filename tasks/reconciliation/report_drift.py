@@ -3,8 +3,8 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from slipway.releases.drift import Drift
 from slipway.releases.drift_report import report
-from slipway.releases.survey import Drift
 
 
 @task(name="report-drift", task_run_name="report-drift", cache_policy=NO_CACHE)

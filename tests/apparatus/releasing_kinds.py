@@ -14,14 +14,17 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from blocks.environment import Environment
 from blocks.registry import RegisteredVersion
 from flows.deployment import Deployment, deploy_model
+from flows.publication import publish_model
 from flows.rollback import rollback_model
 from slipway.releases.serving_config import takes_batches
 from tests.apparatus.answers import find_difference
+from tests.apparatus.kinds.directory_kind import DirectoryKind, Part
 from tests.apparatus.kinds.kind import Exchange, ModelKind, Tensors
 from tests.apparatus.models import register_directory
 
 CLIENTS, REQUESTS = 16, 8
 TIMEOUT_S = 30.0
+AskedKind = ModelKind | DirectoryKind
 
 
 class Asked(NamedTuple):
@@ -57,12 +60,26 @@ def release_kind(environment: Environment, model_name: str, kind: ModelKind, see
     return release
 
 
-def ask_kind(environment: Environment, model_name: str, kind: ModelKind, seed: int) -> Asked:
+def release_directory_kind(directory: Path, model_name: str, kind: DirectoryKind, seed: int) -> Deployment:
+    """Publish and release each part of a kind, what it calls first; return the release of the model itself."""
+    released = [_release_part(directory / part.name, model_name, part, seed) for part in kind.parts]
+    return released[-1]
+
+
+def _release_part(directory: Path, model_name: str, part: Part, seed: int) -> Deployment:
+    name = part.named(model_name, seed)
+    publish_model(part.write(directory, model_name, seed), name, deploy=True)
+    release = deploy_model(name)
+    assert isinstance(release, Deployment)
+    return release
+
+
+def ask_kind(environment: Environment, model_name: str, kind: AskedKind, seed: int) -> Asked:
     """Ask the live version what the kind is asked, from 16 clients at once, and compare every answer."""
     return ask_at_once(environment.fleet.addresses(), model_name, kind.requests(seed, REQUESTS), kind.tolerance)
 
 
-def assert_answers_right(environment: Environment, model_name: str, kind: ModelKind, seed: int, version: int) -> None:
+def assert_answers_right(environment: Environment, model_name: str, kind: AskedKind, seed: int, version: int) -> None:
     """Ask from all clients; every answer has to be that version's, and right."""
     asked = ask_kind(environment, model_name, kind, seed)
     assert asked.wrong == []

@@ -13,6 +13,7 @@ from blocks.errors import (
     GateRefused,
     InvalidInput,
     LoadFailed,
+    NoRoom,
     ReleaseInProgress,
     ReplicaLost,
     ServiceLevelMissed,
@@ -26,7 +27,7 @@ from blocks.errors import (
 from infra.local.settings import ROOT
 
 TRANSIENT = {ServiceUnavailable, ReplicaLost, ReleaseInProgress}
-OF_GATES = {ValidationFailed, ServiceLevelMissed, ApprovalRefused}
+OF_GATES = {ValidationFailed, ServiceLevelMissed, NoRoom, ApprovalRefused}
 
 
 def kinds(error: type[SlipwayError] = SlipwayError) -> set[type[SlipwayError]]:

@@ -27,6 +27,17 @@ SLOW_QUEUE = f"{PYTHON_CONFIG}\ndynamic_batching {{ max_queue_delay_microseconds
 # what each row gets depends on the others
 MIXING = DOUBLING.replace("given * 2", "given - given.mean(axis=0, keepdims=True)")
 
+# multiplies by what the configuration says, which all versions share
+CONFIGURED = DOUBLING.replace(
+    "    def execute",
+    """    def initialize(self, args):
+        import json
+
+        self.factor = int(json.loads(args["model_config"])["parameters"]["factor"]["string_value"])
+
+    def execute""",
+).replace("given * 2", "given * self.factor")
+
 
 def release_directory(directory: Path, model_name: str) -> Deployment:
     publish_model(directory, model_name, deploy=True)
@@ -81,6 +92,30 @@ def test_what_was_changed_by_hand_outlives_a_release_with_the_same_config(
     release_factor(3, model_name, tmp_path / "2")
 
     assert parse_config(read_committed(environment, model_name)).instance_group[0].count == 3
+
+
+def test_a_config_that_has_the_previous_version_answer_otherwise_is_refused_unless_it_leaves(
+    environment: Environment, model_name: str, tmp_path: Path
+) -> None:
+    def write(factor: int) -> Path:
+        parameter = f'parameters {{ key: "factor" value {{ string_value: "{factor}" }} }}'
+        files: dict[str, str | bytes] = {"1/model.py": CONFIGURED, "1/release.txt": str(factor)}
+        return write_directory(tmp_path / str(factor), f"{PYTHON_CONFIG}\n{parameter}\n", files)
+
+    release_directory(write(2), model_name)
+    publish_model(write(3), model_name, deploy=True)
+
+    with pytest.raises(VerificationFailed, match=r"has version 1 beside it answer otherwise .* with keep_served 1"):
+        deploy_model(model_name)
+    for answer in answers(environment, model_name):
+        np.testing.assert_array_equal(answer, INPUTS * 2)
+
+    deploy_model(model_name, keep_served=1)
+    for answer in answers(environment, model_name):
+        np.testing.assert_array_equal(answer, INPUTS * 3)
+    rollback_model(model_name, reason="a test")
+    for answer in answers(environment, model_name):
+        np.testing.assert_array_equal(answer, INPUTS * 2)
 
 
 def test_an_author_who_says_that_requests_may_be_joined_is_held_to_it(

@@ -6,7 +6,7 @@ import pytest
 
 from blocks.environment import Environment
 from flows.reconciliation import reconcile_models
-from slipway.releases.survey import Kind
+from slipway.releases.drift import Kind
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import Given, given, new_name, withdraw
 from tests.apparatus.transports import Request, Send, failing, interfering

@@ -27,6 +27,7 @@ def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, Deploy
     flows = (
         "train-model",
         "train-candidate",
+        "validate-export",
         "deploy-model",
         "publish-model",
         "rollback-model",

@@ -8,9 +8,10 @@ from flows.deployment import deploy_model
 from flows.reconciliation import reconcile_models
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.drift import Kind
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import generate_config
-from slipway.releases.survey import Kind, survey
+from slipway.releases.survey import survey
 from tests.apparatus.given import given
 from tests.apparatus.models import linear_model, random_weights
 

@@ -14,8 +14,8 @@ from blocks.environment import Environment
 from blocks.repository import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
+from slipway.releases.drift import Kind
 from slipway.releases.lock import model_lock
-from slipway.releases.survey import Kind
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.given import Given, given
 from tests.apparatus.transports import failing, interfering

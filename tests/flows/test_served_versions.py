@@ -7,9 +7,12 @@ import pytest
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
+from blocks.labels import PROOF_FILE
 from flows.deployment import Deployment, deploy_model
 from flows.rollback import rollback_model
+from slipway.releases.drift import Kind
 from slipway.releases.pins import read_pins
+from slipway.releases.survey import survey
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import given, new_name
 from tests.apparatus.models import FEATURES, random_weights, register_directory
@@ -48,6 +51,21 @@ def test_versions_are_served_side_by_side_for_as_long_as_releases_say_so(
 
     rollback_model(model_name, "version:2")
     assert_each_answers_for_itself(environment, model_name, 1, 2)
+
+
+def test_an_older_version_that_answers_wrongly_is_found_and_left_to_people(
+    environment: Environment, model_name: str
+) -> None:
+    given(environment, model_name).released(2)
+    proof_of_2 = environment.repository.read_record(model_name, 2, PROOF_FILE)
+    assert survey((model_name,), environment)[0].drift == ()
+
+    environment.repository.write_record(model_name, 1, PROOF_FILE, proof_of_2 or b"")
+
+    (state,) = survey((model_name,), environment)
+    assert [drift.kind for drift in state.drift] == [Kind.OLDER_WRONG, Kind.OLDER_WRONG]
+    assert {drift.address for drift in state.drift} == set(environment.fleet.addresses())
+    assert not state.is_repairable
 
 
 def test_what_cannot_be_served_beside_a_release_is_refused_before_anything_changes(

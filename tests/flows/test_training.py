@@ -15,8 +15,9 @@ from blocks.environment import Environment
 from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
 from flows.candidate import train_candidate
-from flows.training import Training, train_model
-from slipway.learning.parameters import TrainingSettings
+from flows.export_validation import validate_export
+from flows.training import Training, list_handed, train_model
+from slipway.learning.parameters import TrainingSettings, ValidationTerms
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.runs import tasks_of
 from tests.apparatus.trained_candidates import registered_names, unused_name
@@ -186,3 +187,12 @@ def test_what_is_handed_to_another_pool_is_all_that_training_takes_and_comes_bac
 
     assert handed.keys() == TrainingSettings.model_fields.keys()
     assert TrainingSettings(**parameters) == settings
+
+
+def test_what_gate_2_is_handed_on_another_pool_is_all_that_it_takes() -> None:
+    terms = ValidationTerms(validation_tolerance=1e-4, validation_samples=7)
+
+    handed = list_handed("5e" * 16, terms, seed=3)
+
+    assert handed == validate_export.validate_parameters(handed)
+    assert handed.keys() == parameter_schema(validate_export).properties.keys()

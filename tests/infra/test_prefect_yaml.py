@@ -15,6 +15,7 @@ from prefect.flows import Flow
 
 from blocks.errors import InvalidInput
 from flows.running.elsewhere import DEADLINE_S
+from flows.training import VALIDATION_DEADLINE_S
 from infra.local.settings import ROOT, LocalStack
 from infra.setup.automations import apply_automations, read_automations
 from infra.setup.pools import POOLS, fill_template
@@ -77,6 +78,8 @@ def test_every_flow_is_deployed_to_both_worlds() -> None:
     assert names == {f"{flow}/{world}" for flow in flows for world in ("local", "kubernetes")} | {
         "train-candidate/local",
         "train-candidate/gpu",
+        "validate-export/local",
+        "validate-export/gpu",
     }
 
 
@@ -108,8 +111,10 @@ def test_every_job_variable_is_one_of_the_pools(deployment: dict[str, Any]) -> N
     assert variables.keys() <= set(known)
 
 
-def test_only_training_has_a_gpu() -> None:
-    assert [named(found) for found in DEPLOYMENTS if found["work_pool"]["name"] == "gpu"] == ["train-candidate/gpu"]
+def test_only_training_and_gate_2_have_a_gpu() -> None:
+    on_gpu = [named(found) for found in DEPLOYMENTS if found["work_pool"]["name"] == "gpu"]
+
+    assert on_gpu == ["train-candidate/gpu", "validate-export/gpu"]
 
 
 def test_what_brings_serving_back_has_a_queue_of_its_own() -> None:
@@ -126,7 +131,8 @@ def test_a_parent_may_work_longer_than_it_follows_its_child_and_that_longer_than
     variables = fill_template("gpu", SETTINGS)["variables"]["properties"]
     for parent in parents:
         allowed_s = parent["work_pool"]["job_variables"]["active_deadline_seconds"]
-        assert allowed_s > DEADLINE_S >= variables["active_deadline_seconds"]["default"]
+        assert allowed_s > DEADLINE_S + VALIDATION_DEADLINE_S
+        assert variables["active_deadline_seconds"]["default"] <= DEADLINE_S
     assert [named(parent) for parent in parents] == ["train-model/kubernetes"]
 
 

@@ -1,5 +1,7 @@
 """A Triton model directory becomes a version: the files of the one that would answer, and what all versions use."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -162,7 +164,8 @@ def test_links_inside_the_directory_are_followed(tmp_path: Path) -> None:
     ],
 )
 def test_the_file_that_the_backend_opens_is_known(tmp_path: Path, config: str, name: str) -> None:
-    write_directory(write_logged(tmp_path), f"{config}\n{TENSORS}", {f"1/{name}": "weights"})
+    content = torchscript() if name == "model.pt" else b"weights"
+    write_directory(write_logged(tmp_path), f"{config}\n{TENSORS}", {f"1/{name}": content})
 
     assert opened(tmp_path).model_file == name
 
@@ -173,3 +176,12 @@ def test_a_backend_that_slipway_does_not_know_may_open_what_it_likes(tmp_path: P
     contents = opened(tmp_path)
 
     assert (contents.backend, contents.model_file) == ("our_own", "")
+
+
+def torchscript() -> bytes:
+    """Return an archive with the names that one of TorchScript has at least."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("net/data.pkl", "")
+        archive.writestr("net/code/__torch__.py", "")
+    return content.getvalue()

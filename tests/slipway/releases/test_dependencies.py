@@ -69,6 +69,39 @@ def test_a_model_that_only_code_calls_has_to_be_served_and_is_not_pinned(shelf: 
         pin_dependencies(f'name: "{ensemble}"', (name,), shelf.environment)
 
 
+def configure_code(caller: str, said: str) -> str:
+    """Return the config.pbtxt of a model whose code calls others."""
+    value = f'value {{ string_value: "{said}" }}'
+    return f'name: "{caller}" backend: "python" parameters {{ key: "slipway.depends_on" {value} }}'
+
+
+def test_what_code_is_said_to_call_is_pinned_where_the_code_can_read_it(shelf: Shelf, ensemble: str) -> None:
+    name = shelf.released(3).model_name
+
+    pinned, pins = pin_dependencies(configure_code(ensemble, f"{name}, {name}:2"), (name,), shelf.environment)
+
+    assert f'string_value: "{name}:3,{name}:2"' in pinned
+    assert pins == read_pins(pinned) == {name: (2, 3)}
+
+
+def test_what_code_calls_stays_served_like_what_an_ensemble_calls(shelf: Shelf, ensemble: str) -> None:
+    name = shelf.released(2).model_name
+    serve(shelf, ensemble, configure_code(ensemble, f"{name}:2"))
+
+    assert needed(shelf) == {2: (ensemble,)}
+    with pytest.raises(InvalidInput, match=rf"served as \[1\], and Triton version 2 is called by '{ensemble}'"):
+        plan_rollback(name, environment=shelf.environment)
+
+
+def test_code_that_calls_what_is_not_served_is_refused(shelf: Shelf, ensemble: str) -> None:
+    name = shelf.released(3).model_name
+
+    with pytest.raises(ForeignModel, match=r"calls 'nobody', of which slipway has no record"):
+        pin_dependencies(configure_code(ensemble, "nobody"), ("nobody",), shelf.environment)
+    with pytest.raises(InvalidInput, match=rf"calls '{name}' version 1, and Triton {ADDRESSES[0]} serves \[2, 3\]"):
+        pin_dependencies(configure_code(ensemble, f"{name}:1"), (name,), shelf.environment)
+
+
 def test_what_slipway_never_released_or_serves_no_more_cannot_be_called(shelf: Shelf, ensemble: str) -> None:
     name, repository = shelf.model_name, shelf.environment.repository
     repository.store.write(f"repository/{name}/1/model.onnx", b"somebody's own")

@@ -32,6 +32,13 @@ def test_a_forced_lower_version_is_served_alone_since_triton_answers_with_the_hi
     assert plan(2, (4, 5)).serves == (2,)
 
 
+def test_the_version_before_leaves_where_the_plan_says_so() -> None:
+    alone = plan(4, (2, 3)).model_copy(update={"live_leaves": True})
+
+    assert alone.serves == (4,)
+    assert alone.model_copy(update={"also_serves": (2,)}).serves == (2, 4)
+
+
 def test_what_else_is_to_be_served_stands_beside_it_unless_it_outranks_it() -> None:
     assert plan(4, (2, 3), also_serves=(1,)).serves == (1, 3, 4)
     assert plan(2, (4, 5), also_serves=(1, 4)).serves == (1, 2)

@@ -84,6 +84,16 @@ def test_as_many_as_are_to_be_served_stay_and_what_is_asked_for_comes_back(shelf
         plan(shelf, 3, also_serve=(4,))
 
 
+def test_one_that_is_to_be_served_alone_has_the_live_one_leave_and_become_previous(shelf: Shelf) -> None:
+    shelf.released(3).registered()
+
+    found = plan(shelf, 4, keep_served=1)
+
+    assert (found.serves, found.live_leaves) == ((4,), True)
+    assert found.aliases_after == {"deploy": 4, "live": 4, "previous": 3}
+    assert plan(shelf, 4, keep_served=1, also_serve=(2,)).serves == (2, 4)
+
+
 def test_what_is_live_is_released_again_only_where_something_is_to_be_served_beside_it_that_is_not(
     shelf: Shelf,
 ) -> None:

@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from blocks.errors import UnusableModel
@@ -35,6 +36,7 @@ from tests.apparatus.triton_directories import (
     write_python_model,
 )
 
+FIL = 'backend: "fil" parameters { key: "model_type" value { string_value: "%s" } }'
 PLAN_CONFIG = f'backend: "tensorrt"\nmax_batch_size: 8\n{TENSORS}'
 
 
@@ -371,7 +373,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "our folder": (python({"1/model.py": DOUBLING, "1/shared/x": "{}"}), "file 'shared/x', a name that .* rename"),
     "decoupled": (
         changed("max_", "model_transaction_policy { decoupled: true } max_"),
-        "is decoupled, expected one an",
+        "is decoupled, expected one an.* have execute return it; else serve it without",
     ),
     "sequences": (changed("max_", "sequence_batching {} max_"), "asks for sequence batching.* without slipway for now"),
     "negative batches": (changed("max_batch_size: 8", "max_batch_size: -2"), "max_batch_size -2, expected 0"),
@@ -423,7 +425,7 @@ def test_what_a_release_would_refuse_is_not_registered(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "is no .onnx file, expected a config.pbtxt .* give one with --config"),
+        ({}, "is no .onnx file, expected a config.pbtxt .* give it with --config"),
         ({"config": "gone"}, "there is no configuration .*gone'; correct the path"),
         ({"config": "unnamed"}, "add default_model_filename, or publish a directory"),
         ({"config": "good", "golden": "gone"}, "there are no golden samples at .*gone'.* correct the path"),
@@ -446,6 +448,48 @@ def test_what_is_given_beside_a_model_is_checked_too(
         published(path, registry, model_name, **{option: tmp_path / name for option, name in given.items()})
 
 
+@pytest.mark.parametrize(
+    ("file", "config", "name"),
+    [
+        ("xgb.json", FIL % "xgboost_json", "xgboost.json"),
+        ("lgbm.txt", FIL % "lightgbm", "model.txt"),
+        ("engine.plan", 'platform: "tensorrt_plan"', "model.plan"),
+        ("any.bin2", 'backend: "our_own" default_model_filename: "net.bin2"', "net.bin2"),
+    ],
+)
+def test_a_model_file_of_another_backend_gets_the_name_that_the_backend_opens(
+    registry: ModelRegistry, model_name: str, tmp_path: Path, file: str, config: str, name: str
+) -> None:
+    path, text = write(tmp_path / file, "weights"), write(tmp_path / "config.pbtxt", f"{config} {TENSORS}")
+
+    assert published(path, registry, model_name, config=text).sha256.keys() == {"config.pbtxt", name}
+    with pytest.raises(UnusableModel, match=r"is no .onnx file, expected a config.pbtxt .* give it with --config"):
+        published(path, registry, model_name)
+
+
+def test_torchscript_is_published_with_a_config_and_a_pickle_never(
+    registry: ModelRegistry, model_name: str, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "config.pbtxt", f'platform: "pytorch_libtorch" max_batch_size: 8 {TENSORS}')
+    traced = torch.jit.trace(torch.nn.Linear(4, 4), torch.ones(1, 4))  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, str(tmp_path / "net.pt"))
+    torch.save(torch.nn.Linear(4, 4).state_dict(), tmp_path / "weights.pt")
+
+    assert published(tmp_path / "net.pt", registry, model_name, config=config).sha256.keys() == {
+        "config.pbtxt",
+        "model.pt",
+    }
+    with pytest.raises(UnusableModel, match="is a Python pickle"):
+        published(tmp_path / "weights.pt", registry, model_name, config=config)
+    directory = write_directory(
+        tmp_path / "m", config.read_text(), {"1/model.pt": (tmp_path / "weights.pt").read_bytes()}
+    )
+    with pytest.raises(
+        UnusableModel, match=r"model.pt is a Python pickle.* backend 'pytorch' opens what torch.jit.save"
+    ):
+        published(directory, registry, model_name)
+
+
 def test_a_path_that_is_not_there_and_an_ensemble_that_calls_itself_are_refused(
     registry: ModelRegistry, model_name: str, tmp_path: Path
 ) -> None:
@@ -453,5 +497,5 @@ def test_a_path_that_is_not_there_and_an_ensemble_that_calls_itself_are_refused(
 
     with pytest.raises(UnusableModel, match=r"no such file or directory; correct the path"):
         published(tmp_path / "gone", registry, model_name)
-    with pytest.raises(UnusableModel, match=r"its ensemble calls itself"):
+    with pytest.raises(UnusableModel, match=r"it calls itself; name another model"):
         published(tmp_path / "m", registry, model_name)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from blocks.repository import name_candidate
+from slipway.releases.drift import Kind
 from slipway.releases.repair import repair
 from slipway.releases.serving_config import apply_policy
-from slipway.releases.survey import Depth, Kind, ModelState, survey
+from slipway.releases.survey import Depth, ModelState, survey
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, Shelf
 

@@ -8,9 +8,10 @@ import pytest
 from blocks.environment import Environment
 from blocks.errors import NotRegistered
 from blocks.repository import ModelRepository, name_candidate
+from slipway.releases.drift import Kind
 from slipway.releases.journal import open_journal
 from slipway.releases.serving_config import apply_policy
-from slipway.releases.survey import Depth, Kind, ModelState, survey
+from slipway.releases.survey import Depth, ModelState, survey
 from slipway.releases.version_files import record_files
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, PaperReplicas, Shelf, make_plan
