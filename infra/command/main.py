@@ -1,5 +1,6 @@
 """The command `slipway`: what people, make, the charts and CI call. A command is imported when it is called."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import NoReturn
 from cyclopts import App
 
 from infra.command.exit_codes import ExitCode
+from infra.command.scripts.app import choose_form
 
 COMMANDS = {
     "status": ("infra.command.models:show_status", "Show every model: aliases, versions, what each replica serves."),
@@ -17,6 +19,7 @@ COMMANDS = {
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
+    "script": ("infra.command.scripts.app:app", "Run one step of a release alone, files between; no Prefect server."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),
     "setup": ("infra.command.setup:set_up", "Put into Prefect what the flows need."),
     "images": ("infra.command.images:app", "Build and push the container images."),
@@ -45,7 +48,9 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; an error that is foreseen is shown in a line."""
     try:
-        outcome = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+        outcome = app(
+            choose_form(arguments, os.environ), result_action="return_value", exit_on_error=False, print_error=False
+        )
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except _list_foreseen() as error:
