@@ -3,6 +3,7 @@ output directory, then variables."""
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def find_registry(
     uri = tracking_uri or variables.get(TRACKING) or remembered
     if not uri:
         raise InvalidInput(f"MLflow: nothing says where it is; give --mlflow-tracking-uri, or set {TRACKING}")
+    if not sys.stderr.isatty():  # a log has no use for MLflow's bars
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logins = {field: variables[name] for field, name in _LOGINS.items() if variables.get(name)}
     presigned = variables.get("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "true").lower() not in {"false", "0"}
     return ModelRegistry(tracking_uri=uri, presigned_downloads=presigned, **logins)
