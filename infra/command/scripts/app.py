@@ -53,11 +53,14 @@ for position, (name, (place, summary)) in enumerate(SCRIPTS.items()):
 
 
 def choose_form(arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """Return the arguments of a call, `step` turned into `script` where the options given are those of the scripts."""
+    """Return the arguments of a call, `step` turned into `script` where the options given are those of the scripts.
+
+    An option with nothing behind its `=`, a parameter of a workflow that was left empty, is one that is not given.
+    """
     command, *rest = arguments or [""]
     if command != "step" or not rest or rest[0] not in SCRIPTS:
         return list(arguments)
     given = {argument.partition("=")[0] for argument in rest[1:]}
     if given & set(_OPTIONS) or (_OUTPUT_VARIABLE in variables and not given & set(_DOCUMENTS)):
-        return ["script", *rest]
+        return ["script", *(argument for argument in rest if not argument.endswith("="))]
     return list(arguments)

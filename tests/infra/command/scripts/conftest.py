@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.command.main import run
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, LocalStack
@@ -66,14 +68,15 @@ class Call:
 
 
 @pytest.fixture
-def call(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """What runs `python -m tasks …` in this process, as the shell would."""
     monkeypatch.chdir(shell.folder)
     for name in [name for name in os.environ if name.startswith(("PREFECT_API", "SLIPWAY_", "MLFLOW_", "AWS_"))]:
         monkeypatch.delenv(name)
     for name, value in shell.variables.items():
         monkeypatch.setenv(name, value)
-    return Call(capsys)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield Call(capsys)
 
 
 @pytest.fixture

@@ -100,6 +100,12 @@ def test_an_option_that_cannot_be_used_is_one_line_and_status_2(
     assert reason in error
 
 
+def test_a_parameter_of_a_workflow_that_is_left_empty_is_not_given() -> None:
+    call = ["step", "determine-version", "--model-name=m", "--force-version=", "--output-dir=out"]
+
+    assert choose_form(call, {}) == ["script", "determine-version", "--model-name=m", "--output-dir=out"]
+
+
 def test_where_nothing_is_said_a_line_says_what_would(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="give --mlflow-tracking-uri, or set MLFLOW_TRACKING_URI"):
         find_registry(None, variables={})
@@ -147,7 +153,26 @@ def test_a_bucket_that_slipway_laid_out_is_not_taken_for_one_that_triton_reads_a
             find_repository("test-bucket", endpoint, tmp_path, "m", {})
         found = find_repository("test-bucket/repository", endpoint, tmp_path, "m", {})
 
+        store.delete_all(list(store.keys("")))  # stores of one process share what they hold
         assert (found.repository_prefix, found.records_prefix, found.locks_prefix) == ("repository", "records", "locks")
+
+
+def test_a_bucket_of_the_reference_scripts_is_read_as_a_whole_and_what_is_staged_is_no_version_there(
+    prepared: Path, model_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with repository_in_memory() as bucket:
+        bucket.store.write("another-model/7/model.onnx", b"theirs")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "slipway")
+        found = find_repository("test-bucket", bucket.store.client.meta.endpoint_url, tmp_path, model_name, {})
+
+        staged = stage_prepared(model_name, 1, prepared, found)
+
+        assert staged.uri == f"s3://test-bucket/{model_name}/1"
+        assert found.next_version("another-model") == 8
+        keys = found.store.keys("")
+        found.store.delete_all(list(keys))
+        assert {key.split("/")[0] for key in keys} == {".slipway", "another-model"}
 
 
 def test_a_number_is_given_itself_or_as_its_file(tmp_path: Path) -> None:
