@@ -9,7 +9,8 @@ MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
 SOURCE_PATTERN = r"^(alias:[A-Za-z][A-Za-z0-9_-]*|version:[1-9][0-9]*)$"
 
 
-def _check_model_name(name: str) -> str:
+def check_model_name(name: str) -> str:
+    """Return a name that a model can have; `ValueError` says why it cannot."""
     if len(name) > 120 or not re.fullmatch(MODEL_NAME_PATTERN.strip("^$"), name):
         raise ValueError(
             f"model name {name!r}: expected 1 to 120 letters, digits, '-', '_' and single '.', "
@@ -18,7 +19,8 @@ def _check_model_name(name: str) -> str:
     return name
 
 
-def _check_source(source: str) -> str:
+def check_source(source: str) -> str:
+    """Return what names a registered version; `ValueError` where it does not."""
     if not re.fullmatch(SOURCE_PATTERN.strip("^$"), source):
         raise ValueError(f"source {source!r}: expected 'alias:NAME' (say alias:deploy) or 'version:N' (say version:5)")
     return source
@@ -26,7 +28,7 @@ def _check_source(source: str) -> str:
 
 ModelName = Annotated[
     str,
-    AfterValidator(_check_model_name),
+    AfterValidator(check_model_name),
     Field(
         description="Name of the model in the MLflow registry.",
         json_schema_extra={"pattern": MODEL_NAME_PATTERN},
@@ -35,7 +37,7 @@ ModelName = Annotated[
 
 Source = Annotated[
     str,
-    AfterValidator(_check_source),
+    AfterValidator(check_source),
     Field(
         description="Which registered version: 'alias:NAME' or 'version:N'.",
         json_schema_extra={"pattern": SOURCE_PATTERN},

@@ -15,6 +15,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import RESULT_STORAGE, Environment
+from blocks.labels import DEPLOY
 from blocks.moments import Moment
 from blocks.names import ModelName, Source
 from flows.running.approval import ApprovalTimeout, ask_for_approval
@@ -119,7 +120,10 @@ def deploy_model(
         if update.superseded:
             return Completed(name="Superseded", message=update.superseded)
         fetched = fetch_model(
-            model_name=model_name, source=source, registered=update.registered, registry=environment.registry
+            model_name=model_name,
+            source=f"alias:{DEPLOY}" if alias_set_at else source,  # what caused it, whichever version that is
+            registered=update.registered,
+            registry=environment.registry,
         )
         plan = determine_version(
             fetched=fetched,

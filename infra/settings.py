@@ -28,6 +28,12 @@ VARIABLES = (
     Variable(
         "SLIPWAY_DEFAULTS", "path", "`flows/defaults.toml`", "Default parameters of the flows and of their steps."
     ),
+    Variable(
+        "SLIPWAY_OUTPUT_DIR",
+        "path",
+        "-",
+        "Where `slipway script` writes: as each of its options, this one can be given so.",
+    ),
     Variable("SLIPWAY_DATA", "path", "`~/.cache/slipway`", "Where a training keeps the data sets it downloads."),
     Variable("SLIPWAY_WORKSPACE", "path", "the system's", "Where each run makes its private directory of model files."),
     Variable("SLIPWAY_HEALTH_URL", "text", "each image's own", "What the health check inside an image asks."),

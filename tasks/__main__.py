@@ -1,4 +1,4 @@
-"""`python -m tasks STEP`, which scripts of earlier releases call: `slipway step STEP`."""
+"""`python -m tasks STEP`, which scripts of earlier releases call: `slipway step STEP`, or `slipway script STEP`."""
 
 import runpy
 import sys

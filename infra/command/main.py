@@ -1,5 +1,6 @@
 """The command `slipway`: what people, make, the charts and CI call. A command is imported when it is called."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from cyclopts import App
 
 from blocks.imports import keep_what_is_made
 from infra.command.exit_codes import ExitCode
+from infra.command.scripts.app import choose_form
 
 COMMANDS = {
     "status": ("infra.command.models:show_status", "Show every model: aliases, versions, what each replica serves."),
@@ -23,6 +25,7 @@ COMMANDS = {
     "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
     "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
+    "script": ("infra.command.scripts.app:app", "Run one step of a release alone, files between; no Prefect server."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),
     "setup": ("infra.command.setup:set_up", "Put into Prefect what the flows need."),
     "images": ("infra.command.images:app", "Build and push the container images."),
@@ -52,7 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; an error that is foreseen is shown in a line."""
     try:
         with keep_what_is_made():
-            command, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+            chosen = choose_form(arguments, os.environ)
+            command, given, _ = app.parse_args(chosen, exit_on_error=False, print_error=False)
         outcome = command(*given.args, **given.kwargs)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

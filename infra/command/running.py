@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from prefect.settings import PREFECT_API_URL
 from pydantic import ConfigDict, TypeAdapter, validate_call
 
 from blocks.environment import Environment, load_block, load_environment, require_prefect
 from blocks.errors import InvalidInput, bounded
+from blocks.registry import ModelRegistry
 from infra.command.exit_codes import ExitCode
 from infra.command.options import Parameters, sort_parameters
+from infra.command.scripts.places import TRACKING, find_registry
 from infra.command.steps import STEPS, Turn
 from infra.command.turns import take_turn
 
@@ -81,6 +84,9 @@ def call(function: Callable[..., Any], parameters: Parameters, given: dict[str, 
 
 
 def _load_systems(parameters: Parameters) -> dict[str, Any]:
+    """Return the systems a step asks for: from Prefect, or, of one that asks the registry alone, from variables."""
+    if set(parameters.systems.values()) == {ModelRegistry} and not PREFECT_API_URL.value() and TRACKING in os.environ:
+        return dict.fromkeys(parameters.systems, find_registry(None))
     if parameters.systems:
         require_prefect()
     return {

@@ -52,6 +52,8 @@ steps chain as they do in the flow:
 
     slipway step fetch-model --model-name resnet18-digits-onnx > fetched.json
     slipway step determine-version --fetched fetched.json > plan.json
+
+Seven of them stand alone as well, with files in an --output-dir and no Prefect server: slipway script --help.
 """
 app = App(name="step", help_epilogue=_CHAINING, default_parameter=Parameter(json_list=True))
 for position, (name, step) in enumerate(STEPS.items()):

@@ -24,7 +24,7 @@ _PREFIXES = ("staging", "archive", "records", "journal", "locks")
 
 def make_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     """Return where deployments go to and come from; `InvalidInput` where a variable says nothing that can be used."""
-    return Environment(_make_registry(variables), _make_repository(variables), make_fleet(variables))
+    return Environment(_make_registry(variables), make_repository(variables), make_fleet(variables))
 
 
 def make_fleet(variables: Mapping[str, str] = os.environ) -> TritonFleet:
@@ -46,7 +46,8 @@ def _make_registry(variables: Mapping[str, str]) -> ModelRegistry:
     return ModelRegistry(tracking_uri=mlflow.get_tracking_uri(), presigned_downloads=presigned)
 
 
-def _make_repository(variables: Mapping[str, str]) -> ModelRepository:
+def make_repository(variables: Mapping[str, str]) -> ModelRepository:
+    """Return the model repository, in a bucket or in a directory."""
     place = parse_repository(variables.get(REPOSITORY, ""))
     if isinstance(place, Path):
         records = variables.get(RECORDS)

@@ -1,11 +1,11 @@
-"""The images to learn from: scikit-learn's digits, Imagenette, or any folder of the same shape.
+"""The images to learn from: scikit-learn's digits, Imagenette, or any folder of the same shape, here or in S3.
 
 Every dataset becomes uint8 arrays of one size, decoded once; a training step only indexes them.
 """
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from sklearn.model_selection import train_test_split
 from torch.nn import functional
 from torchvision.datasets import Imagenette
 
+from blocks.dataset_store import fetch_images
 from blocks.errors import InvalidInput, ServiceUnavailable
 from slipway.learning import image_folder
+from slipway.learning.parameters import IN_S3
 
 DATA_DIRECTORY = "SLIPWAY_DATA"
 
@@ -61,14 +63,22 @@ def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> Imag
     """Return a dataset at the size of `input_shape` ([1, 3, height, width]).
 
     Raises `InvalidInput` for a folder that is not laid out as train/<class>/ and val/<class>/, and
-    `ServiceUnavailable` where Imagenette cannot be downloaded.
+    `ServiceUnavailable` where Imagenette cannot be downloaded, or S3 does not answer.
     """
     size = (input_shape[2], input_shape[3])
     if dataset == "digits":
         return _load_digits(size)
     if dataset == "imagenette":
         return _load_imagenette(size, num_workers)
+    if (named := IN_S3.fullmatch(dataset)) is not None:
+        return _load_from_s3(dataset, named["bucket"], named["prefix"] or "", size, num_workers)
     return _load_folder(Path(dataset), size, num_workers)
+
+
+def _load_from_s3(dataset: str, bucket: str, prefix: str, size: tuple[int, int], num_workers: int) -> ImageDataset:
+    brought = fetch_images(bucket, prefix, image_folder.EXTENSIONS, _find_data_directory() / "s3")
+    found = _load_folder(brought, size, num_workers)
+    return replace(found, name=prefix.rpartition("/")[2] or bucket, source=dataset)
 
 
 def _load_digits(size: tuple[int, int]) -> ImageDataset:

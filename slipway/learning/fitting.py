@@ -1,4 +1,4 @@
-"""The training loop: AdamW under a one-cycle schedule, the best epoch kept, the same seed the same weights."""
+"""The training loop: an optimiser under a one-cycle schedule, the best epoch kept, the same seed the same weights."""
 
 import math
 import time
@@ -16,9 +16,11 @@ from torch.nn import functional
 
 from blocks.errors import InvalidInput, UnusableModel
 from slipway.learning.datasets import ImageDataset, ImageSplit
+from slipway.learning.parameters import Optimizer
 
 EVALUATION_BATCH = 256
-WEIGHT_DECAY = 0.05
+WEIGHT_DECAY = 0.05  # AdamW's, apart from the gradient
+_L2, _MOMENTUM = 5e-4, 0.9  # of SGD, where it is part of the gradient
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,16 @@ def count_steps(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
+def make_optimiser(model: nn.Module, kind: Optimizer, learning_rate: float) -> torch.optim.Optimizer:
+    """Return an optimiser of the weights that are not frozen."""
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if kind is Optimizer.SGD:
+        return torch.optim.SGD(weights, lr=learning_rate, momentum=_MOMENTUM, weight_decay=_L2)
+    if kind is Optimizer.ADAM:
+        return torch.optim.Adam(weights, lr=learning_rate)
+    return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+
+
 class Fitting:
     """A model that is trained in place, epoch by epoch; at the end it carries the best epoch's weights.
 
@@ -79,13 +91,14 @@ class Fitting:
         learning_rate: float,
         batch_size: int,
         device: torch.device,
+        optimizer: Optimizer = Optimizer.ADAMW,
     ) -> None:
         _move(model, device)
         self.model, self.history = model, list[EpochFigures]()
         self._dataset, self._device, self._epochs, self._batch_size = dataset, device, epochs, batch_size
         self._images, self._labels = _make_resident(dataset.train, device)
         self._steps = count_steps(len(self._labels), batch_size)
-        self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+        self._optimiser = make_optimiser(model, optimizer, learning_rate)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, learning_rate, total_steps=epochs * self._steps
         )

@@ -3,24 +3,53 @@
 Free of torch, so that a configuration file or a form can be checked where no training can run.
 """
 
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from blocks.errors import InvalidInput
 from blocks.names import ModelName
 
 BUILT_IN_DATASETS = ("digits", "imagenette")
+IN_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^/].*?))?/?")
+IMAGENET = "imagenet"  # torchvision's weights
+IN_REGISTRY = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9][0-9]*)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+_SAID = {True: IMAGENET, "true": IMAGENET, False: None, "false": None, "": None}
+
+
+class Optimizer(StrEnum):
+    """What changes the weights after each batch."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+    SGD = "sgd"
 
 
 def _check_dataset(dataset: str) -> str:
-    if dataset not in BUILT_IN_DATASETS and not Path(dataset).is_dir():
-        raise ValueError(
-            f"dataset {dataset!r}: expected {' or '.join(BUILT_IN_DATASETS)}, or the path of an existing directory "
-            "of images laid out as train/<class>/ and val/<class>/"
-        )
-    return dataset
+    if dataset in BUILT_IN_DATASETS or IN_S3.fullmatch(dataset) or Path(dataset).is_dir():
+        return dataset
+    raise ValueError(
+        f"dataset {dataset!r}: expected {' or '.join(BUILT_IN_DATASETS)}, or the path of an existing directory or "
+        "s3://bucket/prefix of images laid out as train/<class>/ and val/<class>/"
+    )
+
+
+def _read_pretrained(given: object) -> object:
+    """Return what the reference's configuration says with true and false as the weights it means."""
+    known = given.lower() if isinstance(given, str) else given
+    return _SAID[known] if isinstance(known, bool | str) and known in _SAID else given
+
+
+def _check_pretrained(weights: str | None) -> str | None:
+    if weights is None or weights == IMAGENET or IN_REGISTRY.fullmatch(weights) or Path(weights).is_file():
+        return weights
+    raise ValueError(
+        f"pretrained {weights!r}: expected {IMAGENET}, models:/NAME/VERSION, models:/NAME@ALIAS, or the path of an "
+        "existing file that holds a state dict of ResNet18 (.pth)"
+    )
 
 
 def _check_input_shape(shape: list[int]) -> list[int]:
@@ -36,7 +65,7 @@ def _check_input_shape(shape: list[int]) -> list[int]:
 Dataset = Annotated[
     str,
     AfterValidator(_check_dataset),
-    Field(description="Training data: digits (no network needed), imagenette, or a path with train/ and val/."),
+    Field(description="Training data: digits (no network needed), imagenette, a path with train/ and val/, or s3://…."),
 ]
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training images.")]
 LearningRate = Annotated[float, Field(gt=0, le=10, description="Peak learning rate of the one-cycle schedule.")]
@@ -46,6 +75,24 @@ InputShape = Annotated[
     list[int],
     AfterValidator(_check_input_shape),
     Field(min_length=4, max_length=4, description="Shape of one input: [1, 3, height, width]."),
+]
+Pretrained = Annotated[
+    str | None,
+    BeforeValidator(_read_pretrained),
+    AfterValidator(_check_pretrained),
+    Field(
+        description="Weights to begin with: imagenet (torchvision's), models:/NAME/VERSION or models:/NAME@ALIAS, or a "
+        "file (.pth) with a state dict; random ones where left out."
+    ),
+]
+FrozenLayers = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=5,
+        description="How many of the network's stages keep the weights they begin with: the stem, then layer1 to "
+        "layer4.",
+    ),
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Seed of weights, shuffling and augmentation.")]
 
@@ -114,6 +161,9 @@ class TrainingSettings(BaseModel):
     num_workers: NumWorkers
     input_shape: InputShape
     seed: Seed
+    pretrained: Pretrained = None
+    frozen_layers: FrozenLayers = 0
+    optimizer: Annotated[Optimizer, Field(description="What changes the weights after each batch.")] = Optimizer.ADAMW
 
     @classmethod
     def check(cls, **values: object) -> "TrainingSettings":

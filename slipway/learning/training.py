@@ -25,6 +25,7 @@ from slipway.learning import figures as pictures
 from slipway.learning.datasets import ImageDataset, load_dataset
 from slipway.learning.fitting import EpochFigures, Fitting, deterministic, evaluate
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.pretrained import load_pretrained
 from slipway.learning.progress import TrainingProgress
 from slipway.learning.resnet import ARCHITECTURE, ResNet18
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
@@ -52,7 +53,7 @@ class TrainedModel(BaseModel):
 def train(
     settings: TrainingSettings, *, registry: ModelRegistry, checkpoints: Checkpoints | None = None
 ) -> TrainedModel:
-    """Train a ResNet18 with random weights and register the best epoch's as a new version.
+    """Train a ResNet18, from random or given weights, and register the best epoch's as a new version.
 
     Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after
     the last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
@@ -98,7 +99,7 @@ def _fit(
     keeper: EpochKeeper,
 ) -> TrainedModel:
     with deterministic(settings.seed):
-        fitting = keeper.resume(lambda: _begin(settings, images, device))
+        fitting = keeper.resume(lambda: _begin(settings, images, device, registry))
         for _ in _run_epochs(fitting, settings, keeper.look):
             keeper.keep(fitting)
         keeper.finish()
@@ -119,15 +120,21 @@ def _fit(
     )
 
 
-def _begin(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> Fitting:
+def _begin(settings: TrainingSettings, images: ImageDataset, device: torch.device, registry: ModelRegistry) -> Fitting:
     torch.manual_seed(settings.seed)
+    model = ResNet18(len(images.classes))
+    if settings.pretrained is not None:
+        model.begin_with(load_pretrained(settings.pretrained, registry), settings.pretrained)
+    if settings.frozen_layers:
+        model.freeze(settings.frozen_layers)
     return Fitting(
-        ResNet18(len(images.classes)),
+        model,
         images,
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         device=device,
+        optimizer=settings.optimizer,
     )
 
 
@@ -167,9 +174,11 @@ def _log_pictures(
 
 
 def _make_tags(settings: TrainingSettings) -> dict[str, str]:
+    pretrained = settings.pretrained is not None
+    approach = "from-scratch" if not pretrained else "transfer-learning" if settings.frozen_layers else "fine-tuning"
     return {
-        "approach": "from-scratch",
-        "pretrained": "false",
+        "approach": approach,
+        "pretrained": str(pretrained).lower(),
         "architecture": ARCHITECTURE,
         "dataset": settings.dataset,
     }
@@ -189,6 +198,15 @@ def _make_params(settings: TrainingSettings, images: ImageDataset, device: torch
         "training.batch_size": settings.batch_size,
         "training.num_workers": settings.num_workers,
         "training.seed": settings.seed,
+        "training.optimizer": settings.optimizer.value,
+        "training.frozen_layers": settings.frozen_layers,
+        "training.pretrained": settings.pretrained or "none",
+        # as the reference systems call them
+        "model.architecture": ARCHITECTURE,
+        "model.pretrained": settings.pretrained is not None,
+        "model.num_classes": len(images.classes),
+        "data.num_workers": settings.num_workers,
+        "data.batch_size": settings.batch_size,
         "training.mixed_precision": device.type == "cuda",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "pytorch_version": torch.__version__,

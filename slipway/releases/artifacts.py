@@ -1,18 +1,23 @@
 """What a release writes beside the model's own files: metadata.json, the audit trail of a version, and config.pbtxt."""
 
+import os
+import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.errors import InvalidInput, bounded
 from blocks.labels import BATCH_SIZE_TAG, VALIDATION_PREFIX
-from blocks.run import get_flow_run_name
+from blocks.run import SHELL, get_flow_run_name
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.metadata import MlflowSection, ModelSection, TritonSection, VersionMetadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.serving_config import generate_config, replace_config, takes_batches, update_config
 from slipway.releases.serving_settings import MOST_ROWS
 from slipway.releases.tuned_config import apply_settings, asks_for_batches
+
+_WORKFLOW = "ARGO_WORKFLOW_NAME"
 
 
 class PreparedArtifacts(BaseModel):
@@ -45,9 +50,28 @@ def prepare(fetched: FetchedModel, plan: ReleasePlan) -> PreparedArtifacts:
         config = replace_config(plan.config_before, name, contents, serves)
     else:
         config = update_config(plan.config_before, name, contents, serves)
-    metadata = _make_metadata(fetched, plan).model_dump_json(indent=2, exclude_unset=True)
+    metadata = write_metadata(fetched, plan.version, plan.flow_run_id)
     tuned = _tune(config, fetched, plan)
-    return PreparedArtifacts(metadata=f"{metadata}\n", config=tuned, without_batching=without_batching)
+    return PreparedArtifacts(metadata=metadata, config=tuned, without_batching=without_batching)
+
+
+def write_metadata(fetched: FetchedModel, version: int, owner: str, **further: str) -> str:
+    """Return the content of a version's metadata.json.
+
+    Args:
+        fetched: what is released.
+        version: its number in Triton's repository.
+        owner: the flow run, or the shell session, that releases it.
+        further: what else is to be known of the registered version.
+    """
+    metadata = _make_metadata(fetched, version, owner, further).model_dump_json(indent=2, exclude_unset=True)
+    return f"{metadata}\n"
+
+
+def name_deployer(owner: str) -> str:
+    """Return who deploys, for people: the run, the workflow or the host, and what no other release has."""
+    name = get_flow_run_name()
+    return f"{name if name != SHELL else os.environ.get(_WORKFLOW) or socket.gethostname()} {owner}"
 
 
 def _tune(config: str, fetched: FetchedModel, plan: ReleasePlan) -> str:
@@ -85,7 +109,7 @@ def _read_batch_size(fetched: FetchedModel) -> int | None:
     return int(tagged)
 
 
-def _make_metadata(fetched: FetchedModel, plan: ReleasePlan) -> VersionMetadata:
+def _make_metadata(fetched: FetchedModel, version: int, owner: str, further: Mapping[str, str]) -> VersionMetadata:
     registered = fetched.registered
     return VersionMetadata(
         mlflow=MlflowSection(
@@ -97,12 +121,13 @@ def _make_metadata(fetched: FetchedModel, plan: ReleasePlan) -> VersionMetadata:
             params=registered.params,
             metrics=registered.metrics,
             tags=registered.tags,
+            **further,
         ),
         triton=TritonSection(
-            version=plan.version,
+            version=version,
             deployed_at=datetime.now(UTC).isoformat(),
-            deployed_by=get_flow_run_name(),
-            flow_run_id=plan.flow_run_id,
+            deployed_by=name_deployer(owner),
+            flow_run_id=owner,
         ),
         model=ModelSection(
             file_size_mb=round(fetched.size_bytes / 1024**2, 2),

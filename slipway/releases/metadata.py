@@ -52,6 +52,7 @@ class MlflowSection(_Section):
     run_id: Text = None
     run_name: Text = None
     alias_at_deploy: Text = None
+    tracking_uri: Text = None
     params: Texts = None
     metrics: Figures = None
     tags: Texts = None
@@ -93,6 +94,16 @@ class VersionMetadata(BaseModel):
     def run_id(self) -> str | None:
         """The MLflow run it was registered from, None where that is not said."""
         return self.mlflow.run_id if self.mlflow else None
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The registry it was prepared from, None where that is not said."""
+        return self.mlflow.tracking_uri if self.mlflow else None
+
+    @property
+    def owner(self) -> str:
+        """The flow run, or the shell session, whose release it is."""
+        return (self.triton and self.triton.flow_run_id) or "unknown"
 
     @property
     def digests(self) -> dict[str, str] | None:

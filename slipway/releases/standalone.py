@@ -83,7 +83,7 @@ def release_alone(
         if plan.already_live:
             return Outcome(fetched, plan, None)
         release = Release(fetched=fetched, plan=plan, artifacts=prepare(fetched, plan))
-        with _undone_where_it_fails(plan, fenced):
+        with undone_where_it_fails(plan, fenced):
             return Outcome(fetched, plan, _carry_out(release, terms, fenced))
 
 
@@ -99,7 +99,8 @@ def _carry_out(release: Release, terms: Terms, environment: Environment) -> Rece
 
 
 @contextmanager
-def _undone_where_it_fails(plan: ReleasePlan, environment: Environment) -> Iterator[None]:
+def undone_where_it_fails(plan: ReleasePlan, environment: Environment) -> Iterator[None]:
+    """Open the journal of a release, and undo it where the block raises, unless it was taken over."""
     try:
         open_journal(environment.repository, plan)
         yield

@@ -26,6 +26,7 @@ from flows.rollback import rollback_model
 from infra.local.settings import LocalStack
 from infra.local.supervision import list_programs, start_programs, stop_program
 from slipway.releases.alias_update import explain_refusal
+from slipway.releases.metadata import read_metadata
 from tests.apparatus.aliases import set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
@@ -52,12 +53,17 @@ def live(registry: ModelRegistry, model_name: str) -> int | None:
     return registry.aliases(model_name).get("live")
 
 
-def test_the_same_update_never_releases_twice(registry: ModelRegistry, model_name: str) -> None:
+def test_the_same_update_never_releases_twice_and_what_it_released_says_which_alias_caused_it(
+    environment: Environment, registry: ModelRegistry, model_name: str
+) -> None:
     register_linear(registry, model_name, 1)
     set_at = datetime.now(UTC)
 
     assert answer(model_name, 1, set_at) == "Completed"
     assert answer(model_name, 1, set_at) == "Superseded"
+    metadata = read_metadata(model_name, 1, environment.repository)
+    assert metadata.mlflow is not None and metadata.mlflow.alias_at_deploy == "alias:deploy"
+    assert metadata.triton is not None and str(metadata.triton.deployed_by).endswith(f" {metadata.owner}")
 
 
 def test_an_update_older_than_a_rollback_never_releases_what_was_rolled_back(

@@ -153,7 +153,8 @@ def test_a_step_that_needs_a_server_says_in_one_line_that_prefect_does_not_run(
 def test_a_step_called_outside_of_the_folder_ends_with_a_line_and_no_traceback(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    known = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SLIPWAY_"))}
+    named = ("PREFECT_", "SLIPWAY_", "MLFLOW_")
+    known = {name: value for name, value in os.environ.items() if not name.startswith(named)}
     environment = known | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)}
 
     called = [sys.executable, "-m", *arguments]

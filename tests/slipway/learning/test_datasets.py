@@ -1,18 +1,22 @@
 """The images to learn from."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.errors import InvalidInput, ServiceUnavailable
 from slipway.learning import datasets
 from slipway.learning.datasets import load_dataset
 from slipway.learning.fitting import Fitting, deterministic
 from tests.apparatus.networks import SmallNetwork
+from tests.apparatus.stores import repository_in_memory
 
 SHAPE = [1, 3, 32, 48]
 
@@ -147,3 +151,55 @@ def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None
         )
 
     assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"
+
+
+@pytest.fixture
+def in_s3(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The folder in a store of this process, which variables say the place of; yields a client of it."""
+    monkeypatch.delenv("SLIPWAY_S3_ENDPOINT_URL", raising=False)
+    with repository_in_memory() as repository, temporary_settings(restore_defaults={PREFECT_API_URL}):
+        client = repository.store.client
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", client.meta.endpoint_url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "slipway")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "slipway")
+        for path in folder.rglob("*.png"):
+            client.upload_file(str(path), "test-bucket", f"data/colours/{path.relative_to(folder)}")
+        yield client
+
+
+def test_a_folder_in_s3_is_the_same_data_as_one_here_and_is_brought_once(
+    folder: Path, in_s3: Any, tmp_path: Path
+) -> None:
+    here = load_dataset(str(folder), SHAPE, 0)
+    there = load_dataset("s3://test-bucket/data/colours", SHAPE, 0)
+    brought = {path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "s3").rglob("*.png")}
+    load_dataset("s3://test-bucket/data/colours/", SHAPE, 0)
+
+    assert (there.name, there.source) == ("colours", "s3://test-bucket/data/colours")
+    assert (there.validation_digest, there.training_digest) == (here.validation_digest, here.training_digest)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data" / "s3").rglob("*.png")} == brought
+    [kept] = (tmp_path / "data" / "s3" / "test-bucket").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_what_was_changed_in_s3_is_brought_anew(folder: Path, in_s3: Any) -> None:
+    before = load_dataset("s3://test-bucket/data/colours", SHAPE, 0)
+    in_s3.upload_file(str(folder / "val" / "red" / "0.png"), "test-bucket", "data/colours/val/blue/0.png")
+
+    after = load_dataset("s3://test-bucket/data/colours", SHAPE, 0)
+
+    assert after.validation_digest != before.validation_digest
+    assert after.training_digest == before.training_digest
+
+
+@pytest.mark.parametrize("dataset", ["s3://test-bucket/nothing", "s3://test-bucket"])
+def test_a_prefix_without_images_is_refused(in_s3: Any, dataset: str) -> None:
+    with pytest.raises(InvalidInput, match="has no images below train/ and val/"):
+        load_dataset(dataset, SHAPE, 0)
+
+
+def test_a_key_that_would_leave_its_directory_is_refused(in_s3: Any) -> None:
+    in_s3.put_object(Bucket="test-bucket", Key="bad/train/red/../../../out.png", Body=b"x")
+
+    with pytest.raises(InvalidInput, match="is no path of a file"):
+        load_dataset("s3://test-bucket/bad", SHAPE, 0)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from blocks.errors import InvalidInput, UnusableModel
 from slipway.learning.datasets import ImageDataset, ImageSplit, load_dataset
-from slipway.learning.fitting import EpochFigures, Fitting, crop_randomly, deterministic, evaluate
+from slipway.learning.fitting import EpochFigures, Fitting, crop_randomly, deterministic, evaluate, make_optimiser
+from slipway.learning.parameters import Optimizer
 from slipway.learning.resnet import ResNet18
 from tests.apparatus.networks import NormalisedNetwork, SmallNetwork
 
@@ -125,6 +126,34 @@ def test_a_training_that_diverges_is_an_error_that_says_what_to_do(digits: Image
 
     with pytest.raises(UnusableModel, match=r"diverged in epoch 1: training loss nan.*lower learning_rate"):
         fitted(model, few(digits, train=64, validation=32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(Optimizer.ADAM, torch.optim.Adam), (Optimizer.ADAMW, torch.optim.AdamW), (Optimizer.SGD, torch.optim.SGD)],
+)
+def test_each_optimiser_learns(digits: ImageDataset, kind: Optimizer, expected: type[torch.optim.Optimizer]) -> None:
+    model = SmallNetwork(10)
+    with deterministic(0):
+        found = Fitting(
+            model, few(digits, 640, 100), epochs=4, learning_rate=0.02, batch_size=32, device=CPU, optimizer=kind
+        )
+        *_, last = found.train_epochs()
+
+    assert type(make_optimiser(model, kind, 0.1)) is expected
+    assert last.best_val_accuracy > 0.6
+
+
+def test_frozen_stages_keep_their_weights_and_statistics_and_the_others_learn(digits: ImageDataset) -> None:
+    with deterministic(0):
+        model = ResNet18(10)
+        model.freeze(4)
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        list(fitting(model, few(digits, 64, 16), 1).train_epochs())
+
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    parts = {name.removeprefix("network.").partition(".")[0] for name in changed}
+    assert parts == {"layer4", "fc"}
 
 
 def test_fewer_images_than_a_batch_still_train(digits: ImageDataset) -> None:

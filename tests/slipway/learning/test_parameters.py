@@ -30,6 +30,11 @@ def settings(**changed: Any) -> TrainingSettings:
         {"dataset": "."},
         {"epochs": 1, "batch_size": 2, "num_workers": 0},
         {"input_shape": [1, 3, 32, 64]},
+        {"dataset": "s3://bucket/data/imagenette", "optimizer": "sgd", "frozen_layers": 5},
+        {"dataset": "s3://bucket"},
+        {"pretrained": "imagenet"},
+        {"pretrained": "models:/resnet18-imagenette@champion"},
+        {"pretrained": __file__},
     ],
 )
 def test_what_the_demo_and_the_reference_use_is_accepted(changed: dict[str, Any]) -> None:
@@ -48,6 +53,12 @@ def test_what_the_demo_and_the_reference_use_is_accepted(changed: dict[str, Any]
         ("dataset", "imagenet"),
         ("dataset", "mnist"),
         ("dataset", "/nowhere/at/all"),
+        ("dataset", "s3://"),
+        ("dataset", "s3:///prefix"),
+        ("pretrained", "/nowhere/at/all.pth"),
+        ("pretrained", "models:/name"),
+        ("frozen_layers", 6),
+        ("optimizer", "lion"),
         ("epochs", 0),
         ("epochs", 2.5),
         ("learning_rate", 0.0),
@@ -71,8 +82,15 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
         settings(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [(True, "imagenet"), ("true", "imagenet"), (False, None), ("false", None), ("", None)]
+)
+def test_pretrained_may_be_said_as_the_reference_s_configuration_does(given: object, meant: str | None) -> None:
+    assert settings(pretrained=given).pretrained == meant
+
+
 def test_the_refusal_of_an_unknown_dataset_says_which_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="digits or imagenette, or the path of an existing directory"):
+    with pytest.raises(InvalidInput, match="digits or imagenette, or the path of an existing directory or s3"):
         settings(dataset=str(tmp_path / "missing"))
 
 

@@ -162,3 +162,25 @@ def test_the_same_seed_registers_the_same_weights(registry: ModelRegistry, monke
     first, again = (load_weights(registry.version(name, version), registry)[0].state_dict() for version in versions)
     assert versions == [1, 2]
     assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def test_a_registered_model_is_what_another_training_goes_on_from(
+    trained: TrainedModel, registry: ModelRegistry
+) -> None:
+    source = f"models:/{trained.model_name}/{trained.version}"
+    name = unused_name()
+
+    frozen = train(
+        settings(name, pretrained=source, frozen_layers=5, optimizer="sgd", learning_rate=1e-6), registry=registry
+    )
+
+    recorded = registry.connect().get_run(frozen.run_id).data
+    assert frozen.best_val_accuracy == pytest.approx(trained.best_val_accuracy, abs=0.02)
+    assert {recorded.tags[tag] for tag in ("approach", "pretrained", "architecture")} == {
+        "transfer-learning",
+        "true",
+        "resnet18",
+    }
+    assert recorded.params["training.optimizer"] == "sgd"
+    assert (recorded.params["training.pretrained"], recorded.params["training.frozen_layers"]) == (source, "5")
+    assert (recorded.params["model.architecture"], recorded.params["model.pretrained"]) == ("resnet18", "True")
