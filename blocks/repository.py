@@ -281,11 +281,14 @@ class ModelRepository(Fenced, Block):
             if self._is_same(key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
 
-    def share(self, model_name: str, version: int) -> None:
-        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
+    def share(self, model_name: str, version: int, leave: tuple[str, ...] = ()) -> None:
+        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes.
+
+        Triton reloads every version when a file there is newer; `leave` names those that nobody needs that for.
+        """
         shared = f"{self.directory(model_name, version)}{SHARED}"
         if self.store.keys(shared):
-            self._copy(shared, f"{self._root}{model_name}/")
+            self._copy(shared, f"{self._root}{model_name}/", leave)
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
@@ -386,9 +389,10 @@ class ModelRepository(Fenced, Block):
             "in staging nor in the archive; release it again from the registry"
         )
 
-    def _copy(self, source: str, target: str) -> list[str]:
+    def _copy(self, source: str, target: str, leave: tuple[str, ...] = ()) -> list[str]:
         """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
         keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
+        keys = [key for key in keys if key[len(source) :] not in leave]
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
             if self._is_same(key, copied):
