@@ -1,4 +1,4 @@
-"""The model repository in S3: what Triton reads, what is staged, what is archived, and the pointer that commits.
+"""The model repository, in S3 or in a directory: what Triton reads, what is staged, what is archived, and the pointer that commits.
 
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
 repository/<model>/labels.txt         what every version uses, say labels or a Python environment: the live version's
@@ -12,6 +12,8 @@ records/<model>/<N>/…                 who took the number, samples that prove 
 records/<model>/dependents/…          which versions of the model ensembles call, see slipway/releases/dependencies.py
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
 locks/<model>.json                    whose turn it is to change the model, and for how long
+
+In a directory, `repository/` is what Triton reads and everything else lies in another one, see `directory_store.py`.
 
 A model without `records/<model>/` is foreign: nothing here changes it unless slipway's steps ask for that, and they
 do not.
