@@ -1,4 +1,4 @@
-"""The model repository, in S3 or in a directory: what Triton reads, what is staged, what is archived, and the pointer that commits.
+"""The model repository, in S3 or a directory: what Triton reads, what is staged or archived, the pointer that commits.
 
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
 repository/<model>/labels.txt         what every version uses, say labels or a Python environment: the live version's
