@@ -1,4 +1,4 @@
-"""The model repository in S3: what Triton reads, what is staged, what is archived, and the pointer that commits.
+"""The model repository, in S3 or a directory: what Triton reads, what is staged or archived, the pointer that commits.
 
 repository/<model>/config.pbtxt       the commit: its version policy alone says what Triton serves
 repository/<model>/labels.txt         what every version uses, say labels or a Python environment: the live version's
@@ -15,6 +15,8 @@ records/<model>/dependents/…          which versions of the model ensembles ca
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
 settings/<model>.json                 how the model is to be served from its next release on, and who said so
 locks/<model>.json                    whose turn it is to change the model, and for how long
+
+In a directory, `repository/` is what Triton reads and everything else lies in another one, see `directory_store.py`.
 
 A model without `records/<model>/` is foreign: nothing here changes it unless slipway's steps ask for that, and they
 do not.
@@ -305,11 +307,14 @@ class ModelRepository(Fenced, Block):
             if self._is_same(key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
 
-    def share(self, model_name: str, version: int) -> None:
-        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
+    def share(self, model_name: str, version: int, leave: tuple[str, ...] = ()) -> None:
+        """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes.
+
+        Triton reloads every version when a file there is newer; `leave` names those that nobody needs that for.
+        """
         shared = f"{self.directory(model_name, version)}{SHARED}"
         if self.store.keys(shared):
-            self._copy(shared, f"{self._root}{model_name}/")
+            self._copy(shared, f"{self._root}{model_name}/", leave)
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
@@ -433,9 +438,10 @@ class ModelRepository(Fenced, Block):
             "in staging nor in the archive; release it again from the registry"
         )
 
-    def _copy(self, source: str, target: str) -> list[str]:
+    def _copy(self, source: str, target: str, leave: tuple[str, ...] = ()) -> list[str]:
         """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
         keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
+        keys = [key for key in keys if key[len(source) :] not in leave]
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
             if self._is_same(key, copied):

@@ -3,9 +3,8 @@
 import json
 from typing import NamedTuple
 
+from blocks.labels import META_FILE
 from blocks.repository import SHARED, ModelRepository
-
-META_FILE = "mlflow-meta.json"
 
 
 class Meta(NamedTuple):

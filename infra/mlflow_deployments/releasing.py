@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
+from blocks.labels import META_FILE
 from infra.mlflow_deployments.catalogue import locate_model
 from infra.mlflow_deployments.errors import refuse_existing
-from infra.mlflow_deployments.meta import META_FILE, Meta, make_meta
+from infra.mlflow_deployments.meta import Meta, make_meta
 from infra.mlflow_deployments.registration import find_version, pin
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.plan import MAX_VERSION

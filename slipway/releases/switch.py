@@ -7,6 +7,7 @@ import numpy as np
 
 from blocks.environment import Environment
 from blocks.errors import IntegrityError, ServiceUnavailable, SlipwayError, VerificationFailed
+from blocks.labels import META_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
@@ -30,7 +31,7 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     """
     repository, fleet = environment.repository, environment.fleet
     config, proof, _ = _read_recorded(plan, repository)
-    repository.share(plan.model_name, plan.version)
+    repository.share(plan.model_name, plan.version, leave=(META_FILE,))  # the version has its own
     config = choose_config_back(repository, plan, config)
     batched = takes_batches(config)
     commit_plan(repository, plan, apply_policy(config, plan.serves))
