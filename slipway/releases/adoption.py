@@ -1,14 +1,11 @@
 """Adoption: a model that somebody else put into service becomes slipway's, and nothing that is served stops for it.
 
-Its folders are matched with the registry's versions, what is served is asked as a release would ask, and the answers
-recorded as the proof; then config.pbtxt names what is served, and whatever is not served goes to the archive. No
-replica loads anything.
+Its folders are matched with the registry's versions, what is served is asked as a release would ask; then config.pbtxt
+names what is served, and whatever is not served goes to the archive. No replica loads anything.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,17 +13,17 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.environment import Environment
 from blocks.errors import IntegrityError, InvalidInput, NotRegistered, UnusableModel, VersionConflict
-from blocks.labels import CONFIG_FILE, LIVE, PREVIOUS
+from blocks.labels import LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.repository import ModelRepository
 from blocks.run import get_owner, warn
 from slipway.formats.contents import Contents
 from slipway.formats.model_config import find_backend, find_model_file, read_signature
-from slipway.formats.onnx import BACKEND, SUFFIX
 from slipway.formats.signature import Shape
 from slipway.releases.adopted import record_version
 from slipway.releases.agreement import Comparison
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
+from slipway.releases.bucket_registration import register_folder
 from slipway.releases.completion import complete
 from slipway.releases.fetched import FetchedModel, load_example, load_golden
 from slipway.releases.fetching import fetch
@@ -38,7 +35,6 @@ from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan
 from slipway.releases.proof import Proof, Question, write_proof
 from slipway.releases.proven_config import record_config
-from slipway.releases.publication import Given, publish
 from slipway.releases.questions import Sources, ask_candidate
 from slipway.releases.receipt import Receipt, ReplicaReceipt, record_receipt
 from slipway.releases.service_level import Requests, time_requests
@@ -146,7 +142,7 @@ def register_unknown(adoption: Adoption, environment: Environment) -> Adoption:
     for match in adoption.matches:
         if match.registry_version is None:
             found, _ = adoption.find(match.version)
-            number = _register(adoption.found, found, environment)
+            number = register_folder(adoption.found, found, environment)
             match = match.model_copy(update={"registry_version": number, "how": "registered from the bucket"})
         matches.append(match)
     return derive_adoption(adoption.found, tuple(matches), environment)
@@ -306,21 +302,3 @@ def _make_receipt(version: int, adoption: Adoption, answered: ProvenVersion) -> 
         gates={"as served": asked},
         replicas=answered.replicas,
     )
-
-
-def _register(model: FoundModel, version: FoundVersion, environment: Environment) -> int:
-    """Register a folder's files: an ONNX model as such, another one with the configuration that it is served with."""
-    repository, name = environment.repository, model.model_name
-    config = parse_config(model.config)
-    with TemporaryDirectory(prefix="slipway-adopt-") as temporary:
-        directory = Path(temporary) / name
-        for path in version.sha256:
-            into = directory / str(version.version) / path
-            into.parent.mkdir(parents=True, exist_ok=True)
-            repository.store.download(f"{repository.directory(name, version.version)}{path}", into)
-        model_file = directory / str(version.version) / find_model_file(config, find_backend(config))
-        is_onnx = find_backend(config) == BACKEND and model_file.suffix == SUFFIX
-        if not is_onnx:
-            (directory / CONFIG_FILE).write_text(model.config)
-        published = publish(model_file if is_onnx else directory, name, Given(), registry=environment.registry)
-    return published.version

@@ -88,10 +88,8 @@ def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(
         Death("take-out begins"),
         Death("ObjectStore.delete_if"),
         Death("TritonFleet.unload_model", within=True),
-        Death("TritonFleet.unload_model", nth=2),
         Death("ObjectStore.copy", nth=3),
         Death("ModelRegistry.remove_alias", nth=2, within=True),
-        Death("ModelRegistry.tag_version"),
     ],
     ids=str,
 )
