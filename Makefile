@@ -14,7 +14,7 @@ SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
 # reason such as "can't serve $5" or `this` as its own.
-GIVEN := MODEL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES
+GIVEN := MODEL URL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # Lists are split as a shell splits words, quotes included, and nothing in them is run: $(call split,ARGS) … $(WORDS)
@@ -130,6 +130,10 @@ destroy-triton: setup ## Remove it from the cluster; NAMESPACE=triton
 smoke-test: setup ## Ask every replica for one prediction; MODEL=name NAMESPACE=triton or ADDRESSES="host:8001 ..."
 	@$(call split,ADDRESSES ARGS) \
 		$(SLIPWAY) cluster smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
+
+.PHONY: generate-input
+generate-input: setup ## Write input.json, a request that a served model takes; MODEL=name URL=host:port TO=file
+	@$(SLIPWAY) generate-input $${MODEL:+"$$MODEL"} $${URL:+--url="$$URL"} --to="$${TO:-input.json}"
 
 .PHONY: lint
 lint: setup ## Check style, format and types

@@ -46,9 +46,9 @@ class Checkpoints(Block):
     )
 
     @cached_property
-    def store(self) -> "_DownloadingStore":
+    def store(self) -> ObjectStore:
         """The bucket itself."""
-        return _DownloadingStore(self.bucket)
+        return ObjectStore(self.bucket)
 
     def keep(self, training: str, epoch: int, run_id: str, file: Path) -> None:
         """Store a file as a training's latest checkpoint, and delete those before it.
@@ -106,9 +106,3 @@ class Checkpoints(Block):
 
     def _place(self, training: str) -> str:
         return f"{self.prefix}/{training}/"
-
-
-class _DownloadingStore(ObjectStore):
-    def download(self, key: str, into: Path) -> None:
-        with self._reaching(key):
-            self.client.download_file(self.bucket, key, str(into))

@@ -27,6 +27,8 @@ class Happened(StrEnum):
     RELEASE_UNDONE = "slipway.release.undone"
     RELEASE_FAILED = "slipway.release.failed"
     ROLLBACK_FINISHED = "slipway.rollback.finished"
+    WITHDRAWAL_FINISHED = "slipway.withdrawal.finished"
+    ADOPTION_FINISHED = "slipway.adoption.finished"
     GATE_PASSED = "slipway.gate.passed"
     GATE_REFUSED = "slipway.gate.refused"
     DRIFT_FOUND = "slipway.drift.found"

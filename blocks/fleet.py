@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 import tritonclient.grpc as triton
+from google.protobuf import text_format
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, StringConstraints
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
@@ -178,13 +179,32 @@ class TritonFleet(Fenced, Block):
                 served[entry.name] = tuple(sorted({*served.get(entry.name, ()), int(entry.version)}))
         return served
 
-    def computes_on_gpu(self, address: str, model_name: str) -> bool:
-        """Tell whether one replica runs instances of a model on a GPU."""
+    def served_config(self, address: str, model_name: str) -> str:
+        """Return the configuration that one replica serves a model with, what its backend added included, as a text."""
+        return str(text_format.MessageToString(self._read_config(address, model_name)))
+
+    def _read_config(self, address: str, model_name: str) -> "triton.model_config_pb2.ModelConfig":
         with self._talking(address, f"configuration of model '{model_name}'", model_name=model_name) as client:
-            found = client.get_model_config(
+            return client.get_model_config(
                 model_name, headers=self._control(), client_timeout=self.call_timeout_s
             ).config
+
+    def computes_on_gpu(self, address: str, model_name: str) -> bool:
+        """Tell whether one replica runs instances of a model on a GPU."""
+        found = self._read_config(address, model_name)
         return any(group.kind == triton.model_config_pb2.ModelInstanceGroup.KIND_GPU for group in found.instance_group)
+
+    def describe(self, address: str, model_name: str) -> triton.service_pb2.ModelMetadataResponse:
+        """Return the inputs and outputs of a model as one replica has them; `InvalidInput` where it serves none so."""
+        try:
+            with self._talking(address, f"tensors of model '{model_name}'", model_name=model_name) as client:
+                return client.get_model_metadata(model_name, client_timeout=self.call_timeout_s)
+        except InferenceServerException as error:
+            raise InvalidInput(
+                f"model '{model_name}' on Triton {address}: is not served ({reason(error)}); deploy it first",
+                model_name=model_name,
+                address=address,
+            ) from error
 
     def infer(self, address: str, model_name: str, inputs: Tensors, outputs: list[str], version: int | None) -> Tensors:
         """Return one replica's outputs for one batch, pinned to a version (None: whatever it answers with).

@@ -33,10 +33,13 @@ TRITON_VERSION_TAG = "triton_version"  # The number it is served under.
 RECEIPT_TAG = "receipt"  # The proof of its release, as receipt.json has it.
 ROLLED_BACK_TAG = "rolled_back"  # Why it was rolled back from, until it is released again.
 ROLLED_BACK_AT_TAG = "rolled_back_at"  # When that was.
+WITHDRAWN_AT_TAG = "withdrawn_at"  # When it was live and taken out of service, until it is released again.
 
 # Tags of a version and its model that an answer to `deploy` writes.
 ANSWERED_AT_TAG = "deploy_answered_at"  # The moment of the update that was answered last.
 ANSWERED_BY_TAG = "deploy_answered_by"  # The flow run that answered it.
+
+COPIED_FROM_TAG = "slipway.copied_from"  # What a version was made of to be deployed under another name: its URI.
 
 # Tags of a model.
 RELEASED_BY_TAG = "slipway.released_by"  # The alias that releases its versions, whatever it is called: `deploy`.
@@ -82,13 +85,17 @@ REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
 CONFIG_FILE = "config.pbtxt"  # The commit: its version policy alone says what Triton serves.
 METADATA_FILE = "metadata.json"  # Where a version came from; written last, so that who has it is complete.
 
+PLUGIN_FILE = "mlflow-meta.json"  # Of NVIDIA's MLflow plugin, at a model's root: which MLflow model it deployed there.
+
 # Records of a version, which outlive its files.
 CLAIM_FILE = "claim"  # The flow run that took the number.
 PROOF_FILE = "proof.npz"  # The samples that prove a replica serves this version.
 RECEIPT_FILE = "receipt.json"  # The proof of its release: every replica, every gate, who approved.
 AUTHOR_CONFIG_FILE = "author.pbtxt"  # The author's config.pbtxt, where the version brought one.
+SETTINGS_FILE = "settings.json"  # The serving settings it was released with, where there were any.
 FILES_FILE = "files.json"  # Its files as they were committed: what changed since is drift.
 MARK_FILE = "rolled_back.json"  # Why and when it was rolled back from.
+WITHDRAWN_FILE = "withdrawn.json"  # Of a model, beside its versions' records: why and when it was taken out of service.
 DEPENDENCIES_FILE = "dependencies.json"  # Of an ensemble, beside its versions' records: the models it is noted at.
 
 # Files of a training's checkpoints.

@@ -91,6 +91,10 @@ class ObjectStore:
         """The bucket and the endpoint it is reached at, for messages."""
         return f"S3 bucket '{self.bucket}' at {self.client.meta.endpoint_url}"
 
+    def uri(self, key: str) -> str:
+        """Return the S3 URI of a key."""
+        return f"s3://{self.bucket}/{key}"
+
     def prefixes(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have keys below them, listed with a delimiter.
 
@@ -145,6 +149,11 @@ class ObjectStore:
                 if read_answer(error) is Answer.ABSENT:
                     return None
                 raise
+
+    def download(self, key: str, into: Path) -> None:
+        """Stream an object into a file."""
+        with self._reaching(key):
+            self.client.download_file(self.bucket, key, str(into))
 
     def look_at(self, key: str) -> StoredObject | None:
         """Return a small object with its ETag and its age, None where there is no such key."""

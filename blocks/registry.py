@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.errors import NotRegistered
 from blocks.fence import Fenced
+from blocks.imports import keep_what_is_made
 from blocks.registry_errors import is_absent, unanswered
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class ModelRegistry(Fenced, Block):
 
     def connect(self) -> "MlflowClient":
         """Return a client, with MLflow's own functions, which know only one server, pointed at this one as well."""
-        import mlflow
+        with keep_what_is_made():
+            import mlflow
 
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
@@ -99,7 +101,8 @@ class ModelRegistry(Fenced, Block):
         MLflow reads its limits from the environment with each request, those of the registry asked last then; whom a
         request is made for is decided by its address.
         """
-        from mlflow.tracking import MlflowClient
+        with keep_what_is_made():
+            from mlflow.tracking import MlflowClient
 
         from blocks.registry_access import identify_at
 
@@ -122,7 +125,8 @@ class ModelRegistry(Fenced, Block):
     @contextmanager
     def reaching(self, subject: str) -> Iterator[None]:
         """Translate what MLflow raises while `subject` is asked for."""
-        from mlflow.exceptions import MlflowException
+        with keep_what_is_made():
+            from mlflow.exceptions import MlflowException
 
         try:
             yield

@@ -8,9 +8,12 @@ repository/<model>/<N>/metadata.json  where the version came from
 repository/_candidate.<epoch>.<model>/<N>/…  a version under proof, by a name no client asks for
 staging/<model>/<N>/…                 uploads under way; Triton never reads here
 archive/<model>/<N>/…                 versions no longer served
+archive/<model>/beside/…              what lay beside the versions of a model that was withdrawn
 records/<model>/<N>/…                 who took the number, samples that prove the version, its receipt
+records/<model>/withdrawn.json        why and when the model was last taken out of service
 records/<model>/dependents/…          which versions of the model ensembles call, see slipway/releases/dependencies.py
 journal/<model>.json                  the release under way, with the way back; or that the last one is closed
+settings/<model>.json                 how the model is to be served from its next release on, and who said so
 locks/<model>.json                    whose turn it is to change the model, and for how long
 
 A model without `records/<model>/` is foreign: nothing here changes it unless slipway's steps ask for that, and they
@@ -20,20 +23,23 @@ do not.
 import re
 import time
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Self, cast
 from uuid import uuid4
 
 from prefect.blocks.core import Block
 from prefect_aws.s3 import S3Bucket
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
 from blocks.checksums import FileDigest
+from blocks.directory_store import DirectoryStore
 from blocks.errors import IntegrityError, ReleaseTakenOver, VersionConflict
 from blocks.fence import Fenced
 from blocks.labels import CLAIM_FILE, CONFIG_FILE, METADATA_FILE
 from blocks.object_store import ObjectStore, StoredObject
 
 SHARED = "shared/"
+BESIDE = "beside/"
+RECORDS_FOLDER = ".slipway"  # where Triton reads a whole bucket, so that nothing can be beside what it reads
 # No registered model's name starts with an underscore; releases before the epoch came had `_candidate-<model>`.
 _CANDIDATE = re.compile(r"_candidate(?:-|\.(?P<epoch>[0-9]+)\.)(?P<model>.+)")
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -98,22 +104,44 @@ class ModelRepository(Fenced, Block):
         "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html"
     )
 
-    bucket: S3Bucket = Field(description="Bucket that holds the repository.")
+    bucket: S3Bucket | None = Field(default=None, description="Bucket that holds the repository.")
+    models_directory: Path | None = Field(
+        default=None, description="In the place of a bucket: the directory that Triton's --model-repository names."
+    )
+    records_directory: Path | None = Field(
+        default=None, description="With it: where all that is no model goes; left out, beside it, as NAME.slipway."
+    )
     repository_prefix: str = Field(default="repository", description="What Triton's --model-repository names.")
     staging_prefix: str = Field(default="staging", description="Uploads under way.")
     archive_prefix: str = Field(default="archive", description="Versions that are no longer served.")
     records_prefix: str = Field(default="records", description="What is known of each version, for good.")
     journal_prefix: str = Field(default="journal", description="Releases under way.")
     locks_prefix: str = Field(default="locks", description="Whose turn it is to change each model.")
+    settings_prefix: str = Field(default="settings", description="How each model is to be served.")
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if (self.bucket is None) == (self.models_directory is None):
+            raise ValueError("bucket and models_directory: expected exactly one of them")
+        return self
 
     @property
     def store(self) -> ObjectStore:
-        """The bucket itself."""
-        return ObjectStore(self.bucket, self._fence)
+        """The bucket, or the directory, itself."""
+        if self.bucket is not None:
+            return ObjectStore(self.bucket, self._fence)
+        models = cast(Path, self.models_directory).absolute()
+        records = self.records_directory or models.with_name(f"{models.name}.slipway")
+        return DirectoryStore(models, records, self.repository_prefix, self._fence)
+
+    @property
+    def _root(self) -> str:
+        """What the keys of models begin with; nothing where Triton reads a whole bucket."""
+        return f"{self.repository_prefix}/" if self.repository_prefix else ""
 
     def contents(self) -> RepositoryContents:
         """Return which models there are, by where they have left anything."""
-        names = self.store.prefixes(f"{self.repository_prefix}/")
+        names = [name for name in self.store.prefixes(self._root) if name != RECORDS_FOLDER]
         journals = self.store.keys(f"{self.journal_prefix}/")
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
@@ -130,7 +158,7 @@ class ModelRepository(Fenced, Block):
     def versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
-            repository=self._list_numbers(f"{self.repository_prefix}/{model_name}/"),
+            repository=self._list_numbers(f"{self._root}{model_name}/"),
             archive=self._list_numbers(f"{self.archive_prefix}/{model_name}/"),
         )
 
@@ -140,9 +168,26 @@ class ModelRepository(Fenced, Block):
 
     def is_foreign(self, model_name: str) -> bool:
         """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
-        return not self.recorded_versions(model_name) and bool(
-            self.store.keys(f"{self.repository_prefix}/{model_name}/")
-        )
+        return not self.recorded_versions(model_name) and bool(self.store.keys(f"{self._root}{model_name}/"))
+
+    def list_strange(self, model_name: str) -> tuple[str, ...]:
+        """Return the folders of a model whose names Triton takes for version numbers, though they are none: `3.old`."""
+        names = self.store.names_of_keys(f"{self._root}{model_name}/")
+        return tuple(name for name in names if re.match(r"[+-]?[0-9]", name) and not name.isdecimal())
+
+    def list_files(self, model_name: str, version: int) -> tuple[str, ...]:
+        """Return the files of a version where Triton reads, by their paths below its folder."""
+        directory = self.directory(model_name, version)
+        return tuple(key.removeprefix(directory) for key in self.store.keys(directory) if not key.endswith("/"))
+
+    def read_beside(self, model_name: str, name: str) -> bytes | None:
+        """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
+        return self.store.read(f"{self._root}{model_name}/{name}")
+
+    def forget(self, model_name: str) -> None:
+        """Delete what is recorded of a model's versions: it is nobody's that slipway knows then."""
+        for version in self.recorded_versions(model_name):
+            self.store.delete_below(f"{self.records_prefix}/{model_name}/{version}/")
 
     def next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
@@ -150,12 +195,16 @@ class ModelRepository(Fenced, Block):
         return max((*stored.repository, *stored.archive, *self.recorded_versions(model_name)), default=0) + 1
 
     def uri(self, model_name: str, version: int) -> str:
-        """The S3 URI of a version's directory."""
-        return f"s3://{self.bucket.bucket_name}/{self._version_key(model_name, version)}"
+        """The S3 URI, or the path, of a version's directory."""
+        return self.store.uri(self._version_key(model_name, version))
 
     def directory(self, model_name: str, version: int) -> str:
         """The prefix a served version's files are under."""
         return f"{self._version_key(model_name, version)}/"
+
+    def model_directory(self, model_name: str) -> str:
+        """The prefix of all that Triton reads of a model."""
+        return f"{self._root}{model_name}/"
 
     def read_config(self, model_name: str) -> str | None:
         """Return the committed config.pbtxt, None where the model was never released."""
@@ -210,8 +259,8 @@ class ModelRepository(Fenced, Block):
 
     def read_metadata(self, model_name: str, version: int) -> str | None:
         """Return a version's metadata.json, from the repository or the archive."""
-        for prefix in (self.repository_prefix, self.archive_prefix):
-            if (content := self.store.read(f"{prefix}/{model_name}/{version}/{METADATA_FILE}")) is not None:
+        for prefix in (self._root, f"{self.archive_prefix}/"):
+            if (content := self.store.read(f"{prefix}{model_name}/{version}/{METADATA_FILE}")) is not None:
                 return content.decode(errors="replace")
         return None
 
@@ -260,11 +309,11 @@ class ModelRepository(Fenced, Block):
         """Put what a placed version brings for its model as a whole beside config.pbtxt; nothing else there goes."""
         shared = f"{self.directory(model_name, version)}{SHARED}"
         if self.store.keys(shared):
-            self._copy(shared, f"{self.repository_prefix}/{model_name}/")
+            self._copy(shared, f"{self._root}{model_name}/")
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
-        candidate = f"{self.repository_prefix}/{name}/"
+        candidate = f"{self._root}{name}/"
         source = self._find_complete(model_name, version)
         self._copy(source, f"{candidate}{version}/")
         self._copy(f"{source}{SHARED}", candidate)
@@ -274,7 +323,7 @@ class ModelRepository(Fenced, Block):
         """Delete a candidate's copy."""
         if parse_candidate(name) is None:
             raise ValueError(f"{name!r}: is no candidate's name")
-        self.store.delete_below(f"{self.repository_prefix}/{name}/")
+        self.store.delete_below(f"{self._root}{name}/")
 
     def clear_staging(self, model_name: str) -> None:
         """Delete what uploads of a model left in staging."""
@@ -290,9 +339,20 @@ class ModelRepository(Fenced, Block):
     def archive(self, model_name: str, version: int) -> None:
         """Move a version out of Triton's sight; begun before and broken off, it is completed.
 
-        Only what is proven to be in the archive is deleted, key by key.
+        Only what is proven to be in the archive is deleted, key by key. An adopted version whose metadata.json is in
+        its record gets it now that its folder may change.
         """
+        recorded = self.read_record(model_name, version, METADATA_FILE)
+        if recorded is not None and self.read_metadata(model_name, version) is None:
+            self.store.write(f"{self.directory(model_name, version)}{METADATA_FILE}", recorded)
         self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
+
+    def archive_beside(self, model_name: str) -> None:
+        """Move what lies beside a model's versions out of Triton's sight; only what is proven to be there is deleted.
+
+        That is for a model without versions where Triton reads, and without a committed config.pbtxt.
+        """
+        self._move(f"{self._root}{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
@@ -309,6 +369,14 @@ class ModelRepository(Fenced, Block):
     def write_record(self, model_name: str, version: int, name: str, content: bytes) -> None:
         """Write one file of a version's record."""
         self.store.write(self.record_key(model_name, version, name), content)
+
+    def read_model_record(self, model_name: str, name: str) -> bytes | None:
+        """Return one file that is recorded of a model as a whole, None where there is none."""
+        return self.store.read(f"{self.records_prefix}/{model_name}/{name}")
+
+    def write_model_record(self, model_name: str, name: str, content: bytes) -> None:
+        """Write one file that is recorded of a model as a whole."""
+        self.store.write(f"{self.records_prefix}/{model_name}/{name}", content)
 
     def read_journal(self, model_name: str) -> StoredObject | None:
         """Return the journal of a model's last release, None where there was none."""
@@ -330,6 +398,14 @@ class ModelRepository(Fenced, Block):
         """Write a lock in the place of the one with this ETag (None: of none); None where another is there by now."""
         return self.store.replace(self._lock_key(model_name), entry.encode(), after)
 
+    def read_settings(self, model_name: str) -> StoredObject | None:
+        """Return the serving settings of a model, None where nobody ever set any."""
+        return self.store.look_at(self._settings_key(model_name))
+
+    def write_settings(self, model_name: str, entry: str, after: str | None) -> bool:
+        """Write settings in the place of those with this ETag (None: of none); tell whether they were still there."""
+        return self.store.replace(self._settings_key(model_name), entry.encode(), after) is not None
+
     def _refuse(self, model_name: str, what: str) -> NoReturn:
         raise ReleaseTakenOver(
             f"model '{model_name}' in {self.store.address}: {what} was changed by somebody else since this run read "
@@ -344,11 +420,14 @@ class ModelRepository(Fenced, Block):
 
     def _find_complete(self, model_name: str, version: int) -> str:
         """Return where a version is complete, which is where it has its metadata.json, written last."""
-        prefixes = (self.repository_prefix, self.staging_prefix, self.archive_prefix)
-        places = [f"{prefix}/{model_name}/{version}/" for prefix in prefixes]
+        prefixes = (self._root, f"{self.staging_prefix}/", f"{self.archive_prefix}/")
+        places = [f"{prefix}{model_name}/{version}/" for prefix in prefixes]
         for place in places:
             if self.store.read(f"{place}{METADATA_FILE}") is not None:
                 return place
+        # an adopted version lies as it was found, its metadata.json with its record
+        if self.store.keys(places[0]) and self.read_record(model_name, version, METADATA_FILE) is not None:
+            return places[0]
         raise IntegrityError(
             f"model '{model_name}' version {version} in {self.store.address}: complete neither in the repository nor "
             "in staging nor in the archive; release it again from the registry"
@@ -382,10 +461,10 @@ class ModelRepository(Fenced, Block):
         return tuple(sorted(int(name) for name in self.store.names_of_keys(prefix) if name.isdecimal()))
 
     def _version_key(self, model_name: str, version: int) -> str:
-        return f"{self.repository_prefix}/{model_name}/{version}"
+        return f"{self._root}{model_name}/{version}"
 
     def _config_key(self, model_name: str) -> str:
-        return f"{self.repository_prefix}/{model_name}/{CONFIG_FILE}"
+        return f"{self._root}{model_name}/{CONFIG_FILE}"
 
     def record_key(self, model_name: str, version: int, name: str) -> str:
         """The key of one file of a version's record."""
@@ -393,6 +472,9 @@ class ModelRepository(Fenced, Block):
 
     def _lock_key(self, model_name: str) -> str:
         return f"{self.locks_prefix}/{model_name}.json"
+
+    def _settings_key(self, model_name: str) -> str:
+        return f"{self.settings_prefix}/{model_name}.json"
 
     def _journal_key(self, model_name: str) -> str:
         return f"{self.journal_prefix}/{model_name}.json"

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from cyclopts import App
 
+from blocks.imports import keep_what_is_made
 from infra.command.exit_codes import ExitCode
 
 COMMANDS = {
@@ -15,7 +16,12 @@ COMMANDS = {
     "compare": ("infra.command.models:compare", "Compare versions of a model that are served side by side."),
     "rollback": ("infra.command.models:roll_back", "Roll a model back, as the flow rollback-model."),
     "reconcile": ("infra.command.models:reconcile", "Repair what drifted and show what is left."),
+    "adopt": ("infra.command.takeover:adopt", "Take over a model that is served; nothing is loaded for it."),
+    "withdraw": ("infra.command.takeover:withdraw", "Take a model out of service; its versions go to the archive."),
+    "config": ("infra.command.config:app", "Show or set how a model is served: batching, instances and the rest."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
+    "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
+    "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),
     "setup": ("infra.command.setup:set_up", "Put into Prefect what the flows need."),
@@ -45,7 +51,9 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; an error that is foreseen is shown in a line."""
     try:
-        outcome = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+        with keep_what_is_made():
+            command, given, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        outcome = command(*given.args, **given.kwargs)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except _list_foreseen() as error:

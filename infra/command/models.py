@@ -16,9 +16,11 @@ from infra.command.exit_codes import ExitCode
 from infra.command.screen import console, show_table
 from slipway.releases.drift import Drift
 from slipway.releases.explanation import Explanation, explain_live
-from slipway.releases.receipt import Receipt, format_aliases
+from slipway.releases.receipt import Receipt, format_aliases, format_settings
+from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.survey import Depth, ModelState, survey
 from slipway.releases.versions_compared import VersionsCompared, compare_versions
+from slipway.releases.withdrawn import Withdrawn
 
 
 def _check_numbers(_: type, versions: str) -> None:
@@ -162,8 +164,10 @@ def make_explanation_table(explanation: Explanation) -> Table:
     table.add_row("model", state.name)
     table.add_row("aliases", format_aliases(state.aliases))
     table.add_row("served", f"{_list_versions(state.policy)}; unversioned requests: {newest}")
-    for label, value in _list_proof(receipt) if receipt else [("receipt", "none: nothing was released by slipway")]:
+    for label, value in _list_proof(receipt) if receipt else [_explain_nothing(explanation.withdrawn)]:
         table.add_row(label, value)
+    if explanation.settings != (receipt.settings if receipt else ServingSettings()):
+        table.add_row("pending settings", f"{format_settings(explanation.settings)}, from the next release on")
     for address, served in state.served.items():
         table.add_row(f"now on {address}", "silent" if served is None else _list_versions(served))
     table.add_row("drift", "; ".join(_describe_drift(drift) for drift in state.drift) or "none")
@@ -198,15 +202,28 @@ def _list_proof(receipt: Receipt) -> list[tuple[str, str]]:
         ("by", f"{receipt.kind}, flow run {receipt.flow_run_id}{because}"),
         ("training run", receipt.training_run_id or "not recorded"),
         *((gate, figures) for gate, figures in receipt.gates.items()),
+        ("settings", format_settings(receipt.settings)),
         ("approval", receipt.approval or "not asked for"),
         *((f"SHA-256 of {name}", sha256) for name, sha256 in receipt.sha256.items()),
         *(("proven on", proof) for proof in proofs),
     ]
 
 
+def _explain_nothing(withdrawn: Withdrawn | None) -> tuple[str, str]:
+    """Return label and text of why nothing is live."""
+    if withdrawn is None:
+        return "receipt", "none: nothing was released by slipway"
+    because = f", because: {withdrawn.reason}" if withdrawn.reason else ""
+    served = ", ".join(map(str, withdrawn.served)) or "none"
+    when = f"{withdrawn.at:%Y-%m-%d %H:%M:%S %Z}"
+    return "withdrawn", f"{when}, flow run {withdrawn.flow_run_id}{because}; served until then: {served}"
+
+
 def _name_drift(state: ModelState) -> Text:
     if state.foreign:
         return Text("foreign, not touched")
+    if state.withdrawn is not None and not state.drift:
+        return Text(f"withdrawn {state.withdrawn:%Y-%m-%d}")
     kinds = ", ".join(sorted({finding.kind for finding in state.drift}))
     return Text(kinds, "red") if kinds else Text("none", "green")
 

@@ -6,7 +6,7 @@ Prefect hands out a pool's places by the priority of its queues, and no more to 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectAlreadyExists
 
-URGENT = "urgent"  # rollback-model, reconcile-models and poll-aliases, see prefect.yaml
+URGENT = "urgent"  # rollback-model, withdraw-model, reconcile-models and poll-aliases, see prefect.yaml
 DEFAULT = "default"  # of every pool's Prefect's own, for everything else
 RESERVED = 2  # a rollback, and one of the two flows that run by a schedule
 

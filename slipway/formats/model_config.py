@@ -6,7 +6,7 @@ What Triton's messages mean is defined in model_config.proto of triton-inference
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from google.protobuf import text_format
@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, MODEL_FILE
+from slipway.formats.contents import is_plain_file
 from slipway.formats.signature import Signature, TensorSpec
 
 CONFIG_BYTES = 1024**2
@@ -63,6 +64,23 @@ def parse_config(text: str, subject: str) -> pb.ModelConfig:
     except (text_format.ParseError, DecodeError, ValueError, RecursionError) as error:
         raise UnusableModel(
             f"{subject}: {CONFIG_FILE} is not a Triton model configuration ({bounded(error, 300)}); correct that line"
+        ) from error
+
+
+def read_config(path: Path, subject: str) -> str | None:
+    """Return the text of a config.pbtxt, None where there is none; `UnusableModel` where it cannot be one."""
+    if not (path.exists() or path.is_symlink()):
+        return None
+    if not is_plain_file(path) or path.stat().st_size > CONFIG_BYTES:
+        raise UnusableModel(
+            f"{subject}: {CONFIG_FILE} is no file of {CONFIG_BYTES} bytes at most; keep large parameters in files "
+            "beside it"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UnusableModel(
+            f"{subject}: {CONFIG_FILE} is not text in UTF-8 ({bounded(error, 200)}); write it again"
         ) from error
 
 

@@ -15,9 +15,18 @@ from onnx import TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from blocks.errors import UnusableModel, bounded
-from blocks.labels import DESCRIPTION_FILE, METADATA_FILE, MODEL_FILE
+from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, METADATA_FILE, MODEL_FILE
+from blocks.repository import SHARED
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.mlmodel import find_model_file, lists_flavor
+from slipway.formats.model_config import (
+    check_config,
+    check_declared,
+    find_backend,
+    format_config,
+    parse_config,
+    read_config,
+)
 from slipway.formats.onnx_graph import describe_graph, list_tensors
 from slipway.formats.signature import Signature
 
@@ -48,6 +57,7 @@ class Onnx:
         found = find_model_file(directory, self.flavor, subject)
         if found.name != MODEL_FILE:
             found.rename(directory / MODEL_FILE)
+        _share_named_files(directory, subject)
 
     def open(self, directory: Path, subject: str) -> Contents:
         """Check the graph and all weights, and say what it takes and gives."""
@@ -66,6 +76,7 @@ class BareOnnx:
     def arrange(self, directory: Path, subject: str) -> None:
         """Give the one ONNX file Triton's name for it."""
         find_bare_model(directory, subject).rename(directory / MODEL_FILE)
+        _share_named_files(directory, subject)
 
     def open(self, directory: Path, subject: str) -> Contents:
         """Check the graph and all weights, and say what it takes and gives."""
@@ -75,14 +86,47 @@ class BareOnnx:
 def open_onnx(directory: Path, subject: str) -> Contents:
     """Check the graph and all weights of model.onnx, and say what it takes and gives."""
     signature = read_signature(directory, subject)
+    shared = tuple(f"{SHARED}{path.name}" for path in sorted((directory / SHARED).glob("*")))
     return Contents(
         backend=BACKEND,
         model_file=MODEL_FILE,
-        files=(MODEL_FILE, *find_external_files(directory, subject)),
+        files=(MODEL_FILE, *find_external_files(directory, subject), *shared),
         signature=signature,
         precision=read_precision(directory, subject),
+        config=_read_author_config(directory, signature, subject),
         facts={"format": "onnx", "opset": signature.opset, "producer": signature.producer},
     )
+
+
+def _share_named_files(directory: Path, subject: str) -> None:
+    """Put the labels that a config.pbtxt beside the model names where a version has what is its model's as a whole."""
+    text = read_config(directory / CONFIG_FILE, subject)
+    config = parse_config(text or "", subject)
+    for name in sorted({output.label_filename for output in config.output} - {""}):
+        if not is_plain_file(directory / name) or Path(name).name != name:
+            raise UnusableModel(
+                f"{subject}: {CONFIG_FILE} names {bounded(repr(name), 200)}, which is not beside it; put it there"
+            )
+        (directory / SHARED).mkdir(exist_ok=True)
+        (directory / name).rename(directory / SHARED / name)
+
+
+def _read_author_config(directory: Path, signature: Signature, subject: str) -> str | None:
+    """Return the config.pbtxt that lies beside the model, where there is one, with the model file's name of now."""
+    if (text := read_config(directory / CONFIG_FILE, subject)) is None:
+        return None
+    config = parse_config(text, subject)
+    check_config(config, subject)
+    if find_backend(config) not in {"", BACKEND}:
+        raise UnusableModel(
+            f"{subject}: {CONFIG_FILE} says backend '{find_backend(config)}', expected {BACKEND}, which serves ONNX; "
+            "correct it"
+        )
+    check_declared(config, signature, list_optional_inputs(directory / MODEL_FILE, subject), subject)
+    if config.default_model_filename in {"", MODEL_FILE}:
+        return text
+    config.default_model_filename = MODEL_FILE
+    return format_config(config)
 
 
 def find_bare_model(directory: Path, subject: str) -> Path:

@@ -17,15 +17,15 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_FILE, MODEL_FILE
+from blocks.repository import SHARED
 from slipway.formats import onnx
 from slipway.formats.bare_files import check_torchscript
 from slipway.formats.called_models import name_called
-from slipway.formats.contents import Contents, is_plain_file
+from slipway.formats.contents import Contents
 from slipway.formats.example import list_example_files
 from slipway.formats.file_tree import Tree, copy_file, move_files, read_tree
 from slipway.formats.mlmodel import find_model_directory, lists_flavor
 from slipway.formats.model_config import (
-    CONFIG_BYTES,
     ENSEMBLE,
     check_config,
     check_declared,
@@ -33,11 +33,11 @@ from slipway.formats.model_config import (
     find_backend_of,
     find_model_file,
     parse_config,
+    read_config,
     read_signature,
 )
 from slipway.formats.signature import Signature
 
-SHARED = "shared/"
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LIKE_A_VERSION = re.compile(r"\s*[+-]?[0-9]")  # what Triton, which reads a number's beginning, takes for one
 _TAKEN = {DESCRIPTION_FILE, GOLDEN_FILE, CONFIG_FILE, METADATA_FILE}
@@ -118,23 +118,6 @@ def read_layout(directory: Path, subject: str) -> Layout:
     of_model = {name: path for name, path in tree.files.items() if not _VERSION.fullmatch(name.split("/", 1)[0])}
     beside = {f"{SHARED}{name}": path for name, path in of_model.items() if name not in _TAKEN}
     return Layout(text, version, files | beside, tree.files.get(GOLDEN_FILE))
-
-
-def read_config(path: Path, subject: str) -> str | None:
-    """Return the text of a config.pbtxt, None where there is none; `UnusableModel` where it cannot be one."""
-    if not (path.exists() or path.is_symlink()):
-        return None
-    if not is_plain_file(path) or path.stat().st_size > CONFIG_BYTES:
-        raise UnusableModel(
-            f"{subject}: {CONFIG_FILE} is no file of {CONFIG_BYTES} bytes at most; keep large parameters in files "
-            "beside it"
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UnusableModel(
-            f"{subject}: {CONFIG_FILE} is not text in UTF-8 ({bounded(error, 200)}); write it again"
-        ) from error
 
 
 def _list_versions(tree: Tree, subject: str) -> tuple[int, ...]:

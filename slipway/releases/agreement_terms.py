@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from blocks.errors import InvalidInput, bounded
 from blocks.labels import AGREEMENT_TAG, TOLERANCE_TAG
 from slipway.formats.contents import Contents
+from slipway.releases.serving_settings import ServingSettings
 
 FP32, TF32, HALF = 1e-4, 5e-3, 2e-2
 _HALVES = {"FP16", "BF16"}
@@ -38,12 +39,18 @@ class AgreementTerms(BaseModel):
 
 
 def choose_terms(
-    tolerance: float | None, tags: dict[str, str], contents: Contents, *, on_gpu: bool, subject: str
+    tolerance: float | None,
+    tags: dict[str, str],
+    contents: Contents,
+    *,
+    on_gpu: bool,
+    settings: ServingSettings = ServingSettings(),  # noqa: B008, a value
+    subject: str,
 ) -> AgreementTerms:
     """Return the terms of a version: the tolerance given, else that of its tag, else by what a replica computes in.
 
-    FP32 on a GPU is TF32 unless that is switched off there, half precision keeps three digits. Raises `InvalidInput`
-    where a tag cannot be used.
+    FP32 on a GPU is TF32 unless that is switched off for the model, half precision keeps three digits. Raises
+    `InvalidInput` where a tag cannot be used.
     """
     kind = read_kind(tags, subject)
     if tolerance is not None:
@@ -57,6 +64,10 @@ def choose_terms(
     }
     if half := sorted(precisions & _HALVES):
         return AgreementTerms(kind=kind, tolerance=HALF, reason=f"{half[0]} model")
+    if on_gpu and settings.tensorrt_precision not in {None, "FP32"}:
+        return AgreementTerms(kind=kind, tolerance=HALF, reason=f"TensorRT in {settings.tensorrt_precision}")
+    if on_gpu and settings.use_tf32 is False and settings.tensorrt_precision is None:
+        return AgreementTerms(kind=kind, tolerance=FP32, reason=f"{contents.precision} model on a GPU without TF32")
     if on_gpu and "FP64" not in precisions:
         return AgreementTerms(kind=kind, tolerance=TF32, reason="FP32 model on a GPU, which computes in TF32")
     return AgreementTerms(kind=kind, tolerance=FP32, reason=f"{contents.precision} model on a CPU")

@@ -11,8 +11,8 @@ from slipway.releases.fetched import FetchedModel
 from slipway.releases.metadata import MlflowSection, ModelSection, TritonSection, VersionMetadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.serving_config import generate_config, replace_config, takes_batches, update_config
-
-MOST_ROWS = 65_536
+from slipway.releases.serving_settings import MOST_ROWS
+from slipway.releases.tuned_config import apply_settings, asks_for_batches
 
 
 class PreparedArtifacts(BaseModel):
@@ -33,18 +33,38 @@ def prepare(fetched: FetchedModel, plan: ReleasePlan) -> PreparedArtifacts:
     Raises `InvalidInput` where the model takes or gives something else than the version it follows.
     """
     contents, name, serves = fetched.contents, plan.model_name, plan.serves
+    plan.settings.check(fetched.subject)
     without_batching = None
     if plan.config_before is None:
-        max_batch_size = _read_batch_size(fetched)
+        max_batch_size = _choose_batch_size(fetched, plan)
         config = generate_config(name, contents, serves, max_batch_size)
-        if max_batch_size is None and contents.config is None and takes_batches(config):
-            without_batching = generate_config(name, contents, serves, 0)
+        is_open = max_batch_size is None and contents.config is None and not asks_for_batches(plan.settings)
+        if is_open and takes_batches(config):
+            without_batching = _tune(generate_config(name, contents, serves, 0), fetched, plan)
     elif contents.config is not None and (contents.depends_on or contents.config != plan.author_config_before):
         config = replace_config(plan.config_before, name, contents, serves)
     else:
         config = update_config(plan.config_before, name, contents, serves)
     metadata = _make_metadata(fetched, plan).model_dump_json(indent=2, exclude_unset=True)
-    return PreparedArtifacts(metadata=f"{metadata}\n", config=config, without_batching=without_batching)
+    tuned = _tune(config, fetched, plan)
+    return PreparedArtifacts(metadata=f"{metadata}\n", config=tuned, without_batching=without_batching)
+
+
+def _tune(config: str, fetched: FetchedModel, plan: ReleasePlan) -> str:
+    return apply_settings(config, plan.settings, plan.settings_before, fetched.contents.config, fetched.subject)
+
+
+def _choose_batch_size(fetched: FetchedModel, plan: ReleasePlan) -> int | None:
+    """Return how many rows Triton is to join by the model's settings, else by the version's tag."""
+    said = plan.settings.max_batch_size
+    if said is None:
+        return _read_batch_size(fetched)
+    if said > 0 and fetched.contents.config is None and not fetched.signature.may_batch:
+        raise InvalidInput(
+            f"{fetched.subject}: settings say max_batch_size {said}, and its tensors have no dynamic first axis in "
+            "common; export it with a dynamic batch axis, or unset max_batch_size"
+        )
+    return said
 
 
 def _read_batch_size(fetched: FetchedModel) -> int | None:

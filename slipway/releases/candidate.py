@@ -20,6 +20,7 @@ from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
 from slipway.releases.fetched import load_example, load_golden
 from slipway.releases.gpu_memory import look_at_gpus, measure_growth, read_last_need, require_room
+from slipway.releases.kept_settings import record_settings
 from slipway.releases.pins import pin_dependencies
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proof import Proof, Question, read_proof, write_proof
@@ -37,7 +38,13 @@ from slipway.releases.service_level import (
     time_requests,
     watching,
 )
-from slipway.releases.serving_config import apply_policy, make_candidate_config, parse_config, takes_batches
+from slipway.releases.serving_config import (
+    apply_policy,
+    count_rows,
+    make_candidate_config,
+    parse_config,
+    takes_batches,
+)
 
 _LIVE_REQUESTS = 20
 
@@ -88,8 +95,9 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
         found = _pass_gate_3(terms.service_level, candidate, live.question if live else None, requests, loaded)
         grown_mib = measure_growth(gpus, look_at_gpus(environment.fleet, address)) if gpus else None
         proof = Proof(asked.exchanges, agreed)
-        write_proof(repository, plan.model_name, plan.version, proof, candidate.batched)
+        write_proof(repository, plan.model_name, plan.version, proof, candidate.batched, candidate.most_rows)
         record_config(repository, plan.model_name, plan.version, config, release.fetched.contents.config)
+        record_settings(repository, plan)
         remove_candidate(candidate.name, environment)
         return ProvenCandidate(
             address=candidate.address,
@@ -141,7 +149,8 @@ def _pin(config: str, release: Release, terms: Terms, environment: Environment) 
 def _make_question(plan: ReleasePlan, config: str, address: str, environment: Environment) -> Question:
     """Return whom to ask for the candidate."""
     name = name_candidate(plan.model_name, plan.epoch)
-    return Question(environment.fleet, address, plan.model_name, plan.version, takes_batches(config), asked_as=name)
+    question = Question(environment.fleet, address, plan.model_name, plan.version, takes_batches(config), asked_as=name)
+    return question._replace(most_rows=count_rows(config))
 
 
 def _find_live(plan: ReleasePlan, address: str, environment: Environment) -> _Live | None:
@@ -210,6 +219,7 @@ def _ask(
         tags,
         fetched.contents,
         on_gpu=candidate.fleet.computes_on_gpu(candidate.address, candidate.name),
+        settings=release.plan.settings,
         subject=fetched.subject,
     )
     asked = ask_candidate(candidate, signature, sources, agreed, terms.expected_output_shape)

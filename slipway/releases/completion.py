@@ -3,7 +3,14 @@
 from blocks.environment import Environment
 from blocks.errors import IntegrityError
 from blocks.events import Happened, tell
-from blocks.labels import LAST_ROLLBACK_TAG, LIVE, ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
+from blocks.labels import (
+    LAST_ROLLBACK_TAG,
+    LIVE,
+    ROLLED_BACK_AT_TAG,
+    ROLLED_BACK_TAG,
+    TRITON_VERSION_TAG,
+    WITHDRAWN_AT_TAG,
+)
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
 from blocks.run import warn
@@ -12,16 +19,32 @@ from slipway.releases.attempts import Attempts
 from slipway.releases.dependencies import align_dependents
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import Proven, close_journal, mark_proven
+from slipway.releases.kept_settings import take_back
 from slipway.releases.marks import NO_REASON, Mark, write_mark
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proven_candidate import ProvenCandidate
-from slipway.releases.receipt import Receipt, ReplicaReceipt, make_receipt, record_receipt, renew_receipt, tag_receipt
+from slipway.releases.receipt import (
+    Receipt,
+    ReplicaReceipt,
+    make_receipt,
+    read_receipt,
+    record_receipt,
+    renew_receipt,
+    tag_receipt,
+)
 from slipway.releases.replicas import LoadedReplica
 from slipway.releases.retention import archive_retired, discard_superfluous
 from slipway.releases.switch import time_replicas
 from slipway.releases.verification import VerifiedReplica
 from slipway.releases.version_files import find_changes
+
+_FINISHED = {
+    "release": Happened.RELEASE_FINISHED,
+    "rollback": Happened.ROLLBACK_FINISHED,
+    "withdrawal": Happened.WITHDRAWAL_FINISHED,
+    "adoption": Happened.ADOPTION_FINISHED,
+}
 
 
 def finish(
@@ -71,6 +94,8 @@ def complete(proven: Proven, environment: Environment) -> None:
     with attempts.trying():
         _mark_version_left(plan, receipt, repository)
     with attempts.trying():
+        take_back(plan, repository)
+    with attempts.trying():
         align_dependents(plan.model_name, repository)
     with attempts.trying():
         archive_retired(plan.model_name, repository)
@@ -83,11 +108,11 @@ def complete(proven: Proven, environment: Environment) -> None:
     with attempts.trying():
         _tag_versions(plan, receipt, registry, repository)
     with attempts.trying():
-        discard_superfluous(plan.model_name, plan.keep_archived, registry, repository)
+        if plan.kind != "adoption":  # what somebody kept is not the first thing to delete
+            discard_superfluous(plan.model_name, plan.keep_archived, registry, repository)
     attempts.raise_first()
     close_journal(repository, plan)
-    finished = Happened.RELEASE_FINISHED if plan.kind == "release" else Happened.ROLLBACK_FINISHED
-    tell(finished, plan.model_name, version=plan.registry_version, triton_version=plan.version)
+    tell(_FINISHED[plan.kind], plan.model_name, version=plan.registry_version, triton_version=plan.version)
 
 
 def _find_silent(verified: tuple[VerifiedReplica, ...], environment: Environment) -> tuple[str, ...]:
@@ -106,14 +131,29 @@ def _mark_version_left(plan: ReleasePlan, receipt: Receipt, repository: ModelRep
 
 
 def _tag_versions(plan: ReleasePlan, receipt: Receipt, registry: ModelRegistry, repository: ModelRepository) -> None:
-    registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
+    if plan.kind == "adoption":
+        _tag_adopted(plan, registry, repository)
+        return
+    if plan.registry_version > 0:
+        registry.tag_version(plan.model_name, plan.registry_version, {TRITON_VERSION_TAG: str(plan.version)})
     if plan.kind == "release":
-        registry.untag_version(plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG))
+        registry.untag_version(
+            plan.model_name, plan.registry_version, (ROLLED_BACK_TAG, ROLLED_BACK_AT_TAG, WITHDRAWN_AT_TAG)
+        )
         return
     left = plan.aliases_before.get(LIVE)
     if plan.live_before is not None:
         left = read_metadata(plan.model_name, plan.live_before, repository).registry_version or left
     registry.tag_model(plan.model_name, {LAST_ROLLBACK_TAG: plan.flow_run_id})
-    if left is not None:
+    if left is not None and left != plan.registry_version:  # which with other settings is served on
         reason = {ROLLED_BACK_TAG: plan.reason or NO_REASON, ROLLED_BACK_AT_TAG: receipt.live_since.isoformat()}
         registry.tag_version(plan.model_name, left, reason)
+
+
+def _tag_adopted(plan: ReleasePlan, registry: ModelRegistry, repository: ModelRepository) -> None:
+    """Write on each version that the registry knows its number in Triton, the highest where it lies there twice."""
+    highest = {registered: version for version, registered in sorted(plan.adopts.items())}
+    for registered, version in highest.items():
+        registry.tag_version(plan.model_name, registered, {TRITON_VERSION_TAG: str(version)})
+        if (receipt := read_receipt(repository, plan.model_name, version)) is not None:
+            tag_receipt(receipt, registry)

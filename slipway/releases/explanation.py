@@ -5,11 +5,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from blocks.labels import LIVE, PREVIOUS
+from slipway.releases.kept_settings import read_kept
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
-from slipway.releases.receipt import Receipt, read_receipt
+from slipway.releases.receipt import Receipt, format_settings, read_receipt
 from slipway.releases.rollback_plan import plan_rollback
+from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.survey import Depth, ModelState, survey
+from slipway.releases.withdrawn import Withdrawn, read_withdrawn
 
 
 class Explanation(BaseModel):
@@ -19,7 +22,9 @@ class Explanation(BaseModel):
 
     state: ModelState
     receipt: Receipt | None = Field(description="Of the release or rollback that made the version live.")
+    settings: ServingSettings = Field(description="What settings say, from the next release on.")
     rollback: str = Field(description="What rolling back would do.")
+    withdrawn: Withdrawn | None = Field(default=None, description="When and why it was taken out of service.")
 
 
 def explain_live(model_name: str, environment: Environment) -> Explanation:
@@ -27,7 +32,13 @@ def explain_live(model_name: str, environment: Environment) -> Explanation:
     environment.registry.model(model_name)
     (state,) = survey((model_name,), environment, Depth(compare_files=False))
     receipt = read_receipt(environment.repository, model_name, max(state.policy)) if state.policy else None
-    return Explanation(state=state, receipt=receipt, rollback=_explain_rollback(model_name, environment))
+    return Explanation(
+        state=state,
+        receipt=receipt,
+        settings=read_kept(environment.repository, model_name).now,
+        rollback=_explain_rollback(model_name, environment),
+        withdrawn=read_withdrawn(environment.repository, model_name) if state.withdrawn else None,
+    )
 
 
 def _explain_rollback(model_name: str, environment: Environment) -> str:
@@ -36,6 +47,8 @@ def _explain_rollback(model_name: str, environment: Environment) -> str:
     except InvalidInput as error:
         return f"would change nothing: {error}"
     how = "without a reload" if plan.version in plan.served_before else "from the archive, proven first"
+    if plan.settings != plan.settings_before:
+        how = f"proven with its settings of then ({format_settings(plan.settings)}), which is a reload"
     return (
         f"to version {plan.registry_version} (Triton {plan.version}), {how}; version {_find_left(plan, environment)} "
         f"would be marked, previous would be {plan.aliases_after.get(PREVIOUS, 'not set')}"

@@ -103,16 +103,26 @@ class VersionMetadata(BaseModel):
 def read_metadata(model_name: str, version: int, repository: ModelRepository) -> VersionMetadata:
     """Return what a version's metadata.json says, nothing where there is no such file.
 
+    Of an adopted version it is in its record, beside which what its folder says, without checksums, does not count.
     Raises `IntegrityError` where it is no JSON object.
     """
     content = repository.read_metadata(model_name, version)
-    if content is None:
-        return VersionMetadata()
+    found = _parse(content) if content is not None else VersionMetadata()
+    if isinstance(found, VersionMetadata) and found.digests is not None:
+        return found
+    recorded = repository.read_record(model_name, version, METADATA_FILE)
+    found = _parse(recorded) if recorded is not None else found
+    if isinstance(found, VersionMetadata):
+        return found
+    raise IntegrityError(
+        f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} cannot be read "
+        f"({bounded(found.errors()[0]['msg'])}), expected the sections mlflow, triton and model; restore it, or "
+        "release the version again"
+    ) from found
+
+
+def _parse(content: str | bytes) -> VersionMetadata | ValidationError:
     try:
         return VersionMetadata.model_validate_json(content)
     except ValidationError as error:
-        raise IntegrityError(
-            f"model '{model_name}' version {version} in {repository.store.address}: its {METADATA_FILE} cannot be read "
-            f"({bounded(error.errors()[0]['msg'])}), expected the sections mlflow, triton and model; restore it, or "
-            "release the version again"
-        ) from error
+        return error

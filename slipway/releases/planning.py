@@ -10,6 +10,7 @@ from slipway.releases.companions import leave_strangers
 from slipway.releases.dependencies import list_needed, require_needed
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.journal import read_open
+from slipway.releases.kept_settings import read_kept, read_recorded
 from slipway.releases.metadata import read_metadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.proven_config import read_author_config
@@ -30,6 +31,7 @@ def plan_release(
 ) -> ReleasePlan:
     """Return the plan of a release: the next version number, or the forced one, and the state before.
 
+    What is live already gets a number of its own again where other settings are to be served: a release like any other.
     A release this flow run began and did not finish goes on with the plan it had. Raises `VersionConflict` where
     the forced version exists with other content, `ForeignModel` where a model of that name is there that slipway never
     released, `InvalidInput` where a version that is to be served beside it cannot be, `ServiceUnavailable` where a
@@ -53,8 +55,10 @@ def plan_release(
     config = repository.read_config(name)
     served, aliases = read_policy(config), environment.registry.aliases(name)
     live = max(served, default=None)
+    settings, settings_before = read_kept(repository, name).now, read_recorded(repository, name, live)
+    is_reset = settings != settings_before
     is_live = aliases.get(LIVE) == fetched.registered.version and _holds(repository, live, fetched)
-    if live is not None and is_live and force_version in {None, live}:
+    if live is not None and is_live and (force_version == live or (force_version is None and not is_reset)):
         version, exists = live, True
     else:
         version, exists = _choose_number(fetched, force_version, repository)
@@ -71,6 +75,8 @@ def plan_release(
         keep_archived=keep_archived,
         config_before=config,
         author_config_before=read_author_config(repository, name, live) if live is not None else None,
+        settings=settings,
+        settings_before=settings_before,
         served_before=served,
         also_serves=older,
         live_leaves=live is not None and live < version and live not in older,

@@ -11,7 +11,7 @@ from blocks.labels import PROOF_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.agreement import Comparison, make_agreements, shape_like
 from slipway.releases.agreement_terms import AgreementKind, AgreementTerms
-from slipway.releases.samples import Exchange, encode_texts, pack_exchanges, shorten, unpack_exchanges
+from slipway.releases.samples import BATCH, Exchange, encode_texts, pack_exchanges, shorten, unpack_exchanges
 from slipway.releases.served_shapes import send_as_served
 
 
@@ -47,6 +47,7 @@ class Question(NamedTuple):
     batched: bool
     asked_as: str | None = None  # another name the version is served under
     pinned: bool = True
+    most_rows: int = BATCH  # in one request, of a model that takes batches
 
     @property
     def name(self) -> str:
@@ -141,9 +142,11 @@ def read_proof(repository: ModelRepository, model_name: str, version: int, batch
         ) from error
 
 
-def write_proof(repository: ModelRepository, model_name: str, version: int, proof: Proof, batched: bool) -> None:
+def write_proof(
+    repository: ModelRepository, model_name: str, version: int, proof: Proof, batched: bool, most_rows: int = BATCH
+) -> None:
     """Record what proves a version: its first request as it is, the others in as few as may be."""
-    exchanges = shorten(proof.exchanges, batched and proof.terms.kind is not AgreementKind.DETECTIONS)
+    exchanges = shorten(proof.exchanges, batched and proof.terms.kind is not AgreementKind.DETECTIONS, most_rows)
     content = pack_exchanges(exchanges, proof.terms.model_dump(mode="json"))
     repository.write_record(model_name, version, PROOF_FILE, content)
 

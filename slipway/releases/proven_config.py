@@ -4,6 +4,7 @@ from blocks.errors import InvalidInput
 from blocks.labels import AUTHOR_CONFIG_FILE, CONFIG_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.pins import read_pins
+from slipway.releases.plan import ReleasePlan
 
 
 def record_config(
@@ -32,14 +33,17 @@ def read_author_config(repository: ModelRepository, model_name: str, version: in
     return content.decode(errors="replace") if content is not None else None
 
 
-def choose_config_back(repository: ModelRepository, model_name: str, version: int, live: int, committed: str) -> str:
-    """Return the config.pbtxt to go back to a version with: the committed one, unless authors gave the two others.
+def choose_config_back(repository: ModelRepository, plan: ReleasePlan, committed: str) -> str:
+    """Return the config.pbtxt to go back to a version with: the committed one, unless the two have others.
 
-    What calls other models goes back to the versions of them that it was proven with.
+    They have where their authors gave them others, or settings said something else of one than of the other, or where
+    they call other versions of other models.
     """
-    content = repository.read_record(model_name, version, CONFIG_FILE)
-    proven = content.decode(errors="replace") if content is not None else committed
-    theirs = read_author_config(repository, model_name, version)
-    if theirs == read_author_config(repository, model_name, live) and read_pins(proven) == read_pins(committed):
+    name, version, live = plan.model_name, plan.version, plan.live_before
+    content = repository.read_record(name, version, CONFIG_FILE)
+    if live is None or content is None:
         return committed
-    return proven
+    proven = content.decode(errors="replace")
+    is_same = read_author_config(repository, name, version) == read_author_config(repository, name, live)
+    is_same = is_same and plan.settings == plan.settings_before
+    return committed if is_same and read_pins(proven) == read_pins(committed) else proven

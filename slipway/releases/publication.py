@@ -30,10 +30,10 @@ from slipway.formats.catalogue import arrange_model, open_model
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.file_tree import copy_file, put_file, read_tree
 from slipway.formats.mlmodel import find_model_directory, find_model_file, lists_flavor
-from slipway.formats.model_config import find_backend, format_config, parse_config
+from slipway.formats.model_config import find_backend, format_config, parse_config, read_config
 from slipway.formats.model_config import find_model_file as find_file_of_backend
 from slipway.formats.onnx import SUFFIX, Onnx, find_bare_model, find_external_files
-from slipway.formats.triton_directory import TritonDirectory, read_config, read_layout
+from slipway.formats.triton_directory import TritonDirectory, read_layout
 from slipway.releases.golden import check_golden
 
 LABELS_BYTES = 16 * 1024**2

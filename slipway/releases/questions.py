@@ -67,13 +67,14 @@ def _ask_golden(
     count: int,
     expected_shape: Shape | None,
 ) -> Asked:
-    comparison = candidate.compare(golden.list_exchanges(signature, candidate.batched), terms)
-    exchanges = keep_few(golden.list_exchanges(signature, candidate.batched, size=1))
+    exchanges = golden.list_exchanges(signature, candidate.batched, candidate.most_rows)
+    comparison = candidate.compare(exchanges, terms)
+    kept = keep_few(golden.list_exchanges(signature, candidate.batched, size=1))
     elapsed_ms = []
-    for _, outputs, elapsed in ask_each(candidate, signature, _repeat(exchanges, count)):
+    for _, outputs, elapsed in ask_each(candidate, signature, _repeat(kept, count)):
         _check_shape(candidate.subject, signature, outputs, expected_shape)
         elapsed_ms.append(elapsed)
-    return Asked(exchanges, elapsed_ms, comparison, f"{golden.count} golden samples")
+    return Asked(kept, elapsed_ms, comparison, f"{golden.count} golden samples")
 
 
 def _ask_example(

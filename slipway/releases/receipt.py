@@ -20,10 +20,13 @@ from blocks.repository import ModelRepository
 from blocks.run import make_artifact_key, publish_table
 from slipway.releases.agreement import Comparison
 from slipway.releases.fetched import FetchedModel
-from slipway.releases.plan import ReleasePlan
+from slipway.releases.plan import ReleasePlan, name_registered
 from slipway.releases.proven_candidate import ProvenCandidate
 from slipway.releases.replicas import LoadedReplica
+from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.verification import VerifiedReplica
+
+_STATES = {"withdrawal": "is out of service", "adoption": "is live, taken over"}
 
 
 class ReplicaReceipt(BaseModel):
@@ -49,7 +52,7 @@ class Receipt(BaseModel):
     model_name: str
     kind: str
     reason: str | None = None
-    registry_version: int
+    registry_version: int = Field(description="Below 0 where the registry does not know the version.")
     version: int
     flow_run_id: str
     training_run_id: str | None = None
@@ -61,6 +64,7 @@ class Receipt(BaseModel):
     aliases_after: dict[str, int]
     gates: dict[str, str] = Field(default={}, description="Each gate passed, with its figures.")
     candidate: ProvenCandidate | None = None
+    settings: ServingSettings = Field(default=ServingSettings(), description="What settings said of how it is served.")
     approval: str | None = Field(default=None, description="Who said yes, and what they said.")
     replicas: tuple[ReplicaReceipt, ...]
     left_to_reconcile: tuple[str, ...] = Field(default=(), description="Replicas that did not answer.")
@@ -115,7 +119,9 @@ def record_receipt(receipt: Receipt, repository: ModelRepository) -> None:
 
 
 def tag_receipt(receipt: Receipt, registry: ModelRegistry) -> None:
-    """Write a receipt on the MLflow version; writing it again changes nothing."""
+    """Write a receipt on the MLflow version, where there is one; writing it again changes nothing."""
+    if receipt.registry_version < 1:
+        return
     registry.tag_version(receipt.model_name, receipt.registry_version, {RECEIPT_TAG: receipt.model_dump_json()})
 
 
@@ -160,6 +166,11 @@ def format_aliases(aliases: dict[str, int]) -> str:
     return ", ".join(f"{alias} = {version}" for alias, version in sorted(aliases.items())) or "none"
 
 
+def format_settings(settings: ServingSettings) -> str:
+    """Return what settings say as words."""
+    return ", ".join(f"{name} = {value}" for name, value in settings.said.items()) or "none"
+
+
 def _describe_candidate(candidate: ProvenCandidate) -> str:
     """Return what the candidate was asked, how near its answers came, and whether Triton may join requests to it."""
     found, agreed, source = candidate.comparison, candidate.agreement, candidate.source
@@ -177,7 +188,7 @@ def _make_row(replica: ReplicaReceipt, receipt: Receipt) -> dict[str, Any]:
     return {
         "replica": replica.address,
         "Triton version": replica.version,
-        "MLflow version": receipt.registry_version,
+        "MLflow version": name_registered(receipt.registry_version),
         "golden samples": found.samples if found else 0,
         "top-1 agreement": found.top1_agreement if found else None,
         "largest difference": _round(found.max_difference if found else None),
@@ -194,9 +205,11 @@ def _describe(receipt: Receipt) -> str:
     gates = "; ".join(f"{gate}: {figures}" for gate, figures in receipt.gates.items())
     left = f" Left to reconcile-models: {', '.join(receipt.left_to_reconcile)}." if receipt.left_to_reconcile else ""
     because = f" ({receipt.kind}: {receipt.reason})" if receipt.reason else ""
+    subject = f"**{receipt.model_name}** version {name_registered(receipt.registry_version)}"
     return (
-        f"**{receipt.model_name}** version {receipt.registry_version} is live{because}. SHA-256, registry = repository "
-        f"= served: {checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Aliases before: "
+        f"{subject} {_STATES.get(receipt.kind, 'is live')}{because}. SHA-256, registry = repository = served: "
+        f"{checksums or 'see the first receipt'}. Gates: {gates or 'none recorded'}. Settings: "
+        f"{format_settings(receipt.settings)}. Aliases before: "
         f"{format_aliases(receipt.aliases_before)}; after: {format_aliases(receipt.aliases_after)}.{left}"
     )
 

@@ -34,7 +34,7 @@ def find_superfluous(
     """Return the archived versions that retention removes, none where the registry does not know the model.
 
     The newest `keep` stay, those that were rolled back from after all others, and any whose MLflow version has an
-    alias.
+    alias, or that MLflow does not know: it would be lost.
     """
     ours = repository.recorded_versions(model_name)
     archived = [version for version in repository.versions(model_name).archive if version in ours]
@@ -48,6 +48,5 @@ def find_superfluous(
     marked = {v for v in archived if str(v) in tagged or read_mark(repository, model_name, v) is not None}
     by_worth = sorted(archived, key=lambda version: (version not in marked, version), reverse=True)
     superfluous = by_worth[keep:]
-    return tuple(
-        v for v in superfluous if read_metadata(model_name, v, repository).registry_version not in aliases.values()
-    )
+    registered = {version: read_metadata(model_name, version, repository).registry_version for version in superfluous}
+    return tuple(version for version in superfluous if registered[version] not in {None, *aliases.values()})

@@ -7,6 +7,7 @@ from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository import ModelRepository, StoredVersions
 from blocks.run import get_owner, warn
 from slipway.releases.dependencies import require_needed
+from slipway.releases.kept_settings import read_recorded
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import read_receipt
 from slipway.releases.released import Known, list_released
@@ -55,6 +56,11 @@ def plan_rollback(
     target = live if done else find_target(model, to, released, live)
     if not done:
         check_target(model_name, target, live, stored)
+        if target.registry_version < 1 and target.version not in served:
+            raise NoRollbackTarget(
+                f"model '{model_name}' Triton version {target.version}: is not served, and MLflow does not know it, "
+                "expected one that can be proven first; register it with `slipway publish` and release it"
+            )
     plan = ReleasePlan(
         model_name=model_name,
         kind="rollback",
@@ -67,6 +73,8 @@ def plan_rollback(
         epoch=environment.epoch,
         keep_archived=keep_archived,
         config_before=config,
+        settings=read_recorded(repository, model_name, target.version),
+        settings_before=read_recorded(repository, model_name, live.version),
         served_before=served,
         also_serves=tuple(version for version in served if version < target.version),
         aliases_before=model.aliases,
@@ -101,17 +109,19 @@ def find_target(model: RegisteredModel, to: str, released: list[Known], live: Kn
     """
     kind, _, value = to.partition(":")
     wanted = int(value) if kind == "version" else model.aliases.get(value)
-    if kind == "alias" and value == PREVIOUS and wanted in {None, live.registry_version}:
-        # MLflow forgot it, or it names what is live: the newest one before it that can be gone back to
-        older = [known for known in released if known.version < live.version and known.marked is None]
-        wanted = older[0].registry_version if older else None
+    older = [known for known in released if known.version < live.version and known.marked is None]
+    # the live version was live before with other settings, or MLflow forgot `previous`, or it names what is live
+    unnamed = {None, live.registry_version}
+    if kind == "alias" and value == PREVIOUS and older and unnamed & {wanted, older[0].registry_version}:
+        return older[0]
     if wanted is None:
         others = [known.registry_version for known in released if known != live]
         raise NoRollbackTarget(
             f"model '{model.name}': has no alias '{value}', so there is nowhere to go back to; released before were "
             f"{others or 'no other versions'}{': name one as version:N' if others else ''}"
         )
-    found = next((known for known in released if known.registry_version == wanted), None)
+    same = [known for known in released if known.registry_version == wanted]
+    found = next((known for known in same if known.marked is None), next(iter(same), None))
     if found is None:
         raise NoRollbackTarget(
             f"model '{model.name}' version {wanted}: was never released, expected one that was; release it with "
@@ -153,7 +163,8 @@ def derive_aliases_back(
     older = [
         known
         for known in released
-        if known.version < target.version and known.version in usable and known.marked is None and known.is_registered
+        if known.version < target.version and known.registry_version != target.registry_version
+        if known.version in usable and known.marked is None and known.is_registered
     ]
     first = max(older, key=lambda known: (known.version in served, known.version), default=None)
     others = {alias: version for alias, version in model.aliases.items() if alias not in {LIVE, PREVIOUS}}

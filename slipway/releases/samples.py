@@ -20,7 +20,7 @@ from slipway.releases.sample_archive import read_arrays
 PROOF_BYTES = 2 * 1024**2
 REQUEST_BYTES = 32 * 1024**2
 PROOF_SAMPLES = 8
-_BATCH = 8
+BATCH = 8
 _KINDS = ("input", "output", "onnxruntime")
 _EXCHANGE = re.compile(r"(?P<number>[0-9]+)/(?P<kind>input|output)/(?P<name>.+)", re.DOTALL)
 _TERMS = "terms"
@@ -71,7 +71,7 @@ class Samples:
             return Layout.ROWS
         return Layout.REQUESTS if all(spec.accepts(array.shape[1:]) for spec, array in pairs) else None
 
-    def list_exchanges(self, signature: Signature, batched: bool, size: int = _BATCH) -> Iterator[Exchange]:
+    def list_exchanges(self, signature: Signature, batched: bool, size: int = BATCH) -> Iterator[Exchange]:
         """Yield the samples as requests with their answers, each of them small.
 
         Rows of a model that takes batches come up to `size` at once; those of one that takes a row at a time come one
@@ -125,12 +125,13 @@ def join(exchanges: Sequence[Exchange]) -> Exchange | None:
     return joined if len(lengths) == 1 else None
 
 
-def shorten(exchanges: Sequence[Exchange], batched: bool) -> list[Exchange]:
+def shorten(exchanges: Sequence[Exchange], batched: bool, most_rows: int = BATCH) -> list[Exchange]:
     """Return exchanges that ask the same in fewer requests: the first as it is, the others joined where they may be."""
     if not batched or len(exchanges) < 3:
         return list(exchanges)
     rest = join(exchanges[1:])
-    return [exchanges[0], rest] if rest is not None else list(exchanges)
+    is_small = rest is not None and len(next(iter(rest.inputs.values()))) <= most_rows
+    return [exchanges[0], rest] if rest is not None and is_small else list(exchanges)
 
 
 def read_samples(content: Path | BytesIO, subject: str) -> Samples:

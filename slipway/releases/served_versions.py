@@ -38,7 +38,8 @@ def choose_older(
 def find_servable(model_name: str, wanted: int, version: int, released: list[Known], stored: StoredVersions) -> int:
     """Return the Triton version of a registered one that can be served beside a new one; else `InvalidInput`."""
     subject, way_out = f"model '{model_name}' version {wanted}", "or leave it out of also_serve"
-    found = next((known for known in released if known.registry_version == wanted), None)
+    same = [known for known in released if known.registry_version == wanted]
+    found = next((known for known in same if known.marked is None), next(iter(same), None))
     if found is None:
         raise InvalidInput(
             f"{subject}: was never released, expected one that was, to serve it beside another; release it first, "

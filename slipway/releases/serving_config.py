@@ -13,9 +13,10 @@ from blocks.repository import SHARED
 from slipway.formats.contents import Contents
 from slipway.formats.model_config import find_backend
 from slipway.formats.signature import Signature, TensorSpec
+from slipway.releases.samples import BATCH
 
 MAX_BATCH_SIZE = 32
-_QUEUE_DELAY_US = 500
+QUEUE_DELAY_US = 500
 
 
 def generate_config(
@@ -42,13 +43,18 @@ def generate_config(
         max_batch_size=max_batch_size,
         input=_describe_inputs(signature, batched),
         output=_describe_outputs(signature, batched),
-        instance_group=[pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.KIND_AUTO)],
+        instance_group=make_instances(),
     )
     if f"{SHARED}{LABELS_FILE}" in contents.files:
         config.output[0].label_filename = LABELS_FILE
     if batched:
-        config.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_US
+        config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_US
     return apply_policy(text_format.MessageToString(config), serves)
+
+
+def make_instances() -> list[pb.ModelInstanceGroup]:
+    """Return the instances of a model whose author says nothing of them: one, on a GPU where there are any."""
+    return [pb.ModelInstanceGroup(count=1, kind=pb.ModelInstanceGroup.KIND_AUTO)]
 
 
 def adopt_config(author: str, model_name: str, contents: Contents, serves: tuple[int, ...]) -> str:
@@ -131,6 +137,11 @@ def read_policy(config: str | None) -> tuple[int, ...]:
 def takes_batches(config: str) -> bool:
     """Tell whether Triton batches requests to the model, so that their tensors have a batch axis."""
     return bool(parse_config(config).max_batch_size > 0)
+
+
+def count_rows(config: str) -> int:
+    """Return how many rows to send in one request at most, of a model that takes batches."""
+    return max(1, min(BATCH, int(parse_config(config).max_batch_size)))
 
 
 def apply_policy(config: str, serves: tuple[int, ...]) -> str:

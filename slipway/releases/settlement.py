@@ -1,4 +1,4 @@
-"""Settling a release that was begun: what is proven is finished, everything else is undone.
+"""Settling a release that was begun: what is proven is finished, as a withdrawal is; everything else is undone.
 
 The same code serves a failing flow, the hooks of a cancelled or crashed one, the next run and the reconciler.
 """
@@ -9,6 +9,7 @@ from blocks.events import Happened, tell
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository, name_candidate
 from blocks.run import get_flow_run_id, warn
+from slipway.releases.adopted import undo_adoption
 from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts
 from slipway.releases.candidate import remove_candidate
@@ -18,6 +19,7 @@ from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import read_committed, restore_pointer
 from slipway.releases.replicas import bring_to
+from slipway.releases.withdrawn import finish_withdrawal
 
 
 def settle(model_name: str, environment: Environment, only_flow_run_id: str | None = None) -> Journal | None:
@@ -35,8 +37,12 @@ def settle(model_name: str, environment: Environment, only_flow_run_id: str | No
     journal = read_open(environment.repository, model_name)
     if journal is None or only_flow_run_id not in {None, journal.plan.flow_run_id}:
         return None
-    if isinstance(journal, Proven):
+    if journal.plan.kind == "withdrawal":
+        finish_withdrawal(journal.plan, environment)
+    elif isinstance(journal, Proven):
         complete(journal, environment)
+    elif journal.plan.kind == "adoption":
+        undo_adoption(journal.plan, environment.repository)
     else:
         _undo(journal.plan, environment)
         tell(Happened.RELEASE_UNDONE, model_name, kind=journal.plan.kind, version=journal.plan.registry_version)

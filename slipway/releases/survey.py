@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +26,7 @@ from slipway.releases.metadata import read_metadata
 from slipway.releases.retention import find_superfluous
 from slipway.releases.serving_config import read_policy
 from slipway.releases.version_files import find_changes
+from slipway.releases.withdrawn import read_withdrawn
 from slipway.releases.wrong_answers import find_wrong_answers
 
 _AT_ONCE = 8
@@ -44,6 +46,7 @@ class ModelState(BaseModel):
     served: dict[str, tuple[int, ...] | None] = Field(description="By replica; None where it does not answer.")
     drift: tuple[Drift, ...]
     foreign: bool = Field(default=False, description="Whether slipway has no record of it: it is shown, not touched.")
+    withdrawn: datetime | None = Field(default=None, description="When it was taken out of service, where it is.")
 
     @property
     def is_repairable(self) -> bool:
@@ -139,7 +142,7 @@ class _Surveyor(NamedTuple):
         except (IntegrityError, InvalidInput) as error:
             found = report(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
             return state.model_copy(update={"drift": (found,)})
-        state = state.model_copy(update={"policy": policy})
+        state = state.model_copy(update={"policy": policy, "withdrawn": self._find_withdrawal(name, config)})
         if config is not None and not policy:
             found = report(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
             return state.model_copy(update={"drift": (found,)})
@@ -148,6 +151,10 @@ class _Surveyor(NamedTuple):
         except (IntegrityError, InvalidInput) as error:
             found = report(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
             return state.model_copy(update={"drift": (found,)})
+
+    def _find_withdrawal(self, name: str, config: str | None) -> datetime | None:
+        found = read_withdrawn(self.environment.repository, name) if config is None else None
+        return found.at if found is not None else None
 
     def _find_drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
         name = state.name
@@ -191,14 +198,15 @@ class _Surveyor(NamedTuple):
     def _find_in_aliases(self, state: ModelState) -> Iterator[Drift]:
         """Compare what the aliases name with what is served: the registry names things, the policy decides."""
         name = state.name
-        if state.policy and name not in self.aliases:
-            yield report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
-            return
         served = [
             read_metadata(name, version, self.environment.repository).registry_version
             for version in reversed(state.policy)
         ]
-        live, others = (served[0], [v for v in served[1:] if v != served[0]]) if served else (None, [])
+        if name not in self.aliases and any(served):
+            yield report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
+            return
+        live = served[0] if served else None
+        others = [version for version in served[1:] if version not in {None, live}]
         if state.aliases.get(LIVE) != live:
             yield self._report_misplaced(name, LIVE, state.aliases.get(LIVE), live)
         if others and state.aliases.get(PREVIOUS) not in others:

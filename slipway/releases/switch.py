@@ -29,10 +29,10 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     passed over, as long as one does: started again, it comes up with what is committed.
     """
     repository, fleet = environment.repository, environment.fleet
-    config, proof, batched = _read_recorded(plan, repository)
+    config, proof, _ = _read_recorded(plan, repository)
     repository.share(plan.model_name, plan.version)
-    if plan.live_before is not None:
-        config = choose_config_back(repository, plan.model_name, plan.version, plan.live_before, config)
+    config = choose_config_back(repository, plan, config)
+    batched = takes_batches(config)
     commit_plan(repository, plan, apply_policy(config, plan.serves))
     questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
     with ThreadPoolExecutor(min(32, len(questions))) as pool:

@@ -10,7 +10,7 @@ from slipway.releases.fetched import FetchedModel, load_golden
 from slipway.releases.proof import Question, read_proof
 from slipway.releases.release import Terms
 from slipway.releases.service_level import Requests, time_requests
-from slipway.releases.serving_config import takes_batches
+from slipway.releases.serving_config import count_rows, takes_batches
 
 
 class VerifiedReplica(BaseModel):
@@ -43,6 +43,7 @@ def verify(fetched: FetchedModel, version: int, terms: Terms, environment: Envir
     repository, fleet = environment.repository, environment.fleet
     config = repository.read_config(fetched.model_name)
     batched = config is not None and takes_batches(config)
+    rows = count_rows(config or "")
     proof = read_proof(repository, fetched.model_name, version, batched)
     if proof is None:
         raise InvalidInput(
@@ -60,7 +61,7 @@ def verify(fetched: FetchedModel, version: int, terms: Terms, environment: Envir
         question.unpinned.compare(proof.exchanges, agreed)
         comparison = None
         if golden is not None:
-            comparison = question.compare(golden.list_exchanges(fetched.signature, batched), agreed)
+            comparison = question.compare(golden.list_exchanges(fetched.signature, batched, rows), agreed)
         p50, p95, p99 = np.percentile(time_requests(question, *requests), (50, 95, 99))
         replicas.append(
             VerifiedReplica(

@@ -126,6 +126,7 @@ def faulty_proxy(server_url: str, *faults: Fault) -> Iterator[FaultyProxy]:
 def through_s3_proxy(environment: Environment, proxy: FaultyProxy) -> Environment:
     """Return the environment with the model repository reached through a proxy."""
     bucket = environment.repository.bucket
+    assert bucket is not None
     credentials = cast(AwsCredentials, bucket.credentials)
     parameters = credentials.aws_client_parameters.model_dump() | {"endpoint_url": proxy.url}
     detour = credentials.model_copy(update={"aws_client_parameters": AwsClientParameters(**parameters)})

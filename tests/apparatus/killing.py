@@ -23,7 +23,7 @@ from unittest import mock
 from uuid import UUID
 
 import psutil
-from prefect import Task
+from prefect import Flow, Task
 from prefect.client.orchestration import get_client
 from prefect.engine import handle_engine_signals
 from prefect.flow_engine import run_flow
@@ -33,7 +33,9 @@ from urllib3.connection import HTTPConnection
 from blocks.fleet import TritonFleet
 from blocks.object_store import ObjectStore
 from blocks.registry import ModelRegistry
+from flows.adoption import adopt_model
 from flows.deployment import deploy_model
+from flows.withdrawal import withdraw_model
 
 MUTATIONS: dict[type, tuple[str, ...]] = {
     ObjectStore: ("write", "replace", "upload", "copy", "delete", "delete_if", "delete_all"),
@@ -127,11 +129,12 @@ class StartedRelease:
         death: Death | None = None,
         meeting: Meeting | None = None,
         by: "CarryOut | None" = None,
+        of: Flow[..., Any] = deploy_model,
         **parameters: Any,
     ) -> None:
         with get_client(sync_client=True) as client:
             given = {"model_name": model_name, **parameters}
-            self.flow_run_id = client.create_flow_run(deploy_model, parameters=given, state=Pending()).id
+            self.flow_run_id = client.create_flow_run(of, parameters=given, state=Pending()).id
         self._reports, reports = _processes.Pipe(duplex=False)
         with tempfile.NamedTemporaryFile(prefix="slipway-release-", suffix=".log", delete=False) as log:
             self._log = Path(log.name)
@@ -181,6 +184,16 @@ def release(model_name: str, death: Death | None = None, **parameters: Any) -> E
     return StartedRelease(model_name, death, **parameters).wait()
 
 
+def adopt(model_name: str, death: Death | None = None, **parameters: Any) -> Ending:
+    """Adopt a model in a process of its own and return how that ended."""
+    return StartedRelease(model_name, death, by=carry_out_adoption, of=adopt_model, **parameters).wait()
+
+
+def withdraw(model_name: str, death: Death | None = None, **parameters: Any) -> Ending:
+    """Withdraw a model in a process of its own and return how that ended."""
+    return StartedRelease(model_name, death, by=carry_out_withdrawal, of=withdraw_model, **parameters).wait()
+
+
 def cancel(flow_run_id: UUID) -> None:
     """Do what Prefect's worker does when a cancelled run's process has ended: run the hooks, set the state."""
     with get_client(sync_client=True) as client:
@@ -194,6 +207,31 @@ def cancel(flow_run_id: UUID) -> None:
 
 def carry_out(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path) -> None:
     """Run a release in this process, which is there for nothing else."""
+    _carry_out(deploy_model, flow_run_id, death, meeting, reports, log)
+
+
+def carry_out_adoption(
+    flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path
+) -> None:
+    """Run an adoption in this process, which is there for nothing else."""
+    _carry_out(adopt_model, flow_run_id, death, meeting, reports, log)
+
+
+def carry_out_withdrawal(
+    flow_run_id: UUID, death: Death | None, meeting: Meeting | None, reports: Connection, log: Path
+) -> None:
+    """Run a withdrawal in this process, which is there for nothing else."""
+    _carry_out(withdraw_model, flow_run_id, death, meeting, reports, log)
+
+
+def _carry_out(
+    flow: Flow[..., Any],
+    flow_run_id: UUID,
+    death: Death | None,
+    meeting: Meeting | None,
+    reports: Connection,
+    log: Path,
+) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -204,7 +242,7 @@ def carry_out(flow_run_id: UUID, death: Death | None, meeting: Meeting | None, r
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(flow_run_id)
     with handle_engine_signals(flow_run_id):
-        state: Any = run_flow(deploy_model, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+        state: Any = run_flow(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
     result = state.result(raise_on_failure=False) if state.is_completed() else None
     reports.send((state.name, state.message, result))
 
@@ -305,7 +343,7 @@ class _Observer:
 
 
 def _steps() -> list[Task[..., Any]]:
-    modules = [module for name, module in sys.modules.items() if name.startswith("tasks.deployment.")]
+    modules = [module for name, module in sys.modules.items() if name.startswith("tasks.")]
     found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Task)}
     return list(found.values())
 

@@ -23,7 +23,7 @@ from blocks.registry import RegisteredVersion
 from infra.local.settings import MLFLOW_BUCKET, ROOT
 from tests.apparatus.models import register_directory
 
-SMALL_BYTES, LARGE_BYTES = 45 * 1024**2, 2 * 1024**3
+SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = 45 * 1024**2, 512 * 1024**2, 2 * 1024**3
 DATA_FILE = "model.onnx.data"
 MEMORY_LIMIT_BYTES = 150 * 1024**2
 _COLUMNS = 1024
@@ -83,7 +83,9 @@ def _lookup_in_table(rows: int) -> onnx.ModelProto:
 
 def mlflow_store(environment: Environment) -> ObjectStore:
     """Return the bucket MLflow keeps its artifacts in."""
-    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=environment.repository.bucket.credentials))
+    models = environment.repository.bucket
+    assert models is not None
+    return ObjectStore(S3Bucket(bucket_name=MLFLOW_BUCKET, credentials=models.credentials))
 
 
 def artifacts_prefix(environment: Environment, registered: RegisteredVersion) -> str:

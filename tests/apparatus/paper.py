@@ -20,10 +20,17 @@ from blocks.repository import ModelRepository
 from slipway.releases.metadata import MlflowSection, ModelSection, VersionMetadata
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt, ReplicaReceipt, record_receipt, tag_receipt
-from slipway.releases.serving_config import apply_policy, read_policy
+from slipway.releases.serving_config import apply_policy, parse_config, read_policy
 
 THEN = datetime(2026, 2, 3, 10, tzinfo=UTC)
 ADDRESSES = ("paper-0:8001", "paper-1:8001")
+PAPER_CONFIG = """
+backend: "onnxruntime"
+runtime: "libtriton_onnxruntime.so"
+max_batch_size: 4
+input { name: "input" data_type: TYPE_FP32 dims: 4 }
+output { name: "output" data_type: TYPE_FP32 dims: 3 }
+"""  # what a replica makes of a model without a config.pbtxt
 FILE_SHA256 = "5e" * 32
 
 
@@ -34,6 +41,11 @@ class PaperReplicas:
         self._repository = repository
         self._served: dict[str, dict[str, tuple[int, ...]]] = {address: {} for address in ADDRESSES}
         self.silent: set[str] = set()
+
+    def serve(self, model_name: str, versions: tuple[int, ...], addresses: tuple[str, ...] = ADDRESSES) -> None:
+        """Have replicas serve versions of a model, whatever is committed."""
+        for address in addresses:
+            self._served[address][model_name] = versions
 
     @contextmanager
     def connect(self, address: str) -> Iterator[triton.InferenceServerClient]:
@@ -64,6 +76,12 @@ class _PaperReplica:
         if (policy := read_policy(self._repository.read_config(model_name))) == ():
             raise InferenceServerException(f"failed to load '{model_name}'", status="StatusCode.INVALID_ARGUMENT")
         self._served[model_name] = policy
+
+    def get_model_config(self, model_name: str, **_: object) -> pb.ModelConfigResponse:
+        config = parse_config(self._repository.read_config(model_name) or PAPER_CONFIG)
+        config.name = model_name
+        config.max_batch_size = config.max_batch_size or 4
+        return pb.ModelConfigResponse(config=config)
 
     def unload_model(self, model_name: str, **_: object) -> None:
         self._served.pop(model_name, None)
@@ -159,3 +177,20 @@ def make_plan(model_name: str = "m-onnx", version: int = 3, **further: object) -
         "flow_run_id": f"run {version}",
     }
     return ReleasePlan.model_validate(fields | further)
+
+
+class Died(BaseException):
+    """What ends a run as SIGKILL does: nothing catches it."""
+
+
+def dying_at(environment: Environment, change: int) -> Environment:
+    """Return an environment in which a run dies right before a change, counted from 0, of any of its systems."""
+    left = change
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Died
+
+    return environment.behind(die, environment.epoch)

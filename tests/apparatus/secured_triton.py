@@ -83,14 +83,15 @@ def triton(directory: Path, *options: str) -> Iterator[str]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([*command, f"--grpc-port={port}", *options], cwd=ROOT, stdout=log, stderr=log)
     try:
-        _await(process, directory / "log")
+        await_start(process, directory / "log")
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _await(process: "subprocess.Popen[bytes]", log: Path) -> None:
+def await_start(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return once a Triton listens, by its log."""
     end = time.monotonic() + _START_S
     while b"Started HTTPService" not in log.read_bytes():
         assert process.poll() is None and time.monotonic() < end, log.read_text()[-2000:]

@@ -36,7 +36,7 @@ def repository_in_memory() -> Iterator[ModelRepository]:
     try:
         host, port = server.get_host_and_port()
         repository = ModelRepository(bucket=bucket_at(f"http://{host}:{port}"))
-        repository.store.client.create_bucket(Bucket=repository.bucket.bucket_name)
+        repository.store.client.create_bucket(Bucket=repository.store.bucket)
         yield repository
     finally:
         server.stop()

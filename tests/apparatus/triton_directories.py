@@ -75,3 +75,13 @@ def write_logged(artifact: Path, data: str = "model") -> Path:
     artifact.mkdir(parents=True, exist_ok=True)
     (artifact / "MLmodel").write_text(f"flavors:\n  triton:\n    data: {data}\n")
     return artifact / data
+
+
+def call_one(model_name: str) -> str:
+    """Return the config.pbtxt of an ensemble of one step, a linear model whose version is left open."""
+    tensors = "name: 'input' data_type: TYPE_FP32 dims: [4]", "name: 'output' data_type: TYPE_FP32 dims: [3]"
+    maps = "input_map { key: 'input' value: 'input' } output_map { key: 'output' value: 'output' }"
+    return (
+        f"platform: 'ensemble' max_batch_size: 8 input [ {{ {tensors[0]} }} ] output [ {{ {tensors[1]} }} ] "
+        f"ensemble_scheduling {{ step [ {{ model_name: '{model_name}' model_version: -1 {maps} }} ] }}"
+    )

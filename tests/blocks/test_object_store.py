@@ -1,4 +1,4 @@
-"""The bucket, on both kinds of store: the embedded one, and one with AWS' checksums (moto)."""
+"""The store, on each kind: the embedded one, one with AWS' checksums (moto), and a directory."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 from blocks.checksums import PART_BYTES, FileDigest
+from blocks.directory_store import DirectoryStore
 from blocks.environment import Environment
 from blocks.errors import IntegrityError, ServiceUnavailable
 from blocks.object_store import ObjectStore
@@ -33,8 +34,10 @@ def moto_store() -> Iterator[ObjectStore]:
     server.stop()
 
 
-@pytest.fixture(params=["embedded", "moto"])
-def store(request: pytest.FixtureRequest) -> ObjectStore:
+@pytest.fixture(params=["embedded", "moto", "directory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "directory":
+        return DirectoryStore(tmp_path / "models", tmp_path / "records", "repository")
     if request.param == "moto":
         found: ObjectStore = request.getfixturevalue("moto_store")
         return found

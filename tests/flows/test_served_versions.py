@@ -16,7 +16,7 @@ from slipway.releases.survey import survey
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import given, new_name
 from tests.apparatus.models import FEATURES, random_weights, register_directory
-from tests.apparatus.triton_directories import write_directory, write_logged
+from tests.apparatus.triton_directories import call_one, write_directory, write_logged
 
 
 def assert_each_answers_for_itself(environment: Environment, model_name: str, *versions: int) -> None:
@@ -84,7 +84,7 @@ def test_what_an_ensemble_calls_stays_served_until_it_calls_another_version(
     environment: Environment, model_name: str, tmp_path: Path
 ) -> None:
     model, ensemble = given(environment, model_name).released(1), new_name()
-    write_directory(write_logged(tmp_path), call(model_name), {})
+    write_directory(write_logged(tmp_path), call_one(model_name), {})
     register_directory(environment.registry, ensemble, tmp_path)
     deploy_model(ensemble)
 
@@ -104,13 +104,3 @@ def test_what_an_ensemble_calls_stays_served_until_it_calls_another_version(
         rollback_model(model_name)
     model.released(1)
     assert_each_answers_for_itself(environment, model_name, 3, 4)
-
-
-def call(model_name: str) -> str:
-    """Return the config.pbtxt of an ensemble of one step, a linear model whose version is left open."""
-    tensors = "name: 'input' data_type: TYPE_FP32 dims: [4]", "name: 'output' data_type: TYPE_FP32 dims: [3]"
-    maps = "input_map { key: 'input' value: 'input' } output_map { key: 'output' value: 'output' }"
-    return (
-        f"platform: 'ensemble' max_batch_size: 8 input [ {{ {tensors[0]} }} ] output [ {{ {tensors[1]} }} ] "
-        f"ensemble_scheduling {{ step [ {{ model_name: '{model_name}' model_version: -1 {maps} }} ] }}"
-    )

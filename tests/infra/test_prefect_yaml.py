@@ -62,7 +62,16 @@ every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=named)
 
 
 def test_every_flow_is_deployed_to_both_worlds() -> None:
-    flows = {"train-model", "deploy-model", "publish-model", "rollback-model", "reconcile-models", "poll-aliases"}
+    flows = {
+        "train-model",
+        "deploy-model",
+        "publish-model",
+        "adopt-model",
+        "rollback-model",
+        "withdraw-model",
+        "reconcile-models",
+        "poll-aliases",
+    }
 
     names = {named(deployment) for deployment in DEPLOYMENTS}
 
@@ -111,7 +120,7 @@ def test_only_training_and_gate_2_have_a_gpu() -> None:
 def test_what_brings_serving_back_has_a_queue_of_its_own() -> None:
     urgent = {named(found) for found in DEPLOYMENTS if found["work_pool"].get("work_queue_name") == URGENT}
 
-    flows = ("rollback-model", "reconcile-models", "poll-aliases")
+    flows = ("rollback-model", "withdraw-model", "reconcile-models", "poll-aliases")
     assert urgent == {f"{flow}/{world}" for flow in flows for world in ("local", "kubernetes")}
     assert {found["work_pool"].get("work_queue_name", URGENT) for found in DEPLOYMENTS} == {URGENT}
 

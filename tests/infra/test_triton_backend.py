@@ -16,6 +16,8 @@ from tritonclient.utils import InferenceServerException
 from blocks.fleet import CONTROL_HEADER
 from infra.local.readiness import make_s3_client
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, LocalStack
+from slipway.releases.serving_settings import ServingSettings
+from slipway.releases.tuned_config import apply_settings
 from tests.apparatus.replicas import Replica
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -30,6 +32,24 @@ instance_group [ {{ count: 1, kind: KIND_CPU }} ]
 version_policy {{ all {{}} }}
 """
 Put = Callable[..., None]
+SERVED: tuple[dict[str, Any], ...] = (
+    {"max_batch_size": 16, "preferred_batch_sizes": [4, 8], "queue_delay_us": 100},
+    {"max_queue_size": 16, "queue_timeout_us": 500_000, "queue_timeout_action": "delay"},
+    {"instances": 2, "instance_kind": "cpu", "intra_op_threads": 2},
+    {"instances": 1, "instance_kind": "auto", "inter_op_threads": 2},
+    {"rate_resources": {"memory": 4}, "rate_priority": 2},
+    {"warm_up": "zeros"},
+    {"warm_up": "random", "warm_up_batch_sizes": [2, 8]},
+    {"response_cache": True},
+    # what is for GPUs is passed over on a CPU
+    {"use_tf32": False, "cudnn_conv_algo_search": "heuristic", "gpu_mem_limit_bytes": 2**30},
+    {"tensorrt_precision": "FP16", "tensorrt_cache_path": "/tmp/engines"},
+)
+REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"instance_kind": "gpu"}, "has kind KIND_GPU but no GPUs are available"),
+    ({"instance_kind": "gpu", "gpus": [3], "tensorrt_precision": "FP16"}, "invalid or unsupported gpu id 3"),
+    ({"openvino": True}, "unknown Execution Accelerator 'openvino' is requested; this ONNX Runtime has"),
+)
 
 
 def multiplier(factor: float, *, width: int | str = 4) -> bytes:
@@ -138,6 +158,47 @@ def test_a_configuration_that_disagrees_with_the_model_is_refused(
 
     with pytest.raises(InferenceServerException, match=r"says shape \[-1, 5\], the model \[-1, 4\]"):
         client.load_model("disagreeing", client_timeout=30)
+
+
+def tune(said: dict[str, Any], name: str) -> str:
+    settings = ServingSettings.model_validate(said)
+    return apply_settings(EXPLICIT.format(name=name, dims=4), settings, ServingSettings(), None, name)
+
+
+def test_whatever_settings_say_is_loaded_and_the_answers_stay(
+    client: triton_grpc.InferenceServerClient, put: Put
+) -> None:
+    for number, said in enumerate(SERVED):
+        name = f"set-{number}"
+        put(name, tune(said, name), v1=multiplier(2))
+
+        client.load_model(name, client_timeout=60)
+
+        for _ in range(2):  # the second one from the cache, where there is one
+            np.testing.assert_array_equal(infer(client, name, rows(2)), rows(2) * 2, err_msg=str(said))
+        client.unload_model(name)
+
+
+def test_a_cached_answer_is_counted_as_one(client: triton_grpc.InferenceServerClient, put: Put) -> None:
+    put("cached", tune({"response_cache": True}, "cached"), v1=multiplier(2))
+    client.load_model("cached", client_timeout=60)
+
+    for _ in range(3):
+        infer(client, "cached", rows(2))
+
+    found = client.get_inference_statistics("cached", as_json=True)["model_stats"][0]
+    assert found["inference_stats"]["cache_hit"]["count"] == "2"
+
+
+@pytest.mark.parametrize(("said", "refused"), REFUSED)
+def test_what_a_server_lacks_is_refused_by_name(
+    client: triton_grpc.InferenceServerClient, put: Put, said: dict[str, Any], refused: str
+) -> None:
+    name = f"lacking-{'-'.join(said).replace('_', '-')}"
+    put(name, tune(said, name), v1=multiplier(2))
+
+    with pytest.raises(InferenceServerException, match=refused):
+        client.load_model(name, client_timeout=60)
 
 
 def test_a_process_that_stands_still_for_seconds_answers_late(

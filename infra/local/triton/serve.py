@@ -26,6 +26,7 @@ SERVER = WHEEL / "pytriton" / "tritonserver"
 STUB = f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 PATIENCE_S = 5
+CACHE_BYTES = 32 * 1024**2
 CONTROL_KEY = "SLIPWAY_TRITON_CONTROL_KEY"
 CONTROL = "slipway-control"  # the header that carries the key, over gRPC after triton-grpc-protocol-
 RESTRICTED = "model-repository,shared-memory,logging,trace,model-config"
@@ -154,6 +155,9 @@ def server_options(arguments: argparse.Namespace) -> list[str]:
         "--disable-auto-complete-config",
         "--exit-timeout-secs=3",
         "--allow-gpu-metrics=false",
+        # a model that asks for its answers to be cached; the others never look
+        f"--cache-directory={SERVER / 'caches'}",
+        f"--cache-config=local,size={CACHE_BYTES}",
         *addresses,
         *ports,
     ]

@@ -1,9 +1,10 @@
 """A Triton backend in Python that serves `backend: "onnxruntime"` models as NVIDIA's native one does.
 
-Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, and the parameters
-`intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`, `gpu_mem_limit`, `use_tf32` and any `session.*`
-entry. Inputs and outputs have to be given, as slipway gives them. Instances of kind GPU compute with CUDA where the
-installed ONNX Runtime has it. See github.com/triton-inference-server/onnxruntime_backend.
+Same model repository, same config.pbtxt: default_model_filename, instance_group, dynamic batching, execution
+accelerators, and the parameters `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`, CUDA's options and
+any `session.*` entry. Inputs and outputs are completed where the server is not told to leave that. Instances of kind
+GPU compute with CUDA, or TensorRT, where the installed ONNX Runtime has it; an accelerator that it has not is refused,
+as the native backend refuses what it was built without. See github.com/triton-inference-server/onnxruntime_backend.
 """
 
 import json
@@ -31,13 +32,37 @@ DATA_TYPES = {
     "tensor(uint64)": "TYPE_UINT64",
     "tensor(uint8)": "TYPE_UINT8",
 }
+DEFAULT_BATCH_SIZE = 4  # of a model whose author says none
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-CUDA_OPTIONS = ("cudnn_conv_algo_search", "gpu_mem_limit", "arena_extend_strategy", "use_tf32")
+TENSORRT, OPENVINO = "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
+# parameters of the model, some of them codes for what ONNX Runtime calls by a name
+CUDA_CODES = {
+    "cudnn_conv_algo_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
+    "arena_extend_strategy": ("kNextPowerOfTwo", "kSameAsRequested"),
+    "gpu_mem_limit": (),
+    "do_copy_in_default_stream": (),
+    "use_tf32": (),  # which the native backend reads from the accelerator `cuda` alone
+}
+TENSORRT_PRECISIONS = {"FP32": {}, "FP16": {"trt_fp16_enable": "1"}, "BF16": {"trt_bf16_enable": "1"}}
+TENSORRT_PRECISIONS["INT8"] = {"trt_int8_enable": "1"}
+TENSORRT_NAMES = {
+    "max_workspace_size_bytes": "trt_max_workspace_size",
+    "int8_calibration_table_name": "trt_int8_calibration_table_name",
+    "int8_use_native_calibration_table": "trt_int8_use_native_calibration_table",
+}
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class TritonPythonModel:
     """One instance of one version of a model."""
+
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config: Any) -> Any:
+        """Add the inputs and outputs that a configuration leaves out, and batching where each has a free first axis."""
+        config = auto_complete_model_config.as_dict()
+        if not (config["input"] or config["output"]):
+            complete_config(auto_complete_model_config, open_session(config, None))
+        return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the version's ONNX file and refuse a configuration that disagrees with it."""
@@ -99,6 +124,19 @@ class TritonPythonModel:
         del self.session
 
 
+def complete_config(config: Any, session: onnxruntime.InferenceSession) -> None:
+    """Have a configuration declare what a session takes and gives, as the native backend completes it."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    batched = all(shape_of(tensor)[:1] == [-1] for tensor in (*inputs, *outputs))
+    if batched and config.as_dict()["max_batch_size"] == 0:
+        config.set_max_batch_size(DEFAULT_BATCH_SIZE)
+        config.set_dynamic_batching()
+    for tensors, add in ((inputs, config.add_input), (outputs, config.add_output)):
+        for tensor in tensors:
+            dims = shape_of(tensor)[1 if batched else 0 :] or [1]
+            add({"name": tensor.name, "data_type": DATA_TYPES[tensor.type], "dims": dims})
+
+
 def open_session(config: dict[str, Any], device_id: str | None) -> onnxruntime.InferenceSession:
     """Return a session on the version's ONNX file; one that cannot be opened is a load error naming the file."""
     path = Path(pb_utils.get_model_dir(), config.get("default_model_filename") or "model.onnx")
@@ -111,24 +149,99 @@ def open_session(config: dict[str, Any], device_id: str | None) -> onnxruntime.I
 
 
 def choose_providers(config: dict[str, Any], device_id: str | None) -> list[Any]:
-    """Return what computes: CUDA for an instance on a GPU, where this ONNX Runtime has it, else the CPU."""
+    """Return what computes, by precedence: on a GPU its accelerators and CUDA, where this ONNX Runtime has it."""
+    return [*choose_on_gpu(config, device_id), *choose_on_cpu(config), CPU]
+
+
+def choose_on_gpu(config: dict[str, Any], device_id: str | None) -> list[Any]:
+    """Return what computes on an instance's GPU; nothing where it has none, or this ONNX Runtime has no CUDA."""
     if device_id is None or CUDA not in onnxruntime.get_available_providers():
-        return [CPU]
-    given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-    options = {"device_id": device_id} | {key: given[key] for key in CUDA_OPTIONS if key in given}
-    return [(CUDA, options), CPU]
+        return []
+    chosen: list[Any] = []
+    options: dict[str, str] = {}
+    for name, given in accelerators(config, "gpu"):
+        if name == "tensorrt":
+            require_provider(TENSORRT, name, config)
+            chosen.append((TENSORRT, {**tensorrt_options(given, config), "device_id": device_id}))
+        elif name == "cuda":
+            options |= given
+        else:
+            raise unknown_accelerator(name, config)
+    return [*chosen, (CUDA, {**options, **cuda_parameters(config), "device_id": device_id})]
+
+
+def choose_on_cpu(config: dict[str, Any]) -> list[Any]:
+    """Return the accelerators that compute on a CPU."""
+    for name, _ in accelerators(config, "cpu"):
+        if name != "openvino":
+            raise unknown_accelerator(name, config)
+        require_provider(OPENVINO, name, config)
+    return [(OPENVINO, {"device_type": "CPU"}) for _ in accelerators(config, "cpu")]
+
+
+def accelerators(config: dict[str, Any], device: str) -> list[tuple[str, dict[str, str]]]:
+    """Return name and parameters of each accelerator that is asked for on a kind of device."""
+    asked = config.get("optimization", {}).get("execution_accelerators", {})
+    return [(each["name"], each.get("parameters", {})) for each in asked.get(f"{device}_execution_accelerator", [])]
+
+
+def require_provider(provider: str, name: str, config: dict[str, Any]) -> None:
+    """Raise a load error where this ONNX Runtime lacks what an accelerator needs."""
+    if provider not in onnxruntime.get_available_providers():
+        raise unknown_accelerator(name, config)
+
+
+def unknown_accelerator(name: str, config: dict[str, Any]) -> Exception:
+    """Return the load error for an accelerator that there is not, in the words of the native backend."""
+    has = ", ".join(onnxruntime.get_available_providers())
+    text = f"model '{config['name']}': unknown Execution Accelerator '{name}' is requested; this ONNX Runtime has {has}"
+    return pb_utils.TritonModelException(text)  # type: ignore[no-any-return]
+
+
+def tensorrt_options(given: dict[str, str], config: dict[str, Any]) -> dict[str, str]:
+    """Return TensorRT's options as ONNX Runtime names them."""
+    precision = given.get("precision_mode", "FP32")
+    if precision not in TENSORRT_PRECISIONS:
+        text = f"model '{config['name']}': unsupported precision mode '{precision}' is requested"
+        raise pb_utils.TritonModelException(text)
+    others = {TENSORRT_NAMES.get(key, key): value for key, value in given.items() if key != "precision_mode"}
+    return {**others, **TENSORRT_PRECISIONS[precision]}
+
+
+def cuda_parameters(config: dict[str, Any]) -> dict[str, str]:
+    """Return the options of CUDA that are parameters of the model."""
+    return {
+        key: names[number(config, key, range(len(names)))] if names else parameters(config)[key]
+        for key, names in CUDA_CODES.items()
+        if key in parameters(config)
+    }
+
+
+def parameters(config: dict[str, Any]) -> dict[str, str]:
+    """Return the parameters of a configuration."""
+    return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+
+
+def number(config: dict[str, Any], key: str, allowed: range, default: int = 0) -> int:
+    """Return a parameter that is a number; one that is none, or not allowed, is a load error naming it."""
+    given = parameters(config).get(key)
+    if given is None:
+        return default
+    if not given.isdecimal() or int(given) not in allowed:
+        text = f"model '{config['name']}': parameter {key} is '{given}', expected {allowed.start} to {allowed.stop - 1}"
+        raise pb_utils.TritonModelException(text)
+    return int(given)
 
 
 def session_options(config: dict[str, Any]) -> onnxruntime.SessionOptions:
     """Return the options a configuration asks for; by default one thread and no spinning, which starves others."""
-    given = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(given.get("intra_op_thread_count", 1))
-    options.inter_op_num_threads = int(given.get("inter_op_thread_count", 1))
-    if given.get("execution_mode", "0") == "1":
+    options.intra_op_num_threads = number(config, "intra_op_thread_count", range(4097), default=1)
+    options.inter_op_num_threads = number(config, "inter_op_thread_count", range(4097), default=1)
+    if number(config, "execution_mode", range(2)) == 1:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     entries = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
-    for key, value in {**entries, **given}.items():
+    for key, value in {**entries, **parameters(config)}.items():
         if key.startswith("session."):
             options.add_session_config_entry(key, value)
     return options
