@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from infra.command.main import run
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, LocalStack
 
 BUCKET = f"{MODELS_BUCKET}/{REPOSITORY_PREFIX}"
+_NOT_PASSED_ON = ("PREFECT_API", "SLIPWAY_", "MLFLOW_", "AWS_")
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
@@ -56,27 +56,27 @@ class Shell:
 
 
 class Call:
-    """Runs the scripts in this process, which spares seconds of imports, in the shell's folder and variables."""
+    """Runs the scripts in this process, which spares seconds of imports, in a shell's folder and variables."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+    def __init__(self, shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+        self._shell, self._capsys = shell, capsys
 
     def __call__(self, line: str) -> Ended:
         self._capsys.readouterr()
-        code = run(["step", *shlex.split(line)])
+        with pytest.MonkeyPatch.context() as patch, temporary_settings(restore_defaults={PREFECT_API_URL}):
+            patch.chdir(self._shell.folder)
+            for name in [name for name in os.environ if name.startswith(_NOT_PASSED_ON)]:
+                patch.delenv(name)
+            for name, value in self._shell.variables.items():
+                patch.setenv(name, value)
+            code = run(["step", *shlex.split(line)])
         return Ended(code, *self._capsys.readouterr())
 
 
 @pytest.fixture
-def call(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+def call(shell: Shell, capsys: pytest.CaptureFixture[str]) -> Call:
     """What runs `python -m tasks …` in this process, as the shell would."""
-    monkeypatch.chdir(shell.folder)
-    for name in [name for name in os.environ if name.startswith(("PREFECT_API", "SLIPWAY_", "MLFLOW_", "AWS_"))]:
-        monkeypatch.delenv(name)
-    for name, value in shell.variables.items():
-        monkeypatch.setenv(name, value)
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        yield Call(capsys)
+    return Call(shell, capsys)
 
 
 @pytest.fixture

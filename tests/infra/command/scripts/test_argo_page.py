@@ -5,8 +5,6 @@ import re
 from functools import reduce
 from pathlib import Path
 
-import pytest
-
 from blocks.environment import Environment
 from infra.command.scripts.places import find_registry
 from infra.local.settings import ROOT, LocalStack
@@ -21,11 +19,9 @@ def test_the_commands_of_the_workflow_template_release_a_model(
     shell: Shell,
     call: Call,
     triton_url: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given(environment, model_name).registered()
-    monkeypatch.setenv("TRITON_MODEL_REPO", f"s3://{BUCKET}")
-    monkeypatch.setenv("ARGO_WORKFLOW_NAME", "deploy-resnet18-xsg5k")
+    shell.variables |= {"TRITON_MODEL_REPO": f"s3://{BUCKET}", "ARGO_WORKFLOW_NAME": "deploy-resnet18-xsg5k"}
     lines = read_commands("argo.md", model_name, stack.mlflow_url, triton_url)
 
     ended = [call(line.removeprefix("python -m tasks ")) for line in lines]
@@ -41,9 +37,9 @@ def test_the_commands_of_the_workflow_template_release_a_model(
 
 
 def test_the_commands_of_the_training_template_train_promote_export_and_validate(
-    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shell: Shell, call: Call
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    shell.variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow.db"
     text = (ROOT / "docs" / "migrating" / "argo.md").read_text()
     [block] = re.findall(r"^```sh\n(.+?)^```", text, re.MULTILINE | re.DOTALL)
     smaller = {
@@ -61,7 +57,7 @@ def test_the_commands_of_the_training_template_train_promote_export_and_validate
         (tmp_path / file).write_text(ended.out)
 
     assert read(tmp_path / "validate.json", "model_name") == "resnet18-imagenette-onnx"
-    registry = find_registry(None)
+    registry = find_registry(shell.variables["MLFLOW_TRACKING_URI"])
     assert registry.aliases("resnet18-imagenette") == {"champion": 1}
     assert registry.aliases("resnet18-imagenette-onnx") == {"deploy": 1}
 

@@ -1,6 +1,9 @@
 """What goes wrong between the scripts, and what is done twice or at once."""
 
 import json
+import time
+
+import pytest
 
 from blocks.environment import Environment
 from slipway.releases.journal import read_open
@@ -79,4 +82,28 @@ def test_of_two_at_once_one_releases_and_the_other_finds_it_done_or_its_number_t
     assert (second.code, second.error.startswith("VersionConflict: ")) == (1, True)
     assert [found.code for found in ended] == [0, 0], ended
     assert read_committed(environment.repository, model_name) == (1,)
+    assert read_open(environment.repository, model_name) is None
+
+
+@pytest.mark.faults
+def test_a_reload_that_was_killed_is_undone_by_the_next_one_which_says_where_to_begin_again(
+    environment: Environment, model_name: str, shell: Shell, call: Call, triton_url: str
+) -> None:
+    given(environment, model_name).released().registered()
+    stage(call, model_name, 2)
+    reload = f"reload-triton --model-name={model_name} --triton-url={triton_url} --expected-version=2 --output-dir=out"
+    upload = f"upload-to-s3 --model-name={model_name} --triton-version=2 --artifacts-dir=out --output-dir=out"
+
+    killed = shell.start(f"python -m tasks {reload}")
+    while read_open(environment.repository, model_name) is None:
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+
+    again = [call(line) for line in (reload, upload, reload)]
+
+    assert [ended.code for ended in again] == [1, 0, 0], again
+    assert "run upload-to-s3 for it first" in again[0].error
+    assert read_committed(environment.repository, model_name) == (1, 2)
     assert read_open(environment.repository, model_name) is None
