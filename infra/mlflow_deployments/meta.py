@@ -4,7 +4,8 @@ import json
 from typing import NamedTuple
 
 from blocks.labels import META_FILE
-from blocks.repository import SHARED, ModelRepository
+from blocks.repository import ModelRepository
+from blocks.repository_layout import SHARED
 
 
 class Meta(NamedTuple):

@@ -3,7 +3,7 @@
 import re
 
 from blocks.errors import InvalidInput
-from blocks.repository import parse_candidate
+from blocks.repository_layout import parse_candidate
 
 _LONGEST = 200
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\'\"]")

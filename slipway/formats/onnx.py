@@ -16,7 +16,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, METADATA_FILE, MODEL_FILE
-from blocks.repository import SHARED
+from blocks.repository_layout import SHARED
 from slipway.formats.contents import Contents, is_plain_file
 from slipway.formats.mlmodel import find_model_file, lists_flavor
 from slipway.formats.model_config import (

@@ -17,7 +17,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import UnusableModel, bounded
 from blocks.labels import CONFIG_FILE, DESCRIPTION_FILE, GOLDEN_FILE, METADATA_FILE, MODEL_FILE
-from blocks.repository import SHARED
+from blocks.repository_layout import SHARED
 from slipway.formats import onnx
 from slipway.formats.bare_files import check_torchscript
 from slipway.formats.called_models import name_called

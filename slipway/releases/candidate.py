@@ -15,7 +15,7 @@ from blocks.errors import (
     bounded,
 )
 from blocks.events import tell_gate
-from blocks.repository import name_candidate, parse_candidate
+from blocks.repository_layout import name_candidate, parse_candidate
 from slipway.releases.agreement_terms import AgreementTerms, choose_terms
 from slipway.releases.batching import prove_batching
 from slipway.releases.fetched import load_example, load_golden

@@ -5,7 +5,8 @@ older version would call what the new one calls, and read the new one's files: i
 """
 
 from blocks.errors import InvalidInput
-from blocks.repository import SHARED, ModelRepository
+from blocks.repository import ModelRepository
+from blocks.repository_layout import SHARED
 from blocks.run import say
 from slipway.releases.fetched import FetchedModel
 from slipway.releases.metadata import read_metadata

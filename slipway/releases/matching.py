@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blocks.errors import IntegrityError, InvalidInput, NotRegistered, UnusableModel
 from blocks.labels import CHECKSUM_TAG, CONFIG_FILE, GOLDEN_FILE
 from blocks.registry import ModelRegistry
-from blocks.repository import SHARED
+from blocks.repository_layout import SHARED
 from slipway.releases.fetching import fetch
 from slipway.releases.found_model import FoundModel, FoundVersion
 

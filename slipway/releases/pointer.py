@@ -1,7 +1,8 @@
 """The pointer that commits: config.pbtxt, written only over what this run read or wrote itself."""
 
 from blocks.errors import VersionConflict
-from blocks.repository import Commit, ModelRepository
+from blocks.repository import ModelRepository
+from blocks.repository_layout import Commit
 from slipway.releases.dependencies import record_dependents, require_needed
 from slipway.releases.pins import read_pins
 from slipway.releases.plan import ReleasePlan

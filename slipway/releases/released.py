@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from blocks.labels import ROLLED_BACK_AT_TAG, ROLLED_BACK_TAG, TRITON_VERSION_TAG
-from blocks.repository import ModelRepository, StoredVersions
+from blocks.repository import ModelRepository
+from blocks.repository_layout import StoredVersions
 from slipway.releases.marks import read_mark
 from slipway.releases.receipt import read_receipt
 

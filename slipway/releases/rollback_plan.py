@@ -4,7 +4,8 @@ from blocks.environment import Environment
 from blocks.errors import InvalidInput, NoRollbackTarget, NotRegistered, ServiceUnavailable
 from blocks.labels import LAST_ROLLBACK_TAG, LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
-from blocks.repository import ModelRepository, StoredVersions
+from blocks.repository import ModelRepository
+from blocks.repository_layout import StoredVersions
 from blocks.run import get_owner, warn
 from slipway.releases.dependencies import require_needed
 from slipway.releases.kept_settings import read_recorded

@@ -1,7 +1,7 @@
 """Which older versions are served beside a new one: the newest of those served now, and those that were asked for."""
 
 from blocks.errors import InvalidInput
-from blocks.repository import StoredVersions
+from blocks.repository_layout import StoredVersions
 from slipway.releases.released import Known
 
 

@@ -9,7 +9,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from blocks.errors import InvalidInput
 from blocks.labels import LABELS_FILE
-from blocks.repository import SHARED
+from blocks.repository_layout import SHARED
 from slipway.formats.contents import Contents
 from slipway.formats.model_config import find_backend
 from slipway.formats.signature import Signature, TensorSpec

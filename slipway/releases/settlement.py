@@ -7,7 +7,8 @@ from blocks.environment import Environment
 from blocks.errors import LoadFailed, ReleaseTakenOver, ServiceUnavailable, SlipwayError
 from blocks.events import Happened, tell
 from blocks.fleet import TritonFleet
-from blocks.repository import ModelRepository, name_candidate
+from blocks.repository import ModelRepository
+from blocks.repository_layout import name_candidate
 from blocks.run import get_flow_run_id, warn
 from slipway.releases.adopted import undo_adoption
 from slipway.releases.aliases import bring_aliases

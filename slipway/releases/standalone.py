@@ -11,7 +11,7 @@ from typing import NamedTuple
 from blocks.environment import Environment
 from blocks.errors import ReleaseTakenOver
 from blocks.registry import RegisteredVersion
-from blocks.repository import SHARED
+from blocks.repository_layout import SHARED
 from blocks.run import get_owner
 from slipway.releases.aliases import update
 from slipway.releases.artifacts import prepare

@@ -18,7 +18,7 @@ from blocks.errors import (
 from blocks.fleet import TritonFleet
 from blocks.labels import LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
-from blocks.repository import RepositoryContents, parse_candidate
+from blocks.repository_layout import RepositoryContents, parse_candidate
 from slipway.releases.alias_update import explain_refusal
 from slipway.releases.drift import Drift, Kind, report
 from slipway.releases.journal import read_open

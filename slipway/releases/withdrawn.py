@@ -13,7 +13,8 @@ from blocks.errors import LoadFailed, VersionConflict
 from blocks.events import Happened, tell
 from blocks.labels import CONFIG_FILE, DEPLOY, WITHDRAWN_AT_TAG, WITHDRAWN_FILE
 from blocks.registry import ModelRegistry
-from blocks.repository import BESIDE, ModelRepository
+from blocks.repository import ModelRepository
+from blocks.repository_layout import BESIDE
 from blocks.run import warn
 from slipway.releases.aliases import bring_aliases
 from slipway.releases.attempts import Attempts

@@ -13,7 +13,7 @@ from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from blocks.environment import Environment
-from blocks.repository import parse_candidate
+from blocks.repository_layout import parse_candidate
 from infra.local.settings import LocalStack
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import read_policy

@@ -11,7 +11,7 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from blocks.environment import Environment
-from blocks.repository import name_candidate
+from blocks.repository_layout import name_candidate
 from flows.deployment import deploy_model
 from flows.reconciliation import Reconciliation, reconcile_models
 from slipway.releases.drift import Kind

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from blocks.repository import name_candidate
+from blocks.repository_layout import name_candidate
 from slipway.releases.drift import Kind
 from slipway.releases.repair import repair
 from slipway.releases.serving_config import apply_policy

@@ -4,7 +4,7 @@ import pytest
 
 from blocks.errors import InvalidInput, NoRollbackTarget, ServiceUnavailable
 from blocks.registry import RegisteredModel
-from blocks.repository import StoredVersions
+from blocks.repository_layout import StoredVersions
 from slipway.releases.marks import Mark, write_mark
 from slipway.releases.released import Known
 from slipway.releases.rollback_plan import check_target, derive_aliases_back, find_target, plan_rollback

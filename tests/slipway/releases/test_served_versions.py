@@ -3,7 +3,7 @@
 import pytest
 
 from blocks.errors import InvalidInput
-from blocks.repository import StoredVersions
+from blocks.repository_layout import StoredVersions
 from slipway.releases.released import Known
 from slipway.releases.served_versions import choose_older
 

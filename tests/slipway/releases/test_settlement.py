@@ -6,7 +6,7 @@ import pytest
 
 from blocks.environment import Environment
 from blocks.errors import LoadFailed, ServiceUnavailable
-from blocks.repository import name_candidate
+from blocks.repository_layout import name_candidate
 from slipway.releases.journal import Begun, Proven, mark_proven, open_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import commit_plan

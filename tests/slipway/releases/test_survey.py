@@ -7,7 +7,8 @@ import pytest
 
 from blocks.environment import Environment
 from blocks.errors import NotRegistered
-from blocks.repository import ModelRepository, name_candidate
+from blocks.repository import ModelRepository
+from blocks.repository_layout import name_candidate
 from slipway.releases.drift import Kind
 from slipway.releases.journal import open_journal
 from slipway.releases.serving_config import apply_policy
