@@ -5,6 +5,7 @@ older version would call what the new one calls, and read the new one's files: i
 """
 
 from blocks.errors import InvalidInput
+from blocks.labels import META_FILE
 from blocks.repository import ModelRepository
 from blocks.repository_layout import SHARED
 from blocks.run import say
@@ -32,6 +33,7 @@ def find_strangers(
         why = "it calls other models, all its versions those that the new config.pbtxt names"
         return dict.fromkeys(older, why)
     shared = {file.name: file.sha256 for file in fetched.files if file.name.startswith(SHARED)}
+    shared.pop(f"{SHARED}{META_FILE}", None)  # says what was deployed; no model reads it
     reasons: Reasons = {}
     for version in older if shared else ():
         digests = read_metadata(fetched.model_name, version, repository).digests or {}

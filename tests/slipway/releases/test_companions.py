@@ -4,6 +4,7 @@ import pytest
 
 from blocks.checksums import FileDigest
 from blocks.errors import InvalidInput
+from blocks.labels import META_FILE
 from blocks.registry import RegisteredVersion
 from slipway.formats.contents import Contents
 from slipway.formats.signature import Signature, TensorSpec
@@ -59,6 +60,18 @@ def test_a_version_with_other_shared_files_is_not_served_beside_it(shelf: Shelf)
     found = find_strangers(new, (1, 2), None, shelf.environment.repository)
 
     assert found == {1: "its labels.txt is another, and all versions read the new one"}
+
+
+def test_what_says_only_how_a_version_was_deployed_is_no_reason(shelf: Shelf) -> None:
+    store(shelf, 1, meta="aa")
+    stored = shelf.environment.repository.read_metadata(shelf.model_name, 1)
+    assert stored is not None
+    key = f"repository/{shelf.model_name}/1/metadata.json"
+    shelf.environment.repository.store.write(key, stored.replace("meta.txt", META_FILE).encode())
+    meta = FileDigest(name=f"shared/{META_FILE}", sha256="bb" * 32, size_bytes=1)
+    new = fetch(shelf.model_name).model_copy(update={"files": (meta,)})
+
+    assert find_strangers(new, (1,), None, shelf.environment.repository) == {}
 
 
 @pytest.mark.parametrize(("depends_on", "config"), [(("other",), 'backend: "python"'), ((), CALLING)])
