@@ -83,10 +83,8 @@ REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
 
 # Files of the model repository, each below its model, or its model and version.
 CONFIG_FILE = "config.pbtxt"  # The commit: its version policy alone says what Triton serves.
-META_FILE = "mlflow-meta.json"  # Of a deployment through MLflow, as NVIDIA's plugin has it: what it was made of.
+META_FILE = "mlflow-meta.json"  # NVIDIA's MLflow plugin's, at a model's root: which MLflow model was deployed there.
 METADATA_FILE = "metadata.json"  # Where a version came from; written last, so that who has it is complete.
-
-PLUGIN_FILE = "mlflow-meta.json"  # Of NVIDIA's MLflow plugin, at a model's root: which MLflow model it deployed there.
 
 # Records of a version, which outlive its files.
 CLAIM_FILE = "claim"  # The flow run that took the number.

@@ -10,14 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blocks.environment import Environment
 from blocks.errors import InvalidInput
 from blocks.fleet import TritonFleet
-from blocks.labels import METADATA_FILE, PLUGIN_FILE
+from blocks.labels import META_FILE, METADATA_FILE
 from blocks.repository import ModelRepository
 from slipway.formats.model_config import ENSEMBLE, check_config, find_backend
 from slipway.releases.alias_update import explain_bad_name
 from slipway.releases.metadata import VersionMetadata
 from slipway.releases.serving_config import apply_policy, parse_config
 
-_NOTES = {METADATA_FILE, PLUGIN_FILE}  # what others write beside a version's files
+_NOTES = {METADATA_FILE, META_FILE}  # what others write beside a version's files
 _MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>[0-9]+)")
 _AT_ONCE = 4
 
@@ -133,7 +133,7 @@ def read_notes(version: int, metadata: bytes | None, plugin: bytes | None, model
         return None, ""
     named = _MODEL_URI.fullmatch(uri)
     if named is not None and named["name"] == model_name:
-        return int(named["version"]), PLUGIN_FILE
+        return int(named["version"]), META_FILE
     return None, ""
 
 
@@ -190,9 +190,9 @@ def _describe(model_name: str, version: int, served: tuple[int, ...], repository
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         digests = pool.map(lambda name: repository.store.sha256(f"{directory}{name}"), files)
         sha256 = dict(zip(files, digests, strict=True))
-    plugin = repository.store.read(f"{directory}{PLUGIN_FILE}")
+    plugin = repository.store.read(f"{directory}{META_FILE}")
     if plugin is None and version == max(served):  # what the plugin deployed last is what answers
-        plugin = repository.read_beside(model_name, PLUGIN_FILE)
+        plugin = repository.read_beside(model_name, META_FILE)
     metadata = repository.store.read(f"{directory}{METADATA_FILE}")
     recorded, where = read_notes(version, metadata, plugin, model_name)
     return FoundVersion(version=version, sha256=sha256, recorded=recorded, recorded_in=where)
