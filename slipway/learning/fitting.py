@@ -68,9 +68,9 @@ def count_steps(images: int, batch_size: int) -> int:
 def make_optimiser(model: nn.Module, kind: Optimizer, learning_rate: float) -> torch.optim.Optimizer:
     """Return an optimiser of the weights that are not frozen."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if kind is Optimizer.SGD:
+    if kind == "sgd":
         return torch.optim.SGD(weights, lr=learning_rate, momentum=_MOMENTUM, weight_decay=_L2)
-    if kind is Optimizer.ADAM:
+    if kind == "adam":
         return torch.optim.Adam(weights, lr=learning_rate)
     return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=WEIGHT_DECAY)
 
@@ -91,7 +91,7 @@ class Fitting:
         learning_rate: float,
         batch_size: int,
         device: torch.device,
-        optimizer: Optimizer = Optimizer.ADAMW,
+        optimizer: Optimizer = "adamw",
     ) -> None:
         _move(model, device)
         self.model, self.history = model, list[EpochFigures]()

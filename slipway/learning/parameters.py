@@ -4,9 +4,8 @@ Free of torch, so that a configuration file or a form can be checked where no tr
 """
 
 import re
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -18,14 +17,6 @@ IN_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<pr
 IMAGENET = "imagenet"  # torchvision's weights
 IN_REGISTRY = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9][0-9]*)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
 _SAID = {True: IMAGENET, "true": IMAGENET, False: None, "false": None, "": None}
-
-
-class Optimizer(StrEnum):
-    """What changes the weights after each batch."""
-
-    ADAM = "adam"
-    ADAMW = "adamw"
-    SGD = "sgd"
 
 
 def _check_dataset(dataset: str) -> str:
@@ -94,6 +85,7 @@ FrozenLayers = Annotated[
         "layer4.",
     ),
 ]
+Optimizer = Annotated[Literal["adamw", "adam", "sgd"], Field(description="What changes the weights after each batch.")]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Seed of weights, shuffling and augmentation.")]
 
 Version = Annotated[int, Field(ge=1, description="Version of the model in the MLflow registry.")]
@@ -163,7 +155,7 @@ class TrainingSettings(BaseModel):
     seed: Seed
     pretrained: Pretrained = None
     frozen_layers: FrozenLayers = 0
-    optimizer: Annotated[Optimizer, Field(description="What changes the weights after each batch.")] = Optimizer.ADAMW
+    optimizer: Optimizer = "adamw"
 
     @classmethod
     def check(cls, **values: object) -> "TrainingSettings":

@@ -198,7 +198,7 @@ def _make_params(settings: TrainingSettings, images: ImageDataset, device: torch
         "training.batch_size": settings.batch_size,
         "training.num_workers": settings.num_workers,
         "training.seed": settings.seed,
-        "training.optimizer": settings.optimizer.value,
+        "training.optimizer": settings.optimizer,
         "training.frozen_layers": settings.frozen_layers,
         "training.pretrained": settings.pretrained or "none",
         # as the reference systems call them

@@ -30,7 +30,9 @@ def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, Deploy
         "validate-export",
         "deploy-model",
         "publish-model",
+        "adopt-model",
         "rollback-model",
+        "withdraw-model",
         "reconcile-models",
         "poll-aliases",
     )

@@ -130,7 +130,7 @@ def test_a_training_that_diverges_is_an_error_that_says_what_to_do(digits: Image
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [(Optimizer.ADAM, torch.optim.Adam), (Optimizer.ADAMW, torch.optim.AdamW), (Optimizer.SGD, torch.optim.SGD)],
+    [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)],
 )
 def test_each_optimiser_learns(digits: ImageDataset, kind: Optimizer, expected: type[torch.optim.Optimizer]) -> None:
     model = SmallNetwork(10)
