@@ -82,6 +82,7 @@ def variables(triton: PlainTriton, tmp_path_factory: pytest.TempPathFactory) -> 
         for name, value in named.items():
             patch.setenv(name, value)
         mlflow.set_tracking_uri(named["MLFLOW_TRACKING_URI"])
+        mlflow.set_experiment("Default")  # another test's, of another server, would be active still
         mlflow.set_registry_uri(named["MLFLOW_TRACKING_URI"])
         yield os.environ | named
         mlflow.set_tracking_uri("")
