@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from click.testing import CliRunner
 from mlflow.deployments import get_deploy_client
@@ -61,6 +62,9 @@ def deployments(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> R
         monkeypatch.setenv(name, value)
 
     def call(*arguments: str) -> str:
+        # else it is whichever server was asked last in this process
+        mlflow.set_tracking_uri(variables["MLFLOW_TRACKING_URI"])
+        mlflow.set_registry_uri(variables["MLFLOW_TRACKING_URI"])
         ended = CliRunner().invoke(commands, arguments)
         return ended.output if ended.exception is None else str(ended.exception)
 
