@@ -27,7 +27,7 @@ from infra.local.settings import LocalStack
 from infra.local.supervision import list_programs, start_programs, stop_program
 from slipway.releases.alias_update import explain_refusal
 from slipway.releases.metadata import read_metadata
-from tests.apparatus.aliases import set_in_a_burst, versions_without_files
+from tests.apparatus.aliases import forget_missed_updates, set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
 from tests.apparatus.models import register_directory, register_linear
@@ -220,6 +220,7 @@ def test_a_published_model_is_released_by_its_alias_whatever_it_is_called(
     registry: ModelRegistry, model_name: str, tmp_path: Path
 ) -> None:
     name = f"{model_name}-published"
+    forget_missed_updates(registry)
     with automations_resumed():
         publish_model(write_python_model(tmp_path / name), name, deploy=True)
         assert name in {update.model_name for update in poll_aliases()}
