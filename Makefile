@@ -65,7 +65,7 @@ test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) $(WORDS)
 
 .PHONY: test-faults
-test-faults: setup ## Kill processes and freeze servers while releases run; slow
+test-faults: setup ## Kill processes and freeze servers at every point of a release; slow
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
 
 .PHONY: test-kinds
@@ -73,7 +73,7 @@ test-kinds: setup ## Release every kind of model twice, ask from 16 clients at o
 	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,directory_kinds,random_models,exported_models}.py $(WORDS)
 
 .PHONY: test-all
-test-all: setup ## Run what test and test-faults run, at once: the stacks are started once
+test-all: setup ## What CI runs: make test, and of make test-faults every other point; the stacks are started once
 	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive" $(WORDS)
 
 .PHONY: coverage

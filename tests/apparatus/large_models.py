@@ -23,7 +23,7 @@ from blocks.registry import RegisteredVersion
 from infra.local.settings import MLFLOW_BUCKET, ROOT
 from tests.apparatus.models import register_directory
 
-SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = 45 * 1024**2, 512 * 1024**2, 2 * 1024**3
+SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES = 45 * 1024**2, 256 * 1024**2, 2 * 1024**3
 DATA_FILE = "model.onnx.data"
 MEMORY_LIMIT_BYTES = 150 * 1024**2
 _COLUMNS = 1024
