@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Annotated, NamedTuple, Self
 
@@ -23,6 +24,7 @@ from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
 _DNS = "dns:///"
+_PINGED_AT_ONCE = 32
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
 
 Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
@@ -75,6 +77,7 @@ class TritonFleet(Fenced, Block):
     )
     call_timeout_s: float = Field(default=10, gt=0, description="Seconds an ordinary call or an inference may take.")
     load_timeout_s: float = Field(default=300, gt=0, description="Seconds a replica may take to load a version.")
+    loads_at_once: int = Field(default=32, ge=1, le=256, description="Replicas that load a version at once, at most.")
 
     _transport: Transport | None = PrivateAttr(None)
 
@@ -105,14 +108,18 @@ class TritonFleet(Fenced, Block):
 
     def reached(self) -> tuple[list[str], dict[str, ServiceUnavailable]]:
         """Return the addresses that answer, and for each of the others what happened."""
-        answering, silent = [], {}
-        for address in self.addresses():
-            try:
-                self.ping(address)
-                answering.append(address)
-            except ServiceUnavailable as error:
-                silent[address] = error
-        return answering, silent
+        addresses = self.addresses()
+        with ThreadPoolExecutor(min(_PINGED_AT_ONCE, len(addresses))) as pool:
+            found = dict(zip(addresses, pool.map(self._find_silence, addresses), strict=True))
+        silent = {address: error for address, error in found.items() if error is not None}
+        return [address for address in addresses if address not in silent], silent
+
+    def _find_silence(self, address: str) -> ServiceUnavailable | None:
+        try:
+            self.ping(address)
+        except ServiceUnavailable as error:
+            return error
+        return None
 
     def ping(self, address: str) -> None:
         """Raise `ServiceUnavailable` where a replica does not answer in the time of an ordinary call."""

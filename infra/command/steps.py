@@ -38,7 +38,7 @@ STEPS = {
     "upload-to-s3": Step("deployment", "Put a version's files into staging, which Triton does not read.", Turn.BEGINS),
     "prove-candidate": Step("deployment", "Prove a staged version on one replica, and gate 3 with it.", Turn.KEEPS),
     "commit-version": Step("deployment", "Commit a version: from here on a replica that starts serves it.", Turn.KEEPS),
-    "reload-triton": Step("deployment", "Load a model on every replica, one after the other, each proven."),
+    "reload-triton": Step("deployment", "Load a model on every replica, in waves, each proven."),
     "update-aliases": Step("deployment", "Point live and previous at what is served.", Turn.KEEPS),
     "verify-deployment": Step("deployment", "Ask every replica for what the proven model answered."),
     "finish-release": Step("deployment", "Close a verified release: receipt, tags and archive.", Turn.ENDS),

@@ -54,6 +54,7 @@ class Addresses(Settings):
         description="gRPC addresses `host:port,host:port` of the replicas, or `dns:///name:port` for all behind a name."
     )
     triton_metrics: str = Field("", description="Addresses of their metrics in the same order, for limits on memory.")
+    triton_loads_at_once: int = Field(32, ge=1, le=256, description="Replicas that load a version at once, at most.")
     triton_control_key: SecretStr | None = Field(None, description="What Triton asks for before it loads anything.")
     triton_tls: bool = Field(False, description="Whether the replicas are spoken to over TLS.")
     triton_tls_root_certificates: Pem | None = Field(None, description="Who vouches for them, as PEM or a file of it.")
@@ -114,7 +115,9 @@ def _select_registry(addresses: Addresses) -> dict[str, Any]:
 
 def _select_fleet(addresses: Addresses, before: TritonFleet | None) -> dict[str, Any]:
     replicas = _split(addresses.triton_replicas)
-    given = {"replicas": replicas} | addresses.select_given(control_key="triton_control_key")
+    given = {"replicas": replicas} | addresses.select_given(
+        control_key="triton_control_key", loads_at_once="triton_loads_at_once"
+    )
     if "triton_metrics" in addresses.model_fields_set or not (before and before.replicas == replicas):
         given["metrics"] = _split(addresses.triton_metrics)  # each belongs to the replica in its place
     tls = addresses.select_given(

@@ -45,6 +45,7 @@ from slipway.releases.serving_config import (
     parse_config,
     takes_batches,
 )
+from slipway.releases.waves import act_together
 
 _LIVE_REQUESTS = 20
 
@@ -126,10 +127,14 @@ def find_candidates(model_name: str, environment: Environment) -> set[str]:
 def remove_candidate(name: str, environment: Environment) -> None:
     """Remove a candidate from the repository and from every replica that answers; none there is no error."""
     environment.repository.remove_candidate(name)
-    answering, _ = environment.fleet.reached()
-    for address in answering:
+    fleet = environment.fleet
+
+    def unload(address: str) -> None:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
-            environment.fleet.unload_model(address, name)
+            fleet.unload_model(address, name)
+
+    answering, _ = fleet.reached()
+    act_together(unload, answering, fleet.loads_at_once).raise_worst()
 
 
 def _pin(config: str, release: Release, terms: Terms, environment: Environment) -> str:

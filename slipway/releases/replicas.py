@@ -1,8 +1,7 @@
 """The replicas: each one brought to what is committed, and proven by an answer. The one place that does so."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,10 +9,12 @@ from blocks.environment import Environment
 from blocks.errors import IntegrityError, InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
+from blocks.run import say
 from slipway.releases.pins import read_pins
 from slipway.releases.proof import Proof, Question, read_proof
 from slipway.releases.release import Terms
 from slipway.releases.serving_config import takes_batches
+from slipway.releases.waves import roll_out
 
 
 class LoadedReplica(BaseModel):
@@ -29,12 +30,12 @@ class LoadedReplica(BaseModel):
 def reload_all(
     model_name: str, serves: tuple[int, ...], terms: Terms, environment: Environment
 ) -> tuple[LoadedReplica, ...]:
-    """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
+    """Load a model on every replica, in waves, each replica proven by an inference before the next wave begins.
 
-    With `leave_silent`, a replica that does not answer is passed over: started again, it comes up with what is
-    committed. Raises `LoadFailed` where a replica refuses or serves something else, `VerificationFailed` where its
-    answers are not the proven ones, or those of an older version no longer are: a load that is answered with success
-    proves nothing.
+    Where a replica fails, those of its wave that have begun end, and no further wave begins. With `leave_silent`, a
+    replica that does not answer is passed over: started again, it comes up with what is committed. Raises `LoadFailed`
+    where a replica refuses or serves something else, `VerificationFailed` where its answers are not the proven ones, or
+    those of an older version no longer are: a load that is answered with success proves nothing.
     """
     if not serves:
         raise InvalidInput(f"model '{model_name}': no versions to serve, expected those of its plan, say --serves 3")
@@ -48,15 +49,21 @@ def reload_all(
             "commit-version first"
         )
     older = _read_older(model_name, serves, config, environment.repository)
-    loaded = []
-    for address in fleet.check(terms.leave_silent):
+    addresses = fleet.check(terms.leave_silent)
+
+    def load_and_prove(address: str) -> LoadedReplica:
         question = Question(fleet, address, model_name, version, batched)
-        with _passing_over_silence(terms.leave_silent):
-            ailing = _list_ailing(question, older)
-            replica = bring_to(serves, model_name, address, fleet)
-            prove_replica(question, proof)
-            _prove_older(question, {each: known for each, known in older.items() if each not in ailing})
-            loaded.append(replica)
+        ailing = _list_ailing(question, older)
+        replica = bring_to(serves, model_name, address, fleet)
+        prove_replica(question, proof)
+        _prove_older(question, {each: known for each, known in older.items() if each not in ailing})
+        return replica
+
+    loaded: list[LoadedReplica] = []
+    for number, wave in enumerate(roll_out(load_and_prove, addresses, fleet.loads_at_once), 1):
+        wave.raise_worst(terms.leave_silent)
+        loaded += wave.done.values()
+        say(f"wave {number}: {len(loaded)} of {len(addresses)} replicas prove version {version} of '{model_name}'")
     return tuple(loaded)
 
 
@@ -129,12 +136,3 @@ def _find_fault(question: Question, version: int, proof: Proof) -> VerificationF
     except ServiceUnavailable:  # busy, which is not wrong: the newest version is what has to answer
         return None
     return None
-
-
-@contextmanager
-def _passing_over_silence(leave_silent: bool) -> Iterator[None]:
-    try:
-        yield
-    except ServiceUnavailable:
-        if not leave_silent:
-            raise

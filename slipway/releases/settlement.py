@@ -4,7 +4,7 @@ The same code serves a failing flow, the hooks of a cancelled or crashed one, th
 """
 
 from blocks.environment import Environment
-from blocks.errors import LoadFailed, ReleaseTakenOver, ServiceUnavailable, SlipwayError
+from blocks.errors import LoadFailed, ServiceUnavailable
 from blocks.events import Happened, tell
 from blocks.fleet import TritonFleet
 from blocks.repository import ModelRepository
@@ -20,6 +20,7 @@ from slipway.releases.journal import Journal, Proven, close_journal, read_open
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.pointer import read_committed, restore_pointer
 from slipway.releases.replicas import bring_to
+from slipway.releases.waves import act_together
 from slipway.releases.withdrawn import finish_withdrawal
 
 
@@ -99,23 +100,14 @@ def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
 
 
 def _restore_replicas(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
-    """Make every replica serve what is committed; one that cannot does not keep the others from it."""
+    """Make every replica serve what is committed, all at once, since it served that before; all are tried."""
     committed = read_committed(repository, model_name)
-    failed: list[SlipwayError] = []
     answering, silent = fleet.reached()
-    for address in answering:
-        try:
-            _restore(model_name, committed, fleet, address)
-        except ReleaseTakenOver:
-            raise
-        except ServiceUnavailable as error:
-            silent[address] = error
-        except SlipwayError as error:
-            failed.append(error)
+    restored = act_together(lambda at: _restore(model_name, committed, fleet, at), answering, fleet.loads_at_once)
+    silent |= {at: error for at, error in restored.failed.items() if isinstance(error, ServiceUnavailable)}
     for reason in silent.values():
         warn(f"model '{model_name}': left to reconcile-models on a replica that does not answer: {reason}")
-    if failed:
-        raise failed[0]
+    restored.raise_worst(leave_silent=True)
 
 
 def _restore(model_name: str, committed: tuple[int, ...], fleet: TritonFleet, address: str) -> None:

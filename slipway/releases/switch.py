@@ -1,12 +1,11 @@
 """The fast way back: a version every replica still holds only needs another policy, no reload."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from blocks.environment import Environment
-from blocks.errors import IntegrityError, ServiceUnavailable, SlipwayError, VerificationFailed
+from blocks.errors import IntegrityError, SlipwayError, VerificationFailed
 from blocks.labels import META_FILE
 from blocks.repository import ModelRepository
 from slipway.releases.plan import ReleasePlan
@@ -18,6 +17,7 @@ from slipway.releases.release import Terms
 from slipway.releases.replicas import bring_to, load_afresh
 from slipway.releases.service_level import Requests, time_requests
 from slipway.releases.serving_config import apply_policy, takes_batches
+from slipway.releases.waves import act_together
 
 _TIMED_REQUESTS = 20
 
@@ -35,13 +35,13 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     config = choose_config_back(repository, plan, config)
     batched = takes_batches(config)
     commit_plan(repository, plan, apply_policy(config, plan.serves))
-    questions = [Question(fleet, address, plan.model_name, plan.version, batched) for address in fleet.addresses()]
-    with ThreadPoolExecutor(min(32, len(questions))) as pool:
-        found = list(pool.map(lambda question: _switch_one(question, plan.serves, proof), questions))
-    failed = [outcome for outcome in found if isinstance(outcome, ServiceUnavailable)]
-    if failed and not (terms.leave_silent and len(failed) < len(found)):
-        raise failed[0]
-    return tuple(outcome for outcome in found if not isinstance(outcome, ServiceUnavailable))
+
+    def switch_one(address: str) -> ReplicaReceipt:
+        return _switch_one(Question(fleet, address, plan.model_name, plan.version, batched), plan.serves, proof)
+
+    switched = act_together(switch_one, fleet.addresses(), fleet.loads_at_once)
+    switched.raise_worst(terms.leave_silent and bool(switched.done))
+    return tuple(switched.done.values())
 
 
 def time_replicas(receipt: Receipt, plan: ReleasePlan, environment: Environment) -> Receipt:
@@ -81,18 +81,15 @@ def _read_recorded(plan: ReleasePlan, repository: ModelRepository) -> tuple[str,
     return config, proof, batched
 
 
-def _switch_one(question: Question, serves: tuple[int, ...], proof: Proof) -> ReplicaReceipt | ServiceUnavailable:
+def _switch_one(question: Question, serves: tuple[int, ...], proof: Proof) -> ReplicaReceipt:
     start, place = time.perf_counter(), (serves, question.model_name, question.address, question.fleet)
+    question.fleet.ping(question.address)  # in seconds, where a load may take minutes
+    loaded = bring_to(*place)
     try:
-        question.fleet.ping(question.address)  # in seconds, where a load may take minutes
-        loaded = bring_to(*place)
-        try:
-            comparison = question.unpinned.compare(*proof)
-        except VerificationFailed:
-            loaded = load_afresh(*place)
-            comparison = question.unpinned.compare(*proof)
-    except ServiceUnavailable as error:
-        return error
+        comparison = question.unpinned.compare(*proof)
+    except VerificationFailed:
+        loaded = load_afresh(*place)
+        comparison = question.unpinned.compare(*proof)
     return ReplicaReceipt(
         address=question.address,
         version=question.version,

@@ -24,6 +24,7 @@ from slipway.releases.journal import close_journal
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import ReplicaReceipt, record_receipt, renew_receipt
 from slipway.releases.replicas import bring_to
+from slipway.releases.waves import act_together
 
 
 class Withdrawn(BaseModel):
@@ -98,22 +99,24 @@ def _remove_pointer(plan: ReleasePlan, repository: ModelRepository) -> None:
 
 def _unload(plan: ReleasePlan, environment: Environment) -> list[ReplicaReceipt]:
     """Take the model from every replica that answers; what keeps one from it keeps no other."""
-    attempts, replicas = Attempts(), []
-    answering, silent = environment.fleet.reached()
+    fleet = environment.fleet
+
+    def unload(address: str) -> ReplicaReceipt:
+        start = time.perf_counter()
+        bring_to((), plan.model_name, address, fleet)
+        if served := fleet.ready_versions(address, plan.model_name):
+            raise LoadFailed(
+                f"model '{plan.model_name}' on Triton {address}: serves {list(served)} after an unload, expected "
+                "nothing of it; see that server's log"
+            )
+        return ReplicaReceipt(address=address, version=plan.version, load_s=time.perf_counter() - start)
+
+    answering, silent = fleet.reached()
     for reason in silent.values():
         warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
-    for address in answering:
-        with attempts.trying():
-            start = time.perf_counter()
-            bring_to((), plan.model_name, address, environment.fleet)
-            if served := environment.fleet.ready_versions(address, plan.model_name):
-                raise LoadFailed(
-                    f"model '{plan.model_name}' on Triton {address}: serves {list(served)} after an unload, expected "
-                    "nothing of it; see that server's log"
-                )
-            replicas.append(ReplicaReceipt(address=address, version=plan.version, load_s=time.perf_counter() - start))
-    attempts.raise_first()
-    return replicas
+    unloaded = act_together(unload, answering, fleet.loads_at_once)
+    unloaded.raise_worst()
+    return list(unloaded.done.values())
 
 
 def _archive(model_name: str, repository: ModelRepository) -> None:

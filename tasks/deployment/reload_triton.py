@@ -1,4 +1,4 @@
-"""Step 5, reload-triton: every replica, one after the other, loads what was committed and proves it."""
+"""Step 5, reload-triton: every replica loads what was committed and proves it; the first alone, then in waves."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def reload_triton(
     *,
     environment: Environment,
 ) -> tuple[LoadedReplica, ...]:
-    """Load a model on every replica, each proven by an inference with the newest version before the next is touched.
+    """Load a model on every replica, in waves, each replica proven by an inference before the next wave begins.
 
     A replica that restarts meanwhile is waited for, about a minute. Raises `LoadFailed` where a replica refuses or
     serves something else, `VerificationFailed` where its answers are not the proven ones.
