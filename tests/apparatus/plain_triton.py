@@ -26,6 +26,7 @@ class PlainTriton(NamedTuple):
     grpc: str
     repository: Path
     key: str = KEY
+    metrics: str = ""
 
     def list_models(self) -> dict[str, str]:
         """Return every folder of the repository that Triton takes for a model, with its state."""
@@ -48,7 +49,8 @@ def plain_triton(directory: Path, repository: Path) -> Iterator[PlainTriton]:
         )
     try:
         _await(f"http://127.0.0.1:{ports['http']}/v2/health/live", process, log)
-        yield PlainTriton(f"127.0.0.1:{ports['http']}", f"127.0.0.1:{ports['grpc']}", repository)
+        http, grpc, metrics = (f"127.0.0.1:{ports[kind]}" for kind in ("http", "grpc", "metrics"))
+        yield PlainTriton(http, grpc, repository, metrics=metrics)
     finally:
         process.terminate()
         process.wait(60)
