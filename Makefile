@@ -14,7 +14,7 @@ SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
 # reason such as "can't serve $5" or `this` as its own.
-GIVEN := MODEL URL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES INPUT SHAPE
+GIVEN := MODEL URL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES INPUT SHAPE TRITON_MODE TRITON_MODELS
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # Lists are split as a shell splits words, quotes included, and nothing in them is run: $(call split,ARGS) … $(WORDS)
@@ -31,8 +31,9 @@ demo: setup ## Start the local stack, train, gate, export, deploy, verify, and s
 	@$(SLIPWAY) stack demo
 
 .PHONY: up
-up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons
-	@$(SLIPWAY) stack up
+up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons; TRITON_MODE=poll TRITON_MODELS=directory
+	@$(if $(TRITON_MODE),SLIPWAY_TRITON_MODE="$$TRITON_MODE") \
+		$(if $(TRITON_MODELS),SLIPWAY_TRITON_MODELS="$$TRITON_MODELS") $(SLIPWAY) stack up
 
 .PHONY: down
 down: setup ## Stop the local stack; its state stays in .local

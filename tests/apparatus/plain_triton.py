@@ -36,11 +36,12 @@ class PlainTriton(NamedTuple):
 
 
 @contextmanager
-def plain_triton(directory: Path, repository: Path) -> Iterator[PlainTriton]:
-    """Yield a Triton that serves a directory, once it is ready."""
+def plain_triton(directory: Path, repository: Path, mode: str = "explicit") -> Iterator[PlainTriton]:
+    """Yield a Triton that serves a directory, once it is ready; in mode `poll` it looks there again and again."""
     ports = {kind: free_port() for kind in ("http", "grpc", "metrics")}
     command = [preflight.prepare_triton_python(), "infra/local/triton/serve.py", "--directory", str(directory)]
     command += ["--memory-prefix", f"slipway-plain-{uuid.uuid4().hex[:8]}-", "--repository", str(repository)]
+    command += ["--mode", mode]
     command += [part for kind, port in ports.items() for part in (f"--{kind}-port", str(port))]
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
