@@ -14,7 +14,7 @@ SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
 # reason such as "can't serve $5" or `this` as its own.
-GIVEN := MODEL URL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES
+GIVEN := MODEL URL REASON TO ARGS SERVER IMAGES TAG ARCHIVES VALUES NAMESPACE ADDRESSES INPUT SHAPE TRITON_MODE TRITON_MODELS
 $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,\
 	$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 # Lists are split as a shell splits words, quotes included, and nothing in them is run: $(call split,ARGS) … $(WORDS)
@@ -31,8 +31,9 @@ demo: setup ## Start the local stack, train, gate, export, deploy, verify, and s
 	@$(SLIPWAY) stack demo
 
 .PHONY: up
-up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons
-	@$(SLIPWAY) stack up
+up: setup ## Start the local stack: Prefect, MLflow, S3 and two Tritons; TRITON_MODE=poll TRITON_MODELS=directory
+	@$(if $(TRITON_MODE),SLIPWAY_TRITON_MODE="$$TRITON_MODE") \
+		$(if $(TRITON_MODELS),SLIPWAY_TRITON_MODELS="$$TRITON_MODELS") $(SLIPWAY) stack up
 
 .PHONY: down
 down: setup ## Stop the local stack; its state stays in .local
@@ -102,6 +103,21 @@ bench: setup ## Time a release step by step, against plain boto3 and one Triton 
 images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory
 	@$(call split,IMAGES) $(SLIPWAY) images build $(WORDS) $${TAG:+--tag="$$TAG"} $${ARCHIVES:+--archives="$$ARCHIVES"}
 
+.PHONY: build
+build: images ## Build the container images, as images does
+
+.PHONY: tag
+tag: setup ## Give the images that were built the names they have in ECR; IMAGES="deployment servers" TAG=name
+	@$(call split,IMAGES) $(SLIPWAY) images tag $(WORDS) $${TAG:+--tag="$$TAG"}
+
+.PHONY: build-triton tag-triton push-triton
+build-triton: setup ## Build the image of Triton alone; TAG=name
+	@$(SLIPWAY) images build triton $${TAG:+--tag="$$TAG"}
+tag-triton: setup ## Give it the name it has in ECR; TAG=name
+	@$(SLIPWAY) images tag triton $${TAG:+--tag="$$TAG"}
+push-triton: build-triton ## Build the image of Triton, and push it to ECR; TAG=name
+	@$(SLIPWAY) images push triton $${TAG:+--tag="$$TAG"}
+
 .PHONY: check-env
 check-env: setup ## Check what pushing images to ECR needs: AWS_REGION, AWS_ACCOUNT_ID, credentials
 	@$(SLIPWAY) images check-env
@@ -127,9 +143,15 @@ destroy-triton: setup ## Remove it from the cluster; NAMESPACE=triton
 	@$(call split,ARGS) $(SLIPWAY) cluster destroy-triton $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
 
 .PHONY: smoke-test
-smoke-test: setup ## Ask every replica for one prediction; MODEL=name NAMESPACE=triton or ADDRESSES="host:8001 ..."
+smoke-test: setup ## Ask every replica; MODEL=name ADDRESSES="http://host:8000" INPUT=input.json SHAPE=1,3,224,224 GPU=yes HTTP=yes
 	@$(call split,ADDRESSES ARGS) \
-		$(SLIPWAY) cluster smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} $(WORDS)
+		$(SLIPWAY) cluster smoke-test $${MODEL:+"$$MODEL"} $${NAMESPACE:+--namespace="$$NAMESPACE"} \
+		$${INPUT:+--input="$$INPUT"} $${SHAPE:+--shape="$$SHAPE"} \
+		$(if $(filter yes,$(GPU)),--gpu) $(if $(filter yes,$(HTTP)),--http) $(WORDS)
+
+.PHONY: loadtest
+loadtest: setup ## Ask a served model from many clients at once; MODEL=name URL=grpc://host:8001 INPUT=file ARGS="--users 50"
+	@$(call split,ARGS) $(SLIPWAY) loadtest $${MODEL:+"$$MODEL"} $${URL:+--url="$$URL"} $${INPUT:+--input="$$INPUT"} $(WORDS)
 
 .PHONY: generate-input
 generate-input: setup ## Write input.json, a request that a served model takes; MODEL=name URL=host:port TO=file

@@ -13,6 +13,7 @@ _CPU_USED, _GPU_USED, _GPU_TOTAL = (
     "nv_gpu_memory_used_bytes",
     "nv_gpu_memory_total_bytes",
 )
+_INFERENCES = "nv_inference_count_total", "nv_inference_count"  # as the parser and as Triton name it
 _MIB = 1024**2
 
 
@@ -54,6 +55,17 @@ def read_gpus(text: str) -> tuple[Gpu, ...]:
         if metric in {_GPU_USED, _GPU_TOTAL}:
             (used if metric == _GPU_USED else total)[uuid] = value / _MIB
     return tuple(Gpu(uuid, used[uuid], total[uuid]) for uuid in sorted(used.keys() & total.keys()) if total[uuid] > 0)
+
+
+def count_by_gpu(text: str, model_name: str) -> dict[str, float]:
+    """Return how many inferences of a model each GPU of a replica has computed, by its UUID; the CPU's are under ""."""
+    counts = dict[str, float]()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in _INFERENCES and sample.labels.get("model") == model_name:
+                gpu = sample.labels.get("gpu_uuid", "")
+                counts[gpu] = counts.get(gpu, 0.0) + sample.value
+    return counts
 
 
 def _list_samples(text: str) -> list[tuple[str, str, float]]:

@@ -3,7 +3,8 @@
 SlipwayError
 ├── StackError    the local stack cannot start, stop or answer
 ├── ImageError    an image cannot be built, stored or pushed
-└── ClusterError  a chart, a release or a replica on a cluster is not what was asked for
+├── ClusterError  a chart, a release or a replica on a cluster is not what was asked for
+└── LoadTestError a load test could not run, or requests of it failed
 """
 
 from blocks.errors import SlipwayError
@@ -19,3 +20,7 @@ class ImageError(SlipwayError):
 
 class ClusterError(SlipwayError):
     """Raised when a chart, a release or a replica is not what was asked for, with what to do about it."""
+
+
+class LoadTestError(SlipwayError):
+    """Raised when a load test could not run or be marked, or requests of it failed."""

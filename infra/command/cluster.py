@@ -1,12 +1,14 @@
 """`slipway cluster`: Triton on a cluster, installed, asked and removed."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
+from blocks.errors import InvalidInput
 from infra.command.screen import console
 from infra.kubernetes import releases
-from infra.kubernetes.smoke import Answered, smoke_test, smoke_test_release
+from infra.kubernetes.smoke import METRICS_PORT, Answered, Asked, find_replicas, name_replica, smoke_test
 
 app = App(name="cluster", help="Triton on the cluster that KUBECONFIG names.")
 
@@ -49,28 +51,60 @@ def destroy_triton(*, namespace: str = "triton", release: str = "triton") -> Non
 
 
 @app.command(name="smoke-test")
-def smoke(model: str, *addresses: str, namespace: str = "triton", release: str = "triton") -> None:
-    """Ask every replica for one prediction from a made-up input.
+def smoke(
+    model: str,
+    *addresses: str,
+    namespace: str = "triton",
+    release: str = "triton",
+    http: Annotated[bool, Parameter(negative=())] = False,
+    input: Path | None = None,  # noqa: A002
+    shape: str | None = None,
+    gpu: Annotated[bool, Parameter(negative=())] = False,
+    metrics: tuple[str, ...] = (),
+) -> None:
+    """Ask every replica for one prediction, from a made-up input unless a request is given.
 
     Parameters
     ----------
     model
         Name of the model.
     addresses
-        gRPC addresses host:port to ask instead of the release's pods.
+        Addresses to ask instead of the release's pods: host:port (gRPC), grpc://host:port or http://host:port.
     namespace
         The release's namespace.
     release
         Its name.
+    http
+        Ask the release's pods over HTTP, not gRPC.
+    input
+        A KServe request as JSON, as `slipway generate-input` writes it.
+    shape
+        Shape of the made-up input: 1,3,224,224, or JSON by input where there are several.
+    gpu
+        Fail unless a GPU computed the answer.
+    metrics
+        With addresses and --gpu: where each one's metrics are, host:port; by default its host's port 8002.
     """
-    answers = (
-        (smoke_test(model, address) for address in addresses)
+    asked = Asked(model, input, shape)
+    asked.check()
+    replicas = (
+        map(name_replica, addresses, _place_metrics(addresses, metrics, gpu))
         if addresses
-        else smoke_test_release(model, release, namespace)
+        else find_replicas(release, namespace, over_http=http, on_gpu=gpu)
     )
-    for answer in answers:
-        _show(answer)
+    for replica in replicas:
+        _show(smoke_test(asked, replica))
+
+
+def _place_metrics(addresses: tuple[str, ...], metrics: tuple[str, ...], gpu: bool) -> list[str | None]:
+    if not gpu:
+        return [None] * len(addresses)
+    if metrics and len(metrics) != len(addresses):
+        raise InvalidInput(f"--metrics names {len(metrics)} addresses, expected one for each of {list(addresses)}")
+    hosts = (address.rpartition("://")[2].rpartition(":")[0] for address in addresses)
+    return [*metrics] or [f"{host}:{METRICS_PORT}" for host in hosts]
 
 
 def _show(answer: Answered) -> None:
-    console.print(f"{answer.replica}  {answer.model} version {answer.version}  {answer.latency_ms:.1f} ms")
+    gpu = f"  on {answer.gpu}" if answer.gpu else ""
+    console.print(f"{answer.replica}  {answer.model} version {answer.version}  {answer.latency_ms:.1f} ms{gpu}")

@@ -6,14 +6,21 @@ import time
 from pathlib import Path
 
 from cyclopts import App
+from dotenv import load_dotenv
 
 from infra.command.screen import console
 from infra.errors import ImageError
 from infra.images import ecr
 from infra.images.engine import Engine, find_engine
-from infra.images.names import Image, ImageSettings, select_images
+from infra.images.names import ROOT, Image, ImageSettings, select_images
 
 app = App(name="images", help="Build and push the container images.")
+ENVIRONMENT_FILE = ROOT / ".env"
+
+
+def read_environment_file() -> None:
+    """Take what the repository's `.env` says, AWS_REGION and AWS_ACCOUNT_ID say; what is set already stays."""
+    load_dotenv(ENVIRONMENT_FILE, override=False, interpolate=False)
 
 
 @app.command
@@ -29,6 +36,7 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
     archives
         Directory for an archive of each; with SLIPWAY_LOAD_IMAGE, only until that command has loaded it.
     """
+    read_environment_file()
     settings = ImageSettings()
     images = select_images(names, tag)
     engine = find_engine(settings.builder)
@@ -63,12 +71,14 @@ def hand_over(engine: Engine, reference: str, archive: Path, load: str | None) -
 @app.command(name="check-env")
 def check_env() -> None:
     """Check what pushing needs: a registry and credentials. Nothing is printed of the latter."""
+    read_environment_file()
     console.print(f"images go to {ecr.check_environment().host}")
 
 
 @app.command(name="create-ecr")
 def create_ecr(*names: str) -> None:
     """Create each image's repository where it is missing: immutable tags, a scan on push."""
+    read_environment_file()
     registry = ecr.check_environment()
     for image in select_images(names, tag="any"):
         created = registry.create_repository(image)
@@ -78,8 +88,30 @@ def create_ecr(*names: str) -> None:
 @app.command(name="login-ecr")
 def login_ecr() -> None:
     """Log this machine's container engine in for twelve hours, to pull by hand; pushing does it by itself."""
+    read_environment_file()
     registry = ecr.check_environment()
     find_engine(ImageSettings().builder).login(registry.host, *registry.login())
+
+
+@app.command
+def tag(*names: str, tag: str | None = None) -> None:
+    """Give images that were built, or all of them, the names they have in ECR; `push` does it by itself.
+
+    Parameters
+    ----------
+    names
+        The images to name; all by default.
+    tag
+        Their tag; by default it comes from git.
+    """
+    read_environment_file()
+    registry, settings = ecr.find_registry(), ImageSettings()
+    images, engine = select_images(names, tag), find_engine(settings.builder)
+    check_pushable(engine, images, settings.registry)
+    for image in images:
+        target = image.reference(registry.host)
+        engine.tag(image.reference(settings.registry), target)
+        console.print(f"{image.reference(settings.registry)} is {target}, too")
 
 
 @app.command
@@ -93,6 +125,7 @@ def push(*names: str, tag: str | None = None) -> None:
     tag
         Their tag; by default it comes from git.
     """
+    read_environment_file()
     registry = ecr.check_environment()
     settings = ImageSettings()
     images = select_images(names, tag)

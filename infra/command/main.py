@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
     "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),
+    "loadtest": ("infra.command.loadtest:loadtest", "Ask a served model from many clients at once; its latencies."),
     "step": ("infra.command.steps:app", "Run one step of a flow; its result is JSON."),
     "script": ("infra.command.scripts.app:app", "Run one step of a release alone, files between; no Prefect server."),
     "stack": ("infra.command.stack:app", "The local stack: real servers on this machine."),

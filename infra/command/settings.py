@@ -11,12 +11,13 @@ from pydantic.fields import FieldInfo
 from infra.command.screen import console
 from infra.events.settings import EventSettings
 from infra.images.names import ImageSettings
+from infra.loadtest.annotations import GrafanaSettings
 from infra.local.settings import ROOT, LocalStack
 from infra.settings import VARIABLES, Settings, Variable, name_variable
 from infra.setup.blocks import Addresses
 from infra.setup.settings import AlertSettings, ClusterSettings
 
-KINDS = (LocalStack, Addresses, ClusterSettings, AlertSettings, EventSettings, ImageSettings)
+KINDS = (LocalStack, Addresses, ClusterSettings, AlertSettings, EventSettings, ImageSettings, GrafanaSettings)
 INTRODUCTION = """# Settings
 
 Every environment variable that slipway reads, made from the code by `uv run slipway settings > docs/settings.md`. One

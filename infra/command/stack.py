@@ -25,7 +25,7 @@ def up() -> LocalStack:
     local.up(stack, lambda line: console.print(f"  {line}"))
     if not environment_file.write(stack):
         variables = f"PREFECT_API_URL={stack.prefect_api_url} PREFECT_API_AUTH_STRING=$(cat {stack.auth_file})"
-        console.print(f"  .env is not ours and stays as it is; export {variables}")
+        console.print(f"  .env points Prefect elsewhere and stays as it is; export {variables}")
     console.print(f"up in {time.monotonic() - start:.0f} s: Prefect {stack.prefect_url}, MLflow {stack.mlflow_url}")
     console.print(f"Prefect's pages ask for a password: it is the text in {status.shorten(stack.auth_file)}")
     return stack

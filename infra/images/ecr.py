@@ -68,12 +68,21 @@ class Registry(NamedTuple):
 
 
 def check_environment(variables: Mapping[str, str] = os.environ) -> Registry:
-    """Return the registry that the environment names; an ImageError lists everything it lacks."""
+    """Return the registry that the environment names; an ImageError lists everything that pushing lacks."""
+    return _read_registry(variables, _list_missing_credentials())
+
+
+def find_registry(variables: Mapping[str, str] = os.environ) -> Registry:
+    """Return the registry that the environment names, credentials or none; an ImageError lists what it lacks."""
+    return _read_registry(variables, [])
+
+
+def _read_registry(variables: Mapping[str, str], lacking: list[str]) -> Registry:
     given = variables.get("SLIPWAY_REGISTRY", "")
     parts = HOST.fullmatch(given)
     region = parts["region"] if parts else variables.get("AWS_REGION", "")
     account = parts["account"] if parts else variables.get("AWS_ACCOUNT_ID", "")
-    lacks = [*_list_missing(given, region, account), *_list_missing_credentials()]
+    lacks = [*_list_missing(given, region, account), *lacking]
     if lacks:
         raise ImageError("images cannot be pushed:\n" + "\n".join(f"  - {lack}" for lack in lacks))
     domain = parts["domain"] if parts else "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

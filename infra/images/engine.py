@@ -49,9 +49,13 @@ class Engine:
         else:
             self.run("save", f"--output={archive}", reference)
 
+    def tag(self, reference: str, target: str) -> None:
+        """Give an image another name."""
+        self.run("tag", reference, target)
+
     def push(self, reference: str, target: str) -> None:
         """Push an image under the name it has in a registry."""
-        self.run("tag", reference, target)
+        self.tag(reference, target)
         self.run("push", target)
 
     def login(self, registry: str, user: str, password: str) -> None:

@@ -1,20 +1,24 @@
-"""Asks every Triton replica for one prediction from a made-up input: the shortest proof that a model is served."""
+"""Asks every Triton replica for one prediction: the shortest proof that a model is served."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
 
-import tritonclient.grpc as triton
 from pydantic import BaseModel, ConfigDict
-from tritonclient.utils import InferenceServerException
 
-from blocks.fleet import TritonFleet
+from blocks.errors import InvalidInput, ServiceUnavailable, VerificationFailed
+from blocks.replica_metrics import count_by_gpu, fetch_metrics
 from infra.errors import ClusterError
-from infra.kubernetes.kubectl import forward, list_pods
+from infra.kubernetes.kubectl import Pod, forward, list_pods
+from infra.prediction.endpoint import Endpoint, connect
+from infra.prediction.requests import read_request
+from infra.prediction.served import FREE, Answer, Arrays, Served, Tensor
 from slipway.formats.signature import Signature, TensorSpec
-from slipway.releases.agreement_terms import AgreementTerms
-from slipway.releases.proof import Question
-from slipway.releases.questions import Sources, ask_candidate
+from slipway.releases.questions import check_answer
+from slipway.releases.synthetic import list_attempts, parse_shapes
 
-GRPC_PORT = 8001
+HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
 TIMEOUT_S = 10.0
 SEED = 20
 
@@ -28,10 +32,32 @@ class Answered(BaseModel):
     model: str
     version: int
     latency_ms: float
+    gpu: str | None = None  # the UUID of the one that computed it; None where nobody asked
 
 
-def smoke_test_release(model_name: str, release: str, namespace: str) -> Iterator[Answered]:
-    """Yield the prediction of every replica of a release of the chart `triton`, reached through the Kubernetes API."""
+class Asked(NamedTuple):
+    """What a replica is asked: a request of a file, else one made up, in the shapes that are given."""
+
+    model_name: str
+    request: Path | None = None
+    shape: str | None = None
+
+    def check(self) -> None:
+        """Raise `InvalidInput` where both a request and a shape are given."""
+        if self.request and self.shape:
+            raise InvalidInput(f"--input {self.request} says its shapes itself; leave --shape {self.shape} out")
+
+
+class Replica(NamedTuple):
+    """A replica, and where it answers."""
+
+    name: str
+    url: str
+    metrics: str | None = None  # host:port; where given, the answer has to come from a GPU
+
+
+def find_replicas(release: str, namespace: str, *, over_http: bool = False, on_gpu: bool = False) -> Iterator[Replica]:
+    """Yield each replica of a release of the chart `triton`, reached through the Kubernetes API while it is asked."""
     selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
     replicas = list_pods(namespace, selector)
     if not replicas:
@@ -39,51 +65,112 @@ def smoke_test_release(model_name: str, release: str, namespace: str) -> Iterato
             f"namespace {namespace} has no pod of release {release}; install it with make deploy-triton, or name "
             "another with NAMESPACE=… RELEASE=…"
         )
+    scheme, port = ("http", HTTP_PORT) if over_http else ("grpc", GRPC_PORT)
     for pod in replicas:
-        if pod.phase != "Running":
-            raise ClusterError(f"Triton {pod.name}: its pod is {pod.phase} ({pod.trouble or 'starting'}), not Running")
-        with forward(namespace, pod.name, GRPC_PORT) as address:
-            yield smoke_test(model_name, address, pod.name)
+        _require_running(pod)
+        with ExitStack() as forwarded:
+            address = forwarded.enter_context(forward(namespace, pod.name, port))
+            metrics = forwarded.enter_context(forward(namespace, pod.name, METRICS_PORT)) if on_gpu else None
+            yield Replica(pod.name, f"{scheme}://{address}", metrics)
 
 
-def smoke_test(model_name: str, address: str, replica: str | None = None) -> Answered:
-    """Return one replica's prediction; `ClusterError` says what is missing: the server, the model or an answer."""
-    replica = replica or address
-    signature, version = _ask_signature(model_name, address, replica)
-    fleet = TritonFleet(replicas=[address], call_timeout_s=TIMEOUT_S)
-    # Triton's metadata says shapes as it serves them, so that nothing is to be added to them
-    question = Question(fleet, address, model_name, version, batched=False)
-    sources = Sources(golden=None, example=None, given={}, seed=SEED, requests=1)
-    asked = ask_candidate(question, signature, sources, AgreementTerms(), None)
-    return Answered(replica=replica, model=model_name, version=version, latency_ms=asked.elapsed_ms[0])
+def _require_running(pod: Pod) -> None:
+    if pod.phase != "Running":
+        raise ClusterError(f"Triton {pod.name}: its pod is {pod.phase} ({pod.trouble or 'starting'}), not Running")
 
 
-def _ask_signature(model_name: str, address: str, replica: str) -> tuple[Signature, int]:
-    """Return what a replica says a model takes and gives, and the newest version it serves."""
-    with triton.InferenceServerClient(address) as client:
-        try:
-            if not client.is_server_ready(client_timeout=TIMEOUT_S):
-                raise ClusterError(f"Triton {replica} is not ready; see its log for the models it is loading")
-            metadata = client.get_model_metadata(model_name, client_timeout=TIMEOUT_S)
-        except InferenceServerException as error:
-            raise ClusterError(_explain(error, model_name, replica)) from error
-    signature = Signature(
-        inputs=tuple(_read_spec(tensor) for tensor in metadata.inputs),
-        outputs=tuple(_read_spec(tensor) for tensor in metadata.outputs),
+def name_replica(address: str, metrics: str | None = None) -> Replica:
+    """Return the replica at an address: `host:port` and `grpc://` by gRPC, `http://` and `https://` by HTTP."""
+    return Replica(address, address if "://" in address else f"grpc://{address}", metrics)
+
+
+def smoke_test(asked: Asked, replica: Replica) -> Answered:
+    """Return one replica's prediction, checked for shape, data type and numbers.
+
+    Raises `ClusterError` where the server, the model, an answer or a GPU is missing, and `InvalidInput` where the
+    request or the shape is not one of the model.
+    """
+    asked.check()
+    try:
+        endpoint = connect(replica.url, TIMEOUT_S)
+        served = endpoint.describe(asked.model_name)
+    except ServiceUnavailable as error:
+        raise ClusterError(f"{replica.name}: {error}; check the pod, its log and the network policy") from error
+    except InvalidInput as error:
+        raise ClusterError(
+            f"{replica.name}: {error}; release it: prefect deployment run deploy-model/kubernetes "
+            f"-p model_name={asked.model_name}"
+        ) from error
+    before = _count_by_gpu(replica, asked.model_name)
+    answer = _ask(asked, replica, endpoint, served)
+    gpu = _find_gpu(replica, asked.model_name, before)
+    return Answered(
+        replica=replica.name,
+        model=asked.model_name,
+        version=int(answer.version),
+        latency_ms=answer.elapsed_ms,
+        gpu=gpu,
     )
-    return signature, max(int(version) for version in metadata.versions)
 
 
-def _read_spec(tensor: "triton.service_pb2.ModelMetadataResponse.TensorMetadata") -> TensorSpec:
-    shape = tuple(f"axis_{number}" if size < 0 else int(size) for number, size in enumerate(tensor.shape))
+def _ask(asked: Asked, replica: Replica, endpoint: Endpoint, served: Served) -> Answer:
+    """Return the first answer there is to a request of the file, or to made-up ones of one size after the other."""
+    signature, subject = _read_signature(served), f"model '{asked.model_name}' on Triton {replica.name}"
+    refusal: Exception | None = None
+    for inputs in _list_inputs(asked, served, signature, subject):
+        try:
+            answer = endpoint.infer(served, inputs)
+            check_answer(subject, signature, answer.outputs, None)
+            return answer
+        except VerificationFailed as error:
+            raise ClusterError(f"{error}; see that replica's log, and what was released") from error
+        except InvalidInput as error:
+            refusal = refusal or error
+    hint = "correct the request" if asked.request else "give a request with --input, or its sizes with --shape"
+    raise ClusterError(f"{refusal}; {hint}") from refusal
+
+
+def _list_inputs(asked: Asked, served: Served, signature: Signature, subject: str) -> Iterator[Arrays]:
+    if asked.request:
+        yield read_request(asked.request, served)
+        return
+    shapes = parse_shapes(signature, asked.shape, subject, "--shape") if asked.shape else {}
+    for requests in list_attempts(signature, shapes, 1, seed=SEED, subject=subject):
+        yield dict(requests[0])
+
+
+def _read_signature(served: Served) -> Signature:
+    """Return what a replica says a model takes and gives: shapes as clients send them, the batch axis included."""
+    return Signature(
+        inputs=tuple(_read_spec(tensor) for tensor in served.inputs),
+        outputs=tuple(_read_spec(tensor) for tensor in served.outputs),
+    )
+
+
+def _read_spec(tensor: Tensor) -> TensorSpec:
+    shape = tuple(f"axis_{number}" if size == FREE else size for number, size in enumerate(tensor.shape))
     return TensorSpec(name=tensor.name, dtype=tensor.datatype, shape=shape)
 
 
-def _explain(error: InferenceServerException, model_name: str, replica: str) -> str:
-    message = str(error.message()).replace("\n", " ")
-    if "unknown model" in message or "is not found" in message or "not ready" in message:
-        return (
-            f"Triton {replica} serves no model '{model_name}' ({message}); release it: "
-            f"prefect deployment run deploy-model/kubernetes -p model_name={model_name}"
+def _count_by_gpu(replica: Replica, model_name: str) -> dict[str, float]:
+    if replica.metrics is None:
+        return {}
+    try:
+        return count_by_gpu(fetch_metrics(replica.metrics, replica.name, TIMEOUT_S), model_name)
+    except ServiceUnavailable as error:
+        raise ClusterError(f"{error}; a GPU is told by them alone: name their address with --metrics") from error
+
+
+def _find_gpu(replica: Replica, model_name: str, before: dict[str, float]) -> str | None:
+    """Return the GPU that the replica counts the answer for; `ClusterError` where a GPU was asked for and none did."""
+    if replica.metrics is None:
+        return None
+    after = _count_by_gpu(replica, model_name)
+    answered = [gpu for gpu, count in after.items() if gpu and count > before.get(gpu, 0)]
+    if not answered:
+        raise ClusterError(
+            f"model '{model_name}' on Triton {replica.name}: answered, and on no GPU (its metrics count the answer "
+            "without a gpu_uuid); see that the pod has a GPU (`nvidia-smi` in it), and give the model instances there: "
+            f"slipway config set {model_name} --instance-kind gpu"
         )
-    return f"Triton {replica} does not answer ({message}); check the pod, its log and the network policy"
+    return answered[0]

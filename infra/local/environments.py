@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.settings import MODELS_BUCKET, ROOT, LocalStack
+from infra.local.settings import ROOT, LocalStack
 
 # what a program needs of the machine and of the person it runs for
 PERSON = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "NO_COLOR")
@@ -48,7 +48,8 @@ def make_supervisor_environment(stack: LocalStack, triton_python: str | None) ->
         "SLIPWAY_MEMORY_PREFIX": stack.memory_prefix,
         "SLIPWAY_TRITON_PYTHON": triton_python or "false",
         "SLIPWAY_S3_ENDPOINT_URL": stack.s3_url,
-        "SLIPWAY_MODELS_BUCKET": MODELS_BUCKET,
+        "SLIPWAY_TRITON_MODE": stack.triton_mode,
+        "SLIPWAY_TRITON_REPOSITORY": stack.triton_repository,
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",
     }
@@ -57,6 +58,8 @@ def make_supervisor_environment(stack: LocalStack, triton_python: str | None) ->
 def make_program_environments(stack: LocalStack) -> dict[str, dict[str, str]]:
     """Return what each supervised program has beside that, by name; each secret only where it is used."""
     triton = stack.s3_variables() | stack.control_variables()
+    if stack.triton_mode == "poll":  # a model there may pull from MLflow, as examples/model_repository does
+        triton |= {"MLFLOW_TRACKING_URI": stack.mlflow_url} | select_variables("MLFLOW_MODEL_")
     return {
         "s3": _make_s3_variables(stack),
         "mlflow": _make_mlflow_variables(stack),

@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -63,6 +63,13 @@ class LocalStack(Settings):
     triton_1_metrics_port: Port = Field(8012, description="Port of the second Triton's metrics.")
     events_port: Port = Field(8900, description="Port of the event service, which MLflow calls.")
     s3_access_key_id: str = Field("slipway", description="Key of the S3 server; its secret is made at the first start.")
+    triton_mode: Literal["explicit", "poll"] = Field(
+        "explicit",
+        description="`poll`: the Tritons look at a directory every 3 s; nothing is released on them then.",
+    )
+    triton_models: AbsolutePath | None = Field(
+        None, description="That directory; by default `models` in the state directory."
+    )
     triton_replicas: str | None = Field(
         None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
     )
@@ -79,6 +86,13 @@ class LocalStack(Settings):
     def starts_triton(self) -> bool:
         """True when the two Triton replicas belong to this stack."""
         return self.triton_replicas is None
+
+    @property
+    def triton_repository(self) -> str:
+        """Where the Tritons of this stack read models: the bucket, or the directory that they poll."""
+        if self.triton_mode == "poll":
+            return str(self.triton_models or self.state / "models")
+        return f"s3://{self.s3_url}/{MODELS_BUCKET}/{REPOSITORY_PREFIX}"
 
     @property
     def triton_names(self) -> tuple[str, ...]:

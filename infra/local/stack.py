@@ -39,6 +39,7 @@ def up(stack: LocalStack, report: Report) -> None:
     """
     with hold_alone(stack):
         if supervision.is_up(stack):
+            _require_same_mode(stack)
             _repair(stack, report)
             return
         store.check_data(stack)
@@ -48,6 +49,8 @@ def up(stack: LocalStack, report: Report) -> None:
         else:
             python = None
             preflight.check_replicas(stack)
+        if stack.triton_mode == "poll":
+            Path(stack.triton_repository).mkdir(parents=True, exist_ok=True)
         try:
             supervision.start_supervisor(stack, python)
             _locate_settings(stack).write_text(stack.model_dump_json())
@@ -55,6 +58,12 @@ def up(stack: LocalStack, report: Report) -> None:
         except BaseException:
             down(stack)
             raise
+
+
+def _require_same_mode(stack: LocalStack) -> None:
+    found, wanted = running(stack.state).triton_mode, LocalStack().triton_mode
+    if found != wanted:
+        raise StackError(f"the Tritons of {stack.state} run in mode {found}, not {wanted}; make down first")
 
 
 def _locate_settings(stack: LocalStack) -> Path:

@@ -22,8 +22,7 @@ def read_request(path: Path, served: Served) -> Arrays:
     try:
         if path.stat().st_size > FILE_BYTES:
             raise InvalidInput(f"request {path}: is larger than {FILE_BYTES} bytes; send less at once")
-        described = json.loads(path.read_text())
-        inputs = {tensor["name"]: _read_tensor(tensor) for tensor in described["inputs"]}
+        inputs = read_inputs(json.loads(path.read_text()))
     except (OSError, UnicodeError) as error:
         raise InvalidInput(f"request {path}: {bounded(error)}; give a file that can be read") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -34,6 +33,11 @@ def read_request(path: Path, served: Served) -> Arrays:
         ) from error
     served.check(inputs)
     return inputs
+
+
+def read_inputs(request: dict[str, Any]) -> Arrays:
+    """Return the inputs of a KServe request as arrays; `ValueError`, `KeyError` or `TypeError` where it is none."""
+    return {tensor["name"]: _read_tensor(tensor) for tensor in request["inputs"]}
 
 
 def make_request(served: Served, size: int = 1, seed: int = 0) -> dict[str, Any]:

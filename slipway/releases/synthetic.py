@@ -23,6 +23,7 @@ SIZES = (1, 32, 64, 224, 640)  # what dynamic axes are tried with: one, and what
 _TEXT_BYTES = 16
 _SHAPES = TypeAdapter(dict[str, Shape])
 _SHAPE = TypeAdapter(Shape)
+_TAG = f"tag {INPUT_SHAPE_TAG}"
 
 
 class Values(Enum):
@@ -109,25 +110,38 @@ def read_given_shapes(
 
     Raises `InvalidInput` where one is not of the model, or the tag cannot be read.
     """
-    given = _read_tag(signature, tags[INPUT_SHAPE_TAG], subject) if INPUT_SHAPE_TAG in tags else {}
+    given = _read_shapes(signature, tags[INPUT_SHAPE_TAG], subject, _TAG) if INPUT_SHAPE_TAG in tags else {}
     if shape is not None and len(signature.inputs) == 1:
         given[signature.inputs[0].name] = shape
     given |= shapes
+    _check_shapes(signature, given, subject, f"input_shapes, expected_input_shape or the {_TAG}")
+    return given
+
+
+def parse_shapes(signature: Signature, text: str, subject: str, called: str) -> dict[str, Shape]:
+    """Return the shapes by input that a text says: `1,3,640,640` of the single input, or JSON by input.
+
+    Raises `InvalidInput`, with what the text is called, where it cannot be read or is not of the model.
+    """
+    given = _read_shapes(signature, text, subject, called)
+    _check_shapes(signature, given, subject, called)
+    return given
+
+
+def _check_shapes(signature: Signature, given: Mapping[str, Shape], subject: str, called: str) -> None:
     specs = {spec.name: spec for spec in signature.inputs}
     for name, size in given.items():
         if name not in specs or not specs[name].accepts(tuple(size)):
             takes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in signature.inputs)
             raise InvalidInput(
-                f"{subject}: input is {takes}, expected to be asked with {name} {list(size)}; correct input_shapes, "
-                f"expected_input_shape or the tag {INPUT_SHAPE_TAG}"
+                f"{subject}: input is {takes}, expected to be asked with {name} {list(size)}; correct {called}"
             )
-    return given
 
 
-def _read_tag(signature: Signature, tagged: str, subject: str) -> dict[str, Shape]:
-    """Return the shapes a tag gives: sizes of the single input, with commas between or as JSON, or JSON by input."""
+def _read_shapes(signature: Signature, text: str, subject: str, called: str) -> dict[str, Shape]:
+    """Return the shapes a text gives: sizes of the single input, with commas between or as JSON, or JSON by input."""
     try:
-        content = json.loads(tagged if tagged.strip()[:1] in {"[", "{"} else f"[{tagged}]")
+        content = json.loads(text if text.strip()[:1] in {"[", "{"} else f"[{text}]")
         if isinstance(content, dict):
             return _SHAPES.validate_python(content)
         if len(signature.inputs) == 1:
@@ -136,7 +150,7 @@ def _read_tag(signature: Signature, tagged: str, subject: str) -> dict[str, Shap
         pass
     names = ", ".join(spec.name for spec in signature.inputs)
     raise InvalidInput(
-        f"{subject}: tag {INPUT_SHAPE_TAG} is {bounded(repr(tagged), 200)}, expected sizes such as 1,3,640,640 where "
+        f"{subject}: {called} is {bounded(repr(text), 200)}, expected sizes such as 1,3,640,640 where "
         f'there is one input, or JSON such as {{"{signature.inputs[0].name}": [1, 3, 640, 640]}} of {names}; set it '
         "again"
     )

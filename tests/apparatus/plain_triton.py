@@ -26,6 +26,7 @@ class PlainTriton(NamedTuple):
     grpc: str
     repository: Path
     key: str = KEY
+    metrics: str = ""
 
     def list_models(self) -> dict[str, str]:
         """Return every folder of the repository that Triton takes for a model, with its state."""
@@ -35,11 +36,12 @@ class PlainTriton(NamedTuple):
 
 
 @contextmanager
-def plain_triton(directory: Path, repository: Path) -> Iterator[PlainTriton]:
-    """Yield a Triton that serves a directory, once it is ready."""
+def plain_triton(directory: Path, repository: Path, mode: str = "explicit") -> Iterator[PlainTriton]:
+    """Yield a Triton that serves a directory, once it is ready; in mode `poll` it looks there again and again."""
     ports = {kind: free_port() for kind in ("http", "grpc", "metrics")}
     command = [preflight.prepare_triton_python(), "infra/local/triton/serve.py", "--directory", str(directory)]
     command += ["--memory-prefix", f"slipway-plain-{uuid.uuid4().hex[:8]}-", "--repository", str(repository)]
+    command += ["--mode", mode]
     command += [part for kind, port in ports.items() for part in (f"--{kind}-port", str(port))]
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
@@ -48,7 +50,8 @@ def plain_triton(directory: Path, repository: Path) -> Iterator[PlainTriton]:
         )
     try:
         _await(f"http://127.0.0.1:{ports['http']}/v2/health/live", process, log)
-        yield PlainTriton(f"127.0.0.1:{ports['http']}", f"127.0.0.1:{ports['grpc']}", repository)
+        http, grpc, metrics = (f"127.0.0.1:{ports[kind]}" for kind in ("http", "grpc", "metrics"))
+        yield PlainTriton(http, grpc, repository, metrics=metrics)
     finally:
         process.terminate()
         process.wait(60)

@@ -3,7 +3,7 @@
 import pytest
 
 from blocks.errors import ServiceUnavailable
-from blocks.replica_metrics import Gpu, fetch_metrics, read_gpus, sum_used_bytes
+from blocks.replica_metrics import Gpu, count_by_gpu, fetch_metrics, read_gpus, sum_used_bytes
 from tests.apparatus.faults import answering_server
 
 WITH_GPU = """# HELP nv_gpu_utilization GPU utilization rate [0.0 - 1.0)
@@ -53,3 +53,14 @@ def test_what_is_no_metrics_is_refused_with_the_replica_s_address() -> None:
         pytest.raises(ServiceUnavailable, match=r"Triton b:8001: no metrics .* check the fleet's metrics addresses"),
     ):
         fetch_metrics(url.removeprefix("http://"), "b:8001", 5)
+
+
+def test_inferences_are_counted_by_the_gpu_that_computed_them() -> None:
+    text = """# TYPE nv_inference_count counter
+nv_inference_count{gpu_uuid="GPU-6f0c",model="m",version="1"} 3
+nv_inference_count{gpu_uuid="GPU-6f0c",model="m",version="2"} 4
+nv_inference_count{model="m",version="1"} 5
+nv_inference_count{gpu_uuid="GPU-6f0c",model="other",version="1"} 6
+"""
+
+    assert count_by_gpu(text, "m") == {"GPU-6f0c": 7.0, "": 5.0}

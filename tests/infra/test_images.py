@@ -87,6 +87,7 @@ if sys.argv[1] == "images":
     for variable in [name for name in os.environ if name.startswith(("SLIPWAY_", "AWS_"))]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("SLIPWAY_BUILDER", "buildah")
+    monkeypatch.setattr(commands, "ENVIRONMENT_FILE", tmp_path / ".env")
     yield find_engine("buildah")
 
 
@@ -240,6 +241,20 @@ def test_an_image_is_pushed_once_under_its_name_in_the_registry(aws: None, tmp_p
 
     assert [words for words, _, _ in calls(tmp_path, "tag")] == [["tag", "localhost/slipway-deployment:7", target]]
     assert [words for words, _, _ in calls(tmp_path, "push")] == [["push", target]]
+
+
+def test_tagging_names_an_image_as_pushing_would_and_needs_no_credentials(
+    engine: Engine, no_credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")  # what is set goes before the file
+    (tmp_path / ".env").write_text(f"AWS_ACCOUNT_ID={ACCOUNT}\nAWS_REGION={REGION}\n")
+
+    commands.tag("triton", tag="7")
+
+    target = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/slipway-triton:7"
+    assert [words for words, _, _ in calls(tmp_path, "tag")] == [["tag", "localhost/slipway-triton:7", target]]
+    assert calls(tmp_path, "images") and not (tmp_path / "calls").read_text().count('"push"')
+    del os.environ["AWS_ACCOUNT_ID"]  # which came of the file
 
 
 def test_an_image_of_no_commit_is_not_pushed(aws: None, tmp_path: Path) -> None:

@@ -177,15 +177,29 @@ def test_a_machine_without_a_triton_build_is_told_what_to_do(tmp_path: Path) -> 
         preflight.check_platform(lock)
 
 
-def test_an_environment_file_that_is_not_ours_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("theirs", ["MINE=1\n", "MINE=1", "# PREFECT_API_URL=x\nMINE='a\nb'\n"])
+def test_what_others_keep_in_the_environment_file_stays(tmp_path: Path, theirs: str) -> None:
     stack, path = LocalStack(state=tmp_path), tmp_path / ".env"
-    path.write_text("MINE=1\n")
+    path.write_text(theirs)
+
+    written = [environment_file.write(stack, path) for _ in range(2)]
+    text = path.read_text()
+    environment_file.remove(stack, path)
+
+    assert written == [True, True] and path.stat().st_mode & 0o077 == 0
+    assert text.startswith(theirs) and text.count("\nPREFECT_API_URL=") == 1 + theirs.count("\nPREFECT_API_URL=")
+    assert path.read_text().rstrip("\n") == theirs.rstrip("\n")
+
+
+def test_an_environment_file_that_points_prefect_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    stack, path = LocalStack(state=tmp_path), tmp_path / ".env"
+    path.write_text("export PREFECT_API_URL=https://prefect.example.org/api\n")
 
     written = environment_file.write(stack, path)
     environment_file.remove(stack, path)
 
     assert not written
-    assert path.read_text() == "MINE=1\n"
+    assert path.read_text() == "export PREFECT_API_URL=https://prefect.example.org/api\n"
 
 
 def test_our_environment_file_points_prefect_at_the_stack_while_it_runs(tmp_path: Path) -> None:

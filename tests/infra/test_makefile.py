@@ -77,6 +77,17 @@ def test_an_open_quote_ends_the_target_and_runs_nothing_else(tmp_path: Path) -> 
     [
         ("explain-live", {"MODEL": "`m`"}, ["explain-live", "`m`"]),
         ("smoke-test", {"MODEL": "m", "ADDRESSES": "a:1 b:2"}, ["cluster", "smoke-test", "m", "a:1", "b:2"]),
+        (
+            "smoke-test",
+            {"MODEL": "m", "ADDRESSES": "http://a:1", "INPUT": "a b.json", "GPU": "yes", "HTTP": "yes"},
+            ["cluster", "smoke-test", "m", "--input=a b.json", "--gpu", "--http", "http://a:1"],
+        ),
+        ("smoke-test", {"MODEL": "m", "SHAPE": "`1`", "GPU": "no"}, ["cluster", "smoke-test", "m", "--shape=`1`"]),
+        ("loadtest", {"MODEL": "m", "URL": "$u", "ARGS": "--users 5"}, ["loadtest", "m", "--url=$u", "--users", "5"]),
+        ("build", {"IMAGES": "a b", "TAG": "1"}, ["images", "build", "a", "b", "--tag=1"]),
+        ("tag", {"IMAGES": "a", "TAG": "1"}, ["images", "tag", "a", "--tag=1"]),
+        ("tag-triton", {"TAG": "1"}, ["images", "tag", "triton", "--tag=1"]),
+        ("push-triton", {"TAG": "1"}, ["images", "push", "triton", "--tag=1"]),
         ("images", {"IMAGES": "a b", "TAG": "$(x)"}, ["images", "build", "a", "b", "--tag=$(x)"]),
         ("logs", {"SERVER": "a b"}, ["stack", "logs", "a b"]),
     ],

@@ -56,6 +56,8 @@ def expressions() -> Iterator[tuple[str, str]]:
         for target in panel.get("targets", []):
             yield f"panel {panel['title']}", target["expr"]
     for annotation in dashboard()["annotations"]["list"]:
+        if annotation["datasource"]["type"] != "prometheus":
+            continue  # Grafana's own, by their tag
         yield f"annotation {annotation['name']}", annotation["expr"]
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":

@@ -30,6 +30,10 @@ CACHE_BYTES = 32 * 1024**2
 CONTROL_KEY = "SLIPWAY_TRITON_CONTROL_KEY"
 CONTROL = "slipway-control"  # the header that carries the key, over gRPC after triton-grpc-protocol-
 RESTRICTED = "model-repository,shared-memory,logging,trace,model-config"
+MODES = {
+    "explicit": ("--model-control-mode=explicit", "--load-model=*"),
+    "poll": ("--model-control-mode=poll", "--repository-poll-secs=3"),
+}
 _EPOCH_US = 2_440_588 * 86_400 * 1_000_000  # 1970-01-01, as Boost counts time, from the first Julian day
 
 
@@ -52,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, help="working directory of this replica, emptied at start")
     parser.add_argument("--memory-prefix", help="first part of the shared memory's names, this replica's alone")
     parser.add_argument("--repository", help="model repository, a directory or s3://http://host:port/bucket/prefix")
+    parser.add_argument("--mode", choices=["explicit", "poll"], default="explicit", help="who decides what is served")
     parser.add_argument("--host", default="127.0.0.1")
     for kind in ("http", "grpc", "metrics"):
         parser.add_argument(f"--{kind}-port", type=int)
@@ -142,13 +147,12 @@ def lengthen_patience(library: Path) -> None:
 
 
 def server_options(arguments: argparse.Namespace) -> list[str]:
-    """Return the options a replica needs: explicit loading, no exit on a bad model, one address."""
+    """Return the options a replica needs: who decides what is loaded, no exit on a bad model, one address."""
     addresses = [f"--{kind}-address={arguments.host}" for kind in ("http", "grpc", "metrics")]
     ports = [f"--{kind}-port={getattr(arguments, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
     return [
         f"--model-repository={arguments.repository}",
-        "--model-control-mode=explicit",
-        "--load-model=*",
+        *MODES[arguments.mode],
         "--exit-on-error=false",
         "--strict-readiness=false",
         # completing a configuration that is complete costs a Python process and over a second a load

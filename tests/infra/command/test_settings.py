@@ -7,7 +7,7 @@ from infra.local.settings import ROOT
 from infra.settings import Settings
 
 # what the local stack's processes tell each other, and prefixes; nobody sets them
-OURS_ALONE = {"BIN", "PYTHON", "ROOT", "MEMORY_PREFIX", "TRITON_PYTHON", "SUPERVISED"}
+OURS_ALONE = {"BIN", "PYTHON", "ROOT", "MEMORY_PREFIX", "TRITON_PYTHON", "TRITON_REPOSITORY", "SUPERVISED"}
 FLOORS = ("blocks", "slipway", "tasks", "flows", "infra", "tests/kubernetes")
 
 
