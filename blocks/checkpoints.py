@@ -60,11 +60,11 @@ class Checkpoints(Block):
         checkpoint = Checkpoint(key=f"{self._place(training)}{uuid4().hex}.pt", epoch=epoch, run_id=run_id, file=digest)
         self.store.upload(file, checkpoint.key, digest)
         self.store.write(self._place(training) + LATEST_FILE, checkpoint.model_dump_json().encode())
-        for key in self.store.keys(self._place(training)):
+        for key in self.store.list_keys(self._place(training)):
             if key not in (checkpoint.key, self._place(training) + LATEST_FILE):
                 self.store.delete(key)
 
-    def latest(self, training: str) -> Checkpoint | None:
+    def find_latest(self, training: str) -> Checkpoint | None:
         """Return a training's latest checkpoint, None where it has none; `IntegrityError` where that is damaged."""
         content = self.store.read(self._place(training) + LATEST_FILE)
         try:
@@ -94,13 +94,13 @@ class Checkpoints(Block):
     def discard_abandoned(self) -> list[str]:
         """Delete what flow runs keep here that have not written for `retention_days`; return their ids."""
         oldest = datetime.now(UTC) - timedelta(days=self.retention_days)
-        abandoned = [name for name in self.store.prefixes(f"{self.prefix}/") if self._last_written(name) < oldest]
+        abandoned = [name for name in self.store.list_prefixes(f"{self.prefix}/") if self._last_written(name) < oldest]
         for name in abandoned:
             self.discard(name)
         return abandoned
 
     def _last_written(self, flow_run: str) -> datetime:
-        times = [self.store.modified(key) for key in self.store.keys(f"{self.prefix}/{flow_run}/")]
+        times = [self.store.get_modified(key) for key in self.store.list_keys(f"{self.prefix}/{flow_run}/")]
         # deleted meanwhile by its own training: nothing left to delete
         return max((time for time in times if time is not None), default=datetime.now(UTC))
 

@@ -56,13 +56,13 @@ class DirectoryStore(ObjectStore):
         """Return the path of a key."""
         return str(self._locate(key))
 
-    def prefixes(self, prefix: str) -> list[str]:
+    def list_prefixes(self, prefix: str) -> list[str]:
         """Return the names of the folders directly below `prefix`."""
         with self._reaching(prefix):
             folder = self._locate(prefix)
             return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
-    def keys(self, prefix: str) -> dict[str, int]:
+    def list_keys(self, prefix: str) -> dict[str, int]:
         """Return every key below `prefix`, which ends with a slash, with its size in bytes."""
         with self._reaching(prefix):
             folder = self._locate(prefix)
@@ -74,19 +74,19 @@ class DirectoryStore(ObjectStore):
         with self._reaching(key):
             return self._locate(key).is_file()
 
-    def modified(self, key: str) -> datetime | None:
+    def get_modified(self, key: str) -> datetime | None:
         """Return when a file was last written, in whole seconds, None where there is none."""
         with self._reaching(key):
             path = self._locate(key)
             return datetime.fromtimestamp(int(path.stat().st_mtime), UTC) if path.is_file() else None
 
-    def fingerprint(self, key: str) -> str | None:
+    def get_fingerprint(self, key: str) -> str | None:
         """Return what tells a file's content, None where there is none."""
         with self._reaching(key):
             path = self._locate(key)
             return f"{path.stat().st_size}:{_digest(path)}" if path.is_file() else None
 
-    def sha256(self, key: str) -> str:
+    def get_sha256(self, key: str) -> str:
         """Return the SHA-256 of a file."""
         with self._reaching(key):
             return _digest(self._locate(key))
@@ -173,14 +173,14 @@ class DirectoryStore(ObjectStore):
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:  # noqa: ARG002, a bucket may need the file
         """Tell whether the file under `key` exists and is what the digest says."""
-        return self.fingerprint(key) == f"{digest.size_bytes}:{digest.sha256}"
+        return self.get_fingerprint(key) == f"{digest.size_bytes}:{digest.sha256}"
 
     def prove(self, key: str, path: Path, digest: FileDigest) -> None:  # noqa: ARG002, a bucket may need the file
         """Raise `IntegrityError` unless the file under `key` is what the digest says."""
         self._prove(key, digest)
 
     def _prove(self, key: str, digest: FileDigest) -> None:  # type: ignore[override]  # no file to compare with
-        observed, expected = self.fingerprint(key), f"{digest.size_bytes}:{digest.sha256}"
+        observed, expected = self.get_fingerprint(key), f"{digest.size_bytes}:{digest.sha256}"
         if observed != expected:
             raise IntegrityError(f"{self._locate(key)}: holds {observed}, expected {expected}; try again")
 

@@ -92,7 +92,7 @@ class TritonFleet(Fenced, Block):
         rerouted._transport = transport
         return rerouted
 
-    def addresses(self) -> list[str]:
+    def list_addresses(self) -> list[str]:
         """Return the address of every replica, names resolved anew on each call."""
         return list(dict.fromkeys(address for replica in self.replicas for address in self._expanded(replica)))
 
@@ -101,14 +101,14 @@ class TritonFleet(Fenced, Block):
 
         With `leave_silent`, return those that answer, as long as there is one.
         """
-        answering, silent = self.reached()
+        answering, silent = self.find_reached()
         if silent and not (leave_silent and answering):
             raise next(iter(silent.values()))
         return answering
 
-    def reached(self) -> tuple[list[str], dict[str, ServiceUnavailable]]:
+    def find_reached(self) -> tuple[list[str], dict[str, ServiceUnavailable]]:
         """Return the addresses that answer, and for each of the others what happened."""
-        addresses = self.addresses()
+        addresses = self.list_addresses()
         with ThreadPoolExecutor(min(_PINGED_AT_ONCE, len(addresses))) as pool:
             found = dict(zip(addresses, pool.map(self._find_silence, addresses), strict=True))
         silent = {address: error for address, error in found.items() if error is not None}
@@ -171,11 +171,11 @@ class TritonFleet(Fenced, Block):
         except InferenceServerException:
             return False
 
-    def ready_versions(self, address: str, model_name: str, timeout_s: float | None = None) -> tuple[int, ...]:
+    def list_ready_versions(self, address: str, model_name: str, timeout_s: float | None = None) -> tuple[int, ...]:
         """Return the versions of a model one replica serves."""
-        return self.index(address, timeout_s).get(model_name, ())
+        return self.read_index(address, timeout_s).get(model_name, ())
 
-    def index(self, address: str, timeout_s: float | None = None) -> dict[str, tuple[int, ...]]:
+    def read_index(self, address: str, timeout_s: float | None = None) -> dict[str, tuple[int, ...]]:
         """Return every model one replica serves, with its versions, in the time of an ordinary call or the given."""
         with self._talking(address, "the repository index", timeout_s) as client:
             bound_s = timeout_s or self.call_timeout_s
@@ -186,7 +186,7 @@ class TritonFleet(Fenced, Block):
                 served[entry.name] = tuple(sorted({*served.get(entry.name, ()), int(entry.version)}))
         return served
 
-    def served_config(self, address: str, model_name: str) -> str:
+    def read_served_config(self, address: str, model_name: str) -> str:
         """Return the configuration that one replica serves a model with, what its backend added included, as a text."""
         return str(text_format.MessageToString(self._read_config(address, model_name)))
 
@@ -256,7 +256,7 @@ class TritonFleet(Fenced, Block):
         arrays = {name: result.as_numpy(name) for name in asked.outputs}
         return Answer(int(result.get_response().model_version), arrays, elapsed_ms)
 
-    def used_memory_bytes(self, address: str) -> float:
+    def read_used_memory_bytes(self, address: str) -> float:
         """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""
         if (place := self._locate_metrics(address)) is None:
             raise InvalidInput(
@@ -267,7 +267,7 @@ class TritonFleet(Fenced, Block):
         time.sleep(METRICS_INTERVAL_S)
         return sum_used_bytes(fetch_metrics(place, address, self.call_timeout_s))
 
-    def gpus(self, address: str) -> tuple[Gpu, ...]:
+    def list_gpus(self, address: str) -> tuple[Gpu, ...]:
         """Return the GPUs of one replica, each with its memory; none where it has none or the fleet has no metrics."""
         place = self._locate_metrics(address)
         if place is None or not read_gpus(fetch_metrics(place, address, self.call_timeout_s)):

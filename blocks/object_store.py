@@ -95,11 +95,11 @@ class ObjectStore:
         """Return the S3 URI of a key."""
         return f"s3://{self.bucket}/{key}"
 
-    def prefixes(self, prefix: str) -> list[str]:
+    def list_prefixes(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have keys below them, listed with a delimiter.
 
         A store over a file system (SeaweedFS) names one for minutes after its last key went, where others than this
-        class deleted that: `names_of_keys` does not, and lists every key.
+        class deleted that: `list_names` does not, and lists every key.
         """
         with self._reaching(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
@@ -107,12 +107,12 @@ class ObjectStore:
             )
             return [p["Prefix"][len(prefix) : -1] for page in pages for p in page.get("CommonPrefixes", [])]
 
-    def names_of_keys(self, prefix: str) -> list[str]:
+    def list_names(self, prefix: str) -> list[str]:
         """Return the names directly below `prefix` that have keys below them, by the keys themselves."""
-        below = (key[len(prefix) :].split("/", 1) for key in self.keys(prefix))
+        below = (key[len(prefix) :].split("/", 1) for key in self.list_keys(prefix))
         return list(dict.fromkeys(name for name, *rest in below if rest))
 
-    def keys(self, prefix: str) -> dict[str, int]:
+    def list_keys(self, prefix: str) -> dict[str, int]:
         """Return every key below `prefix` with its size in bytes."""
         with self._reaching(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -122,12 +122,12 @@ class ObjectStore:
         """Tell whether there is an object under a key."""
         return self._ask_head(key) is not None
 
-    def modified(self, key: str) -> datetime | None:
+    def get_modified(self, key: str) -> datetime | None:
         """Return when an object was last written, in whole seconds, None where there is no such key."""
         head = self._ask_head(key)
         return head["LastModified"].replace(microsecond=0) if head else None
 
-    def fingerprint(self, key: str) -> str | None:
+    def get_fingerprint(self, key: str) -> str | None:
         """Return what one HEAD tells of an object's content, None where there is no such key.
 
         As long as the fingerprint is the same, so is the content; it tells nothing else.
@@ -135,7 +135,7 @@ class ObjectStore:
         head = self._ask_head(key)
         return f"{head['ContentLength']}:{head.get('ChecksumSHA256') or head['ETag']}" if head else None
 
-    def sha256(self, key: str) -> str:
+    def get_sha256(self, key: str) -> str:
         """Return the SHA-256 of an object as it is stored, read back in chunks."""
         with self._reaching(key):
             return self._receive(key, _compute_sha256)
@@ -260,7 +260,7 @@ class ObjectStore:
         """Delete every key below `prefix`, which ends with a slash."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r}: expected one that ends with '/', or its neighbours would go, too")
-        self.delete_all(list(self.keys(prefix)))
+        self.delete_all(list(self.list_keys(prefix)))
 
     def delete_all(self, keys: list[str]) -> None:
         """Delete these keys, some hundred a request; `ServiceUnavailable` names the first that was not deleted."""
@@ -319,7 +319,7 @@ class ObjectStore:
             return f"{head['ContentLength']} bytes", f"{digest.size_bytes} bytes"
         kind, stated = read_stated_checksum(head, digest)
         if stated is None:
-            return self.sha256(key), digest.sha256
+            return self.get_sha256(key), digest.sha256
         return stated, digest.sha256 if kind == WHOLE_SHA256 else local.of(kind)
 
     def _put_if(self, key: str, content: bytes, etag: str | None) -> "PutObjectOutputTypeDef":

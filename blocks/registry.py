@@ -134,12 +134,12 @@ class ModelRegistry(Fenced, Block):
             patience = f"{self.max_retries} retries of {self.request_timeout_s} s"
             raise unanswered(error, self.tracking_uri, subject, patience) from error
 
-    def version(self, model_name: str, version: int) -> RegisteredVersion:
+    def get_version(self, model_name: str, version: int) -> RegisteredVersion:
         """Return version `version` of a model; `NotRegistered` where there is none."""
         with self.reaching(f"model '{model_name}' version {version}"):
             return self._describe(self._make_client().get_model_version(model_name, str(version)))
 
-    def at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
+    def find_at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
         """Return the version an alias points to, None where the registry knows no such model or alias."""
         try:
             with self.reaching(f"model '{model_name}' alias '{alias}'"):
@@ -151,24 +151,24 @@ class ModelRegistry(Fenced, Block):
         """Resolve `alias:NAME` or `version:N`, once, to a version; `NotRegistered` where there is none."""
         kind, _, value = source.partition(":")
         if kind == "version":
-            return self.version(model_name, int(value))
+            return self.get_version(model_name, int(value))
         with self.reaching(f"model '{model_name}' alias '{value}'"):
             return self._describe(self._make_client().get_model_version_by_alias(model_name, value))
 
-    def aliases(self, model_name: str) -> dict[str, int]:
+    def get_aliases(self, model_name: str) -> dict[str, int]:
         """Return every alias of a model with its version."""
-        return self.model(model_name).aliases
+        return self.get_model(model_name).aliases
 
-    def model(self, model_name: str) -> RegisteredModel:
+    def get_model(self, model_name: str) -> RegisteredModel:
         """Return a model's aliases and tags; `NotRegistered` where there is no such model."""
         with self.reaching(f"model '{model_name}'"):
             return _describe_model(self._make_client().get_registered_model(model_name))
 
-    def models(self) -> Iterator[RegisteredModel]:
+    def list_models(self) -> Iterator[RegisteredModel]:
         """Yield every registered model, a page at a time."""
         yield from map(_describe_model, self._read_pages("all models", self._make_client().search_registered_models))
 
-    def versions(self, model_name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    def list_versions(self, model_name: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield every version of a model with its tags, the newest first, a page at a time."""
         search = partial(
             self._make_client().search_model_versions,
@@ -234,7 +234,7 @@ class ModelRegistry(Fenced, Block):
                 client.create_registered_model(model_name)
             source = f"models:/{logged.model_id}"
             created = client.create_model_version(model_name, source, tags=tags, model_id=logged.model_id)
-        return self.version(model_name, int(created.version))
+        return self.get_version(model_name, int(created.version))
 
     def download(self, version: RegisteredVersion, into: Path) -> Path:
         """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""

@@ -38,23 +38,23 @@ class ModelRepository(RepositoryRecords):
         "https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html"
     )
 
-    def contents(self) -> RepositoryContents:
+    def list_contents(self) -> RepositoryContents:
         """Return which models there are, by where they have left anything."""
-        names = [name for name in self.store.prefixes(self._root) if name != RECORDS_FOLDER]
-        journals = self.store.keys(f"{self.journal_prefix}/")
+        names = [name for name in self.store.list_prefixes(self._root) if name != RECORDS_FOLDER]
+        journals = self.store.list_keys(f"{self.journal_prefix}/")
         candidates: dict[str, frozenset[str]] = {}
         for name in names:
             if (model := parse_candidate(name)) is not None:
                 candidates[model] = candidates.get(model, frozenset()) | {name}
         return RepositoryContents(
             served=frozenset(name for name in names if parse_candidate(name) is None),
-            recorded=frozenset(self.store.prefixes(f"{self.records_prefix}/")),
+            recorded=frozenset(self.store.list_prefixes(f"{self.records_prefix}/")),
             candidates=candidates,
-            staged=frozenset(self.store.names_of_keys(f"{self.staging_prefix}/")),
+            staged=frozenset(self.store.list_names(f"{self.staging_prefix}/")),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
 
-    def versions(self, model_name: str) -> StoredVersions:
+    def list_versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
             repository=self._list_numbers(f"{self._root}{model_name}/"),
@@ -63,26 +63,26 @@ class ModelRepository(RepositoryRecords):
 
     def is_foreign(self, model_name: str) -> bool:
         """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""
-        return not self.recorded_versions(model_name) and bool(self.store.keys(f"{self._root}{model_name}/"))
+        return not self.list_recorded(model_name) and bool(self.store.list_keys(f"{self._root}{model_name}/"))
 
     def list_strange(self, model_name: str) -> tuple[str, ...]:
         """Return the folders of a model whose names Triton takes for version numbers, though they are none: `3.old`."""
-        names = self.store.names_of_keys(f"{self._root}{model_name}/")
+        names = self.store.list_names(f"{self._root}{model_name}/")
         return tuple(name for name in names if re.match(r"[+-]?[0-9]", name) and not name.isdecimal())
 
     def list_files(self, model_name: str, version: int) -> tuple[str, ...]:
         """Return the files of a version where Triton reads, by their paths below its folder."""
         directory = self.directory(model_name, version)
-        return tuple(key.removeprefix(directory) for key in self.store.keys(directory) if not key.endswith("/"))
+        return tuple(key.removeprefix(directory) for key in self.store.list_keys(directory) if not key.endswith("/"))
 
     def read_beside(self, model_name: str, name: str) -> bytes | None:
         """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
         return self.store.read(f"{self._root}{model_name}/{name}")
 
-    def next_version(self, model_name: str) -> int:
+    def find_next_version(self, model_name: str) -> int:
         """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
-        stored = self.versions(model_name)
-        return max((*stored.repository, *stored.archive, *self.recorded_versions(model_name)), default=0) + 1
+        stored = self.list_versions(model_name)
+        return max((*stored.repository, *stored.archive, *self.list_recorded(model_name)), default=0) + 1
 
     def read_config(self, model_name: str) -> str | None:
         """Return the committed config.pbtxt, None where the model was never released."""
@@ -127,9 +127,9 @@ class ModelRepository(RepositoryRecords):
                 self._refuse(model_name, CONFIG_FILE)
             return
         signed = f"# slipway: epoch {epoch} of {owner}, {uuid4().hex[:12]}\n{config}".encode()
-        before = self.store.modified(key)
+        before = self.store.get_modified(key)
         etag = self.store.replace(key, signed, after)
-        while etag is not None and before is not None and self.store.modified(key) == before:
+        while etag is not None and before is not None and self.store.get_modified(key) == before:
             time.sleep(0.1)
             etag = self.store.replace(key, signed, etag)
         if etag is None:
@@ -159,7 +159,7 @@ class ModelRepository(RepositoryRecords):
         final = self.directory(model_name, version)
         if (source := self._find_complete(model_name, version)) != final:
             self._copy(source, final)
-        for key in self.store.keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
+        for key in self.store.list_keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
             if self._is_same(key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
 
@@ -169,7 +169,7 @@ class ModelRepository(RepositoryRecords):
         Triton reloads every version when a file there is newer; `leave` names those that nobody needs that for.
         """
         shared = f"{self.directory(model_name, version)}{SHARED}"
-        if self.store.keys(shared):
+        if self.store.list_keys(shared):
             self._copy(shared, f"{self._root}{model_name}/", leave)
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
@@ -194,7 +194,7 @@ class ModelRepository(RepositoryRecords):
         """Delete a version that was never released, and what was recorded of it but for who took its number."""
         self.store.delete_below(self.directory(model_name, version))
         claim = self.record_key(model_name, version, CLAIM_FILE)
-        recorded = self.store.keys(f"{self.records_prefix}/{model_name}/{version}/")
+        recorded = self.store.list_keys(f"{self.records_prefix}/{model_name}/{version}/")
         self.store.delete_all([key for key in recorded if key != claim])
 
     def archive(self, model_name: str, version: int) -> None:
@@ -237,7 +237,7 @@ class ModelRepository(RepositoryRecords):
             if self.store.read(f"{place}{METADATA_FILE}") is not None:
                 return place
         # an adopted version lies as it was found, its metadata.json with its record
-        if self.store.keys(places[0]) and self.read_record(model_name, version, METADATA_FILE) is not None:
+        if self.store.list_keys(places[0]) and self.read_record(model_name, version, METADATA_FILE) is not None:
             return places[0]
         raise IntegrityError(
             f"model '{model_name}' version {version} in {self.store.address}: complete neither in the repository nor "
@@ -246,7 +246,7 @@ class ModelRepository(RepositoryRecords):
 
     def _copy(self, source: str, target: str, leave: tuple[str, ...] = ()) -> list[str]:
         """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
-        keys = sorted(self.store.keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
+        keys = sorted(self.store.list_keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
         keys = [key for key in keys if key[len(source) :] not in leave]
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
@@ -264,10 +264,12 @@ class ModelRepository(RepositoryRecords):
 
     def _is_same(self, key: str, other: str) -> bool:
         """Tell whether two objects exist and have one content."""
-        one, two = self.store.fingerprint(key), self.store.fingerprint(other)
+        one, two = self.store.get_fingerprint(key), self.store.get_fingerprint(other)
         if one is None or two is None:
             return False
-        return one == two or (_read_size(one) == _read_size(two) and self.store.sha256(key) == self.store.sha256(other))
+        if one == two:
+            return True
+        return _read_size(one) == _read_size(two) and self.store.get_sha256(key) == self.store.get_sha256(other)
 
 
 def _read_size(fingerprint: str) -> str:

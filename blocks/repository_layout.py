@@ -162,4 +162,4 @@ class RepositoryLayout(Fenced, Block):
         return f"{self.journal_prefix}/{model_name}.json"
 
     def _list_numbers(self, prefix: str) -> tuple[int, ...]:
-        return tuple(sorted(int(name) for name in self.store.names_of_keys(prefix) if name.isdecimal()))
+        return tuple(sorted(int(name) for name in self.store.list_names(prefix) if name.isdecimal()))

@@ -11,13 +11,13 @@ from blocks.repository_layout import RepositoryLayout
 class RepositoryRecords(RepositoryLayout):
     """The entries of a model repository; those that decide are written over the ETag that was read."""
 
-    def recorded_versions(self, model_name: str) -> tuple[int, ...]:
+    def list_recorded(self, model_name: str) -> tuple[int, ...]:
         """Return every version number slipway ever took for a model; none where the model is not slipway's."""
         return self._list_numbers(f"{self.records_prefix}/{model_name}/")
 
     def forget(self, model_name: str) -> None:
         """Delete what is recorded of a model's versions: it is nobody's that slipway knows then."""
-        for version in self.recorded_versions(model_name):
+        for version in self.list_recorded(model_name):
             self.store.delete_below(f"{self.records_prefix}/{model_name}/{version}/")
 
     def claim(self, model_name: str, version: int, claimant: str) -> None:

@@ -74,7 +74,7 @@ def require_completed(run: FlowRun, stack: LocalStack) -> FlowRun:
 def await_triggered_release(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
     """Return the run of deploy-model that the alias `deploy` triggers, as soon as there is one."""
     served = load_defaults().deploy_model.model_name
-    version = load_environment().registry.aliases(served)["deploy"]
+    version = load_environment().registry.get_aliases(served)["deploy"]
     wanted = {"model_name": served, "source": f"version:{version}"}
     deploying = FlowFilter(name=FlowFilterName(any_=["deploy-model"]))
     end = time.monotonic() + TRIGGER_DEADLINE_S
@@ -170,7 +170,7 @@ def _read_artifacts(client: SyncPrefectClient, key: str, run_ids: list[UUID] | N
 
 def _describe_aliases(model_name: str) -> str:
     try:
-        aliases = load_environment().registry.aliases(model_name)
+        aliases = load_environment().registry.get_aliases(model_name)
     except SlipwayError as exc:
         return str(exc)
     versions: dict[int, list[str]] = {}
@@ -186,8 +186,8 @@ def _describe_replicas(client: SyncPrefectClient, model_name: str) -> Iterable[t
     rows: list[dict[str, Any]] = _read_rows(receipts[0]) if receipts else []
     proofs = {row["replica"]: row for row in rows}
     fleet = load_environment().fleet
-    for address in fleet.addresses():
-        versions = ", ".join(map(str, fleet.ready_versions(address, model_name))) or "none"
+    for address in fleet.list_addresses():
+        versions = ", ".join(map(str, fleet.list_ready_versions(address, model_name))) or "none"
         yield address, f"{model_name} version {versions} ready; {_describe_proof(proofs.get(address))}"
 
 

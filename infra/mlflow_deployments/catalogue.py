@@ -24,7 +24,7 @@ class _Live(NamedTuple):
 
 def list_entries(environment: Environment) -> list[dict[str, Any]]:
     """Return every deployment, slipway's and those that NVIDIA's plugin made; what cannot be read is left out."""
-    contents, served = environment.repository.contents(), _ask_replicas(environment)
+    contents, served = environment.repository.list_contents(), _ask_replicas(environment)
     entries = []
     for name in sorted(contents.served):
         try:
@@ -75,7 +75,7 @@ def _make_entry(name: str, live: _Live, served: Served) -> dict[str, Any]:
 
 
 def _ask_replicas(environment: Environment) -> Served:
-    answering, silent = environment.fleet.reached()
+    answering, silent = environment.fleet.find_reached()
     for reason in silent.values():
         warn(f"a replica is left out: {reason}")
-    return {address: environment.fleet.index(address) for address in answering}
+    return {address: environment.fleet.read_index(address) for address in answering}

@@ -17,7 +17,7 @@ def predict(name: str, given: Any, fleet: TritonFleet) -> "pd.DataFrame":
     Raises `InvalidInput` where it is not served or takes something else, `ServiceUnavailable` where no replica answers.
     """
     check_name(name)
-    *others, last = fleet.addresses()
+    *others, last = fleet.list_addresses()
     for address in others:
         try:
             return _ask(address, name, given, fleet)

@@ -62,7 +62,7 @@ def _resolve(parsed: ModelUri, registry: ModelRegistry) -> RegisteredVersion:
     numbers = [int(version.version) for version in found]
     if not numbers:
         raise InvalidInput(f"model '{parsed.name}': no version is in stage {parsed.value!r}; name a version")
-    return registry.version(parsed.name, max(numbers))
+    return registry.get_version(parsed.name, max(numbers))
 
 
 def _copy(name: str, version: RegisteredVersion, registry: ModelRegistry) -> RegisteredVersion:
@@ -71,7 +71,7 @@ def _copy(name: str, version: RegisteredVersion, registry: ModelRegistry) -> Reg
     with registry.reaching(f"copy of {version.uri} as a version of model '{name}'"):
         copied = registry.connect().copy_model_version(version.uri, name)
     registry.tag_version(name, int(copied.version), {COPIED_FROM_TAG: version.uri})
-    return registry.version(name, int(copied.version))
+    return registry.get_version(name, int(copied.version))
 
 
 def _register_files(name: str, uri: str, registry: ModelRegistry) -> RegisteredVersion:
@@ -88,7 +88,7 @@ def _register_files(name: str, uri: str, registry: ModelRegistry) -> RegisteredV
 
 
 def _find_copy(name: str, uri: str, registry: ModelRegistry) -> RegisteredVersion | None:
-    for number, tags in registry.versions(name):
+    for number, tags in registry.list_versions(name):
         if tags.get(COPIED_FROM_TAG) == uri:
-            return registry.version(name, number)
+            return registry.get_version(name, number)
     return None

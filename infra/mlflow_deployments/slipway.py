@@ -143,4 +143,4 @@ def _load_environment(name: str | None = None) -> "Environment":
 
 
 def _exists(name: str, environment: "Environment") -> bool:
-    return bool(environment.repository.store.keys(environment.repository.model_directory(name)))
+    return bool(environment.repository.store.list_keys(environment.repository.model_directory(name)))

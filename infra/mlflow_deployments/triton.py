@@ -152,7 +152,7 @@ def _check(name: str, flavor: str | None) -> None:
 def _exists(name: str, environment: "Environment") -> bool:
     """Tell whether a model of this name is where Triton reads."""
     repository = environment.repository
-    return bool(repository.store.keys(repository.model_directory(name)))
+    return bool(repository.store.list_keys(repository.model_directory(name)))
 
 
 def _is_taken(name: str, environment: "Environment") -> bool:

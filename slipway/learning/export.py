@@ -57,7 +57,7 @@ def export(
     The ONNX model takes `input` (batch_size, 3, height, width) float32 and returns `output` (batch_size, classes);
     weights of `single_file_limit_bytes` and more go to `model.onnx.data` beside it.
     """
-    parent = registry.version(model_name, version)
+    parent = registry.get_version(model_name, version)
     model, input_shape = load_weights(parent, registry)
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
         path = Path(directory) / MODEL_FILE

@@ -31,7 +31,7 @@ def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: i
     Raises `NotRegistered` for an unknown version and `ServiceUnavailable` for a registry that does not answer,
     which is not the same as having no champion.
     """
-    verdict = _reach_verdict(registry.version(model_name, version), criteria, num_workers, registry)
+    verdict = _reach_verdict(registry.get_version(model_name, version), criteria, num_workers, registry)
     if verdict.passed and not verdict.already_champion:
         registry.set_alias(model_name, CHAMPION, version)
     registry.tag_version(model_name, version, {GATE_1_TAG: "passed" if verdict.passed else "rejected"})
@@ -44,7 +44,7 @@ def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: i
 def _reach_verdict(
     candidate: RegisteredVersion, criteria: Criteria, num_workers: int, registry: ModelRegistry
 ) -> Verdict:
-    champion = registry.at_alias(candidate.model_name, CHAMPION)
+    champion = registry.find_at_alias(candidate.model_name, CHAMPION)
     while True:
         verdict = judge(
             candidate.model_name,
@@ -55,7 +55,7 @@ def _reach_verdict(
             champion_value=_find_champion_value(champion, candidate, criteria.metric_name, num_workers, registry),
         )
         # Another run may have promoted its own candidate while this champion was evaluated again.
-        now = registry.at_alias(candidate.model_name, CHAMPION)
+        now = registry.find_at_alias(candidate.model_name, CHAMPION)
         if (now and now.version) == (champion and champion.version):
             return verdict
         champion = now

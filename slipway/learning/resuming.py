@@ -116,7 +116,7 @@ class EpochKeeper:
         self._background.shutdown(wait=False)
 
     def _restore(self, fitting: Fitting) -> None:
-        if self._checkpoints is None or (checkpoint := self._checkpoints.latest(self._training)) is None:
+        if self._checkpoints is None or (checkpoint := self._checkpoints.find_latest(self._training)) is None:
             return
         with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
             file = Path(directory) / "checkpoint.pt"

@@ -59,7 +59,7 @@ def validate(export_run_id: str, terms: ValidationTerms, *, seed: int, registry:
     if a difference exceeds the tolerance, and `InvalidInput` for a run that is no export.
     """
     export = find_export(export_run_id, registry)
-    parent = registry.version(export.parent_name, export.parent_version)
+    parent = registry.get_version(export.parent_name, export.parent_version)
     model, input_shape = load_weights(parent, registry)
     inputs = {
         RANDOM: draw_inputs((terms.validation_samples, *input_shape[1:]), seed),

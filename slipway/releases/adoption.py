@@ -76,7 +76,7 @@ def plan_adoption(model_name: str, environment: Environment) -> Adoption | None:
     Raises `InvalidInput` where it cannot be taken over as it is, `ServiceUnavailable` where MLflow, the store or a
     replica does not answer.
     """
-    if environment.repository.recorded_versions(model_name):
+    if environment.repository.list_recorded(model_name):
         return None
     found = find_model(model_name, environment)
     return derive_adoption(found, match_model(found, environment.registry), environment)
@@ -87,7 +87,7 @@ def derive_adoption(found: FoundModel, matches: tuple[Match, ...], environment: 
     _require_agreement(found, matches, environment.repository)
     name, known = found.model_name, _list_known(matches)
     try:
-        aliases = environment.registry.aliases(name)
+        aliases = environment.registry.get_aliases(name)
     except NotRegistered:
         aliases = {}
     plan = ReleasePlan(
@@ -218,7 +218,7 @@ def _require_agreement(found: FoundModel, matches: tuple[Match, ...], repository
 
 
 def _look_up(model_name: str, number: int | None, registry: ModelRegistry) -> RegisteredVersion | None:
-    return registry.version(model_name, number) if number is not None else None
+    return registry.get_version(model_name, number) if number is not None else None
 
 
 def _prove(version: int, adoption: Adoption, shapes: Mapping[str, Shape], environment: Environment) -> ProvenVersion:
@@ -269,7 +269,7 @@ def _fetch(model_name: str, number: int | None, registry: ModelRegistry) -> Fetc
     if number is None:
         return None
     try:
-        return fetch(registry.version(model_name, number), f"version:{number}", registry)
+        return fetch(registry.get_version(model_name, number), f"version:{number}", registry)
     except (UnusableModel, IntegrityError, InvalidInput) as error:
         warn(f"asks what is served with made-up inputs: {error}")
         return None

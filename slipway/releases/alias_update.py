@@ -56,7 +56,7 @@ def mark_answered(version: RegisteredVersion, set_at: datetime | None, registry:
     The model records it, too: an alias that is moved back to a version that was answered before then asks anew. A run
     answers once: executed again, it does not answer what its alias points to by then.
     """
-    answered_by = registry.model(version.model_name).tags.get(ANSWERED_BY_TAG)
+    answered_by = registry.get_model(version.model_name).tags.get(ANSWERED_BY_TAG)
     if DEPLOY not in version.aliases or answered_by == get_flow_run_id():
         return
     now = datetime.now(UTC)

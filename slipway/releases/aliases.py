@@ -35,13 +35,13 @@ def update(
     the model's lock was lost meanwhile, the aliases are put to what the policy of now says.
     """
     registry, repository = environment.registry, environment.repository
-    before = registry.aliases(model_name)
+    before = registry.get_aliases(model_name)
     after = plan.aliases_after if plan else derive_aliases(before, registry_version, before.get(LIVE))
     if not dry_run:
         if plan:
             require_open(repository, plan)
         if after.get(LIVE) == registry_version:
-            registry.version(model_name, registry_version)
+            registry.get_version(model_name, registry_version)
         move_aliases(registry, repository, model_name, before, after)
     return AliasChange(before=before, after=after, dry_run=dry_run)
 
@@ -97,7 +97,7 @@ def bring_aliases(
 
     A version that the registry has no more is reported and keeps the other alias from nothing.
     """
-    attempts, now = Attempts(), registry.aliases(model_name)
+    attempts, now = Attempts(), registry.get_aliases(model_name)
     for alias in (PREVIOUS, LIVE):
         if now.get(alias) == wanted.get(alias):
             continue
@@ -113,7 +113,7 @@ def align_aliases(registry: ModelRegistry, repository: ModelRepository, model_na
     for _ in range(_LOOKS):
         commit = repository.read_commit(model_name)
         wanted = _derive_from_policy(read_policy(commit.config if commit else None), repository, model_name)
-        aliases = registry.aliases(model_name)
+        aliases = registry.get_aliases(model_name)
         for alias in (PREVIOUS, LIVE):
             if (version := wanted.get(alias)) == aliases.get(alias) or (alias == PREVIOUS and version is None):
                 continue
@@ -137,7 +137,7 @@ def _derive_from_policy(served: tuple[int, ...], repository: ModelRepository, mo
 
 def _is_registered(registry: ModelRegistry, model_name: str, version: int) -> bool:
     try:
-        registry.version(model_name, version)
+        registry.get_version(model_name, version)
     except NotRegistered:
         return False
     return True

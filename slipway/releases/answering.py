@@ -37,5 +37,5 @@ def answer(
     if is_left_to_settle(model_name, environment):
         settle(model_name, environment)
         if alias_set_at:
-            superseded = explain_outdated(registry.version(model_name, registered.version), alias_set_at)
+            superseded = explain_outdated(registry.get_version(model_name, registered.version), alias_set_at)
     return Answer(registered=registered, superseded=superseded)

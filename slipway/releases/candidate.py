@@ -119,9 +119,9 @@ def prove(release: Release, terms: Terms, environment: Environment) -> ProvenCan
 def find_candidates(model_name: str, environment: Environment) -> set[str]:
     """Return the names of every candidate of a model that is stored, or loaded on a replica that answers."""
     fleet = environment.fleet
-    answering, _ = fleet.reached()
-    loaded = {name for address in answering for name in fleet.index(address) if parse_candidate(name) == model_name}
-    return loaded | environment.repository.contents().candidates.get(model_name, frozenset())
+    answering, _ = fleet.find_reached()
+    loaded = {name for at in answering for name in fleet.read_index(at) if parse_candidate(name) == model_name}
+    return loaded | environment.repository.list_contents().candidates.get(model_name, frozenset())
 
 
 def remove_candidate(name: str, environment: Environment) -> None:
@@ -133,7 +133,7 @@ def remove_candidate(name: str, environment: Environment) -> None:
         with suppress(LoadFailed, ServiceUnavailable):  # not loaded there, or for the reconciler
             fleet.unload_model(address, name)
 
-    answering, _ = fleet.reached()
+    answering, _ = fleet.find_reached()
     act_together(unload, answering, fleet.loads_at_once).raise_worst()
 
 
@@ -189,11 +189,11 @@ def _place_and_load(
     watched = live if before_ms else None
     requests = watched.requests if watched else Requests([], [])
     with watching(watched.question if watched else None, requests) as during_ms:
-        used = fleet.used_memory_bytes(address) if measures_memory else 0.0
+        used = fleet.read_used_memory_bytes(address) if measures_memory else 0.0
         start = time.perf_counter()
         fleet.load_model(address, candidate.name)
         load_s = time.perf_counter() - start
-        memory_mib = (fleet.used_memory_bytes(address) - used) / 1024**2 if measures_memory else None
+        memory_mib = (fleet.read_used_memory_bytes(address) - used) / 1024**2 if measures_memory else None
     return _Loaded(load_s, memory_mib, before_ms, during_ms)
 
 

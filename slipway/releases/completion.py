@@ -73,7 +73,7 @@ def finish(
 
 def finish_switch(plan: ReleasePlan, replicas: tuple[ReplicaReceipt, ...], environment: Environment) -> Receipt:
     """Close a rollback that every replica has proven; how fast they answer is measured when nobody waits for it."""
-    receipt = renew_receipt(plan, replicas, environment.fleet.addresses(), environment.repository)
+    receipt = renew_receipt(plan, replicas, environment.fleet.list_addresses(), environment.repository)
     proven = mark_proven(environment.repository, plan, receipt)
     receipt = time_replicas(receipt, plan, environment)
     complete(proven.model_copy(update={"receipt": receipt}), environment)
@@ -118,7 +118,7 @@ def complete(proven: Proven, environment: Environment) -> None:
 def _find_silent(verified: tuple[VerifiedReplica, ...], environment: Environment) -> tuple[str, ...]:
     """Return the replicas that were passed over, since they did not answer, and say so."""
     proven = {replica.address for replica in verified}
-    left = tuple(address for address in environment.fleet.addresses() if address not in proven)
+    left = tuple(address for address in environment.fleet.list_addresses() if address not in proven)
     if left:
         warn(f"left to reconcile-models, since they do not answer: {', '.join(left)}")
     return left

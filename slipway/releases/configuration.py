@@ -45,7 +45,7 @@ class Configuration(BaseModel):
 
 def read_configuration(model_name: str, environment: Environment) -> Configuration:
     """Return how a model is configured; `NotRegistered` where there is no such model."""
-    environment.registry.model(model_name)
+    environment.registry.get_model(model_name)
     repository = environment.repository
     kept, committed = read_kept(repository, model_name), repository.read_config(model_name)
     live = max(read_policy(committed), default=None)

@@ -88,7 +88,7 @@ def align_dependents(ensemble: str, repository: ModelRepository) -> None:
 def list_needed(repository: ModelRepository, model_name: str) -> Needed:
     """Return which versions of a model are called by ensembles that are live or being released, and by which ones."""
     folder, needed = f"{repository.records_prefix}/{model_name}/{_DEPENDENTS}", Needed()
-    for key in sorted(repository.store.keys(folder)):
+    for key in sorted(repository.store.list_keys(folder)):
         noted = _read(repository, key, Dependent)
         if noted is not None and _is_live(repository, noted.ensemble):
             for version in noted.versions:

@@ -29,7 +29,7 @@ class Explanation(BaseModel):
 
 def explain_live(model_name: str, environment: Environment) -> Explanation:
     """Explain what a model serves now; `NotRegistered` where there is no such model."""
-    environment.registry.model(model_name)
+    environment.registry.get_model(model_name)
     (state,) = survey((model_name,), environment, Depth(compare_files=False))
     receipt = read_receipt(environment.repository, model_name, max(state.policy)) if state.policy else None
     return Explanation(

@@ -62,7 +62,7 @@ def find_model(model_name: str, environment: Environment) -> FoundModel:
         raise InvalidInput(f"{reason.split(';')[0]}; keep its files under another name, and load it from there")
     addresses = fleet.check()
     served = _find_served(model_name, addresses, environment)
-    numbers = repository.versions(model_name).repository
+    numbers = repository.list_versions(model_name).repository
     subject = f"model '{model_name}' in {repository.store.address}"
     if missing := [version for version in served if version not in numbers]:
         raise InvalidInput(
@@ -139,7 +139,7 @@ def read_notes(version: int, metadata: bytes | None, plugin: bytes | None, model
 
 def _find_served(model_name: str, addresses: list[str], environment: Environment) -> tuple[int, ...]:
     """Return the versions that every replica serves; `InvalidInput` where they disagree, or serve nothing."""
-    served = {address: environment.fleet.ready_versions(address, model_name) for address in addresses}
+    served = {address: environment.fleet.list_ready_versions(address, model_name) for address in addresses}
     if len(set(served.values())) > 1:
         each = ", ".join(f"Triton {address} {list(versions)}" for address, versions in served.items())
         raise InvalidInput(
@@ -159,7 +159,7 @@ def _find_config(
     model_name: str, before: str | None, served: tuple[int, ...], addresses: list[str], fleet: TritonFleet
 ) -> str:
     """Return the config.pbtxt to commit; `InvalidInput` where replicas have others, or slipway cannot release it."""
-    completed = {address: fleet.served_config(address, model_name) for address in addresses}
+    completed = {address: fleet.read_served_config(address, model_name) for address in addresses}
     described = {address: _describe_tensors(config) for address, config in completed.items()}
     if len(set(described.values())) > 1:
         raise InvalidInput(
@@ -188,7 +188,7 @@ def _describe(model_name: str, version: int, served: tuple[int, ...], repository
     directory = repository.directory(model_name, version)
     files = [name for name in repository.list_files(model_name, version) if name not in _NOTES]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        digests = pool.map(lambda name: repository.store.sha256(f"{directory}{name}"), files)
+        digests = pool.map(lambda name: repository.store.get_sha256(f"{directory}{name}"), files)
         sha256 = dict(zip(files, digests, strict=True))
     plugin = repository.store.read(f"{directory}{META_FILE}")
     if plugin is None and version == max(served):  # what the plugin deployed last is what answers

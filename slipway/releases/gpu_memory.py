@@ -14,7 +14,7 @@ from slipway.releases.receipt import read_receipt
 def look_at_gpus(fleet: TritonFleet, address: str) -> tuple[Gpu, ...]:
     """Return a replica's GPUs, none where it has none, or where nobody says so."""
     try:
-        return fleet.gpus(address)
+        return fleet.list_gpus(address)
     except ServiceUnavailable as error:
         warn(f"memory on GPUs is not measured: {error}")
         return ()

@@ -66,7 +66,7 @@ def keep_settings(
     where somebody else changed them since they were read.
     """
     repository = environment.repository
-    environment.registry.model(model_name)
+    environment.registry.get_model(model_name)
     if repository.is_foreign(model_name):
         raise ForeignModel(
             f"model '{model_name}': is in {repository.store.address}, and slipway has no record of releasing it, "

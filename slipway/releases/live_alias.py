@@ -44,7 +44,7 @@ def _work_out(
             f"model '{model_name}': a release of it goes on, or was broken off; wait for it, or run the last "
             "reload-triton again, which settles it"
         )
-    registry.version(model_name, registry_version)
+    registry.get_version(model_name, registry_version)
     live = max(read_committed(repository, model_name), default=None)
     served = read_metadata(model_name, live, repository).registry_version if live is not None else None
     if live is None or served != registry_version:
@@ -53,6 +53,6 @@ def _work_out(
             f"model '{model_name}': {observed}, expected registry version {registry_version}; run reload-triton for it "
             "first: no alias was moved"
         )
-    before = registry.aliases(model_name)
+    before = registry.get_aliases(model_name)
     after = derive_aliases(before, registry_version, before.get(LIVE))
     return live, AliasChange(before=before, after=after, dry_run=True)

@@ -40,7 +40,7 @@ def match_model(found: FoundModel, registry: ModelRegistry) -> tuple[Match, ...]
     newest first, as long as a folder is left.
     """
     try:
-        tagged = dict(registry.versions(found.model_name))
+        tagged = dict(registry.list_versions(found.model_name))
     except NotRegistered:
         tagged = {}
     fetched = 0
@@ -98,7 +98,7 @@ def _holds(own: set[str], candidate: Candidate) -> bool:
 
 def _fetch_digests(model_name: str, number: int, registry: ModelRegistry) -> frozenset[str] | None:
     try:
-        registered = registry.version(model_name, number)
+        registered = registry.get_version(model_name, number)
         files = fetch(registered, f"version:{number}", registry).files
     except (UnusableModel, IntegrityError, InvalidInput):  # what slipway could not release, it does not recognise
         return None

@@ -18,7 +18,7 @@ def find_missed(registry: ModelRegistry) -> Iterator[AliasUpdate]:
     Models come by the page; only those whose aliases differ are asked about. One whose name or tags cannot be used is
     said once, as a tag on it, a warning and an event, and keeps no other from being looked at.
     """
-    for model in registry.models():
+    for model in registry.list_models():
         if not is_released_by_alias(model):
             continue
         try:
@@ -50,7 +50,7 @@ def _make_update(model: RegisteredModel, registry: ModelRegistry) -> AliasUpdate
     if reason := explain_bad_name(model.name):
         raise InvalidInput(reason)
     try:
-        version = registry.version(model.name, model.aliases[DEPLOY])
+        version = registry.get_version(model.name, model.aliases[DEPLOY])
     except NotRegistered:  # deleted since it was listed
         return None
     moved = find_move(model)

@@ -46,7 +46,7 @@ def read_pins(config: str | None) -> Pins:
 def _find_live(caller: str, model_name: str, repository: ModelRepository) -> int:
     """Return the version of a model that answers requests without a number; it has to be slipway's own."""
     subject = f"model '{caller}': calls '{model_name}'"
-    if not repository.recorded_versions(model_name):
+    if not repository.list_recorded(model_name):
         raise ForeignModel(
             f"{subject}, of which slipway has no record, expected one that slipway released; release '{model_name}' "
             "first, nothing was touched"
@@ -58,7 +58,7 @@ def _find_live(caller: str, model_name: str, repository: ModelRepository) -> int
 
 
 def _require_served(caller: str, model_name: str, versions: tuple[int, ...], address: str, fleet: TritonFleet) -> None:
-    served = fleet.ready_versions(address, model_name)
+    served = fleet.list_ready_versions(address, model_name)
     if not set(versions) <= set(served):
         raise InvalidInput(
             f"model '{caller}': calls '{model_name}' version {', '.join(map(str, versions))}, and Triton {address} "

@@ -53,7 +53,7 @@ def plan_release(
     if begun and (begun.plan.registry_version, begun.plan.flow_run_id) == (fetched.registered.version, owner):
         return begun.plan.model_copy(update={"epoch": environment.epoch})
     config = repository.read_config(name)
-    served, aliases = read_policy(config), environment.registry.aliases(name)
+    served, aliases = read_policy(config), environment.registry.get_aliases(name)
     live = max(served, default=None)
     settings, settings_before = read_kept(repository, name).now, read_recorded(repository, name, live)
     is_reset = settings != settings_before
@@ -90,8 +90,8 @@ def plan_release(
 def _choose_number(fetched: FetchedModel, force_version: int | None, repository: ModelRepository) -> tuple[int, bool]:
     """Return the number of a release, and whether its files are stored under it already."""
     if force_version is None:
-        return repository.next_version(fetched.model_name), False
-    stored = repository.versions(fetched.model_name)
+        return repository.find_next_version(fetched.model_name), False
+    stored = repository.list_versions(fetched.model_name)
     if force_version not in (*stored.repository, *stored.archive):
         return force_version, False
     if not _holds(repository, force_version, fetched):
@@ -113,9 +113,9 @@ def _choose_older(
 ) -> tuple[int, ...]:
     """Return the older versions to serve, those that other models call among them."""
     model_name, served, repository = fetched.model_name, read_policy(config), environment.repository
-    stored = repository.versions(model_name)
+    stored = repository.list_versions(model_name)
     needed = {older for older in list_needed(repository, model_name) if older in served and older < version}
-    released = list_released(dict(environment.registry.versions(model_name)), repository, model_name, stored)
+    released = list_released(dict(environment.registry.list_versions(model_name)), repository, model_name, stored)
     chosen = choose_older(
         model_name,
         version,
@@ -152,10 +152,10 @@ def _derive_aliases(
 def _require_ours(model_name: str, replicas: list[str], environment: Environment) -> None:
     """Raise `ForeignModel` where a model of this name is stored or served, and slipway has no record of it."""
     repository, fleet = environment.repository, environment.fleet
-    if repository.recorded_versions(model_name):
+    if repository.list_recorded(model_name):
         return
     where = [repository.store.address] if repository.is_foreign(model_name) else []
-    where += [f"Triton {address}" for address in replicas if fleet.ready_versions(address, model_name)]
+    where += [f"Triton {address}" for address in replicas if fleet.list_ready_versions(address, model_name)]
     if where:
         raise ForeignModel(
             f"model '{model_name}': is in {' and '.join(where)} already, and slipway has no record of releasing it, "
@@ -170,7 +170,7 @@ def _find_registered(model_name: str, live: int | None, environment: Environment
         return None
     version = read_metadata(model_name, live, environment.repository).registry_version
     try:
-        return environment.registry.version(model_name, version).version if version is not None else None
+        return environment.registry.get_version(model_name, version).version if version is not None else None
     except NotRegistered:
         return None
 

@@ -75,10 +75,10 @@ def bring_to(committed: tuple[int, ...], model_name: str, address: str, fleet: T
     start = time.perf_counter()
     if committed:
         fleet.load_model(address, model_name)
-    elif fleet.ready_versions(address, model_name):
+    elif fleet.list_ready_versions(address, model_name):
         fleet.unload_model(address, model_name)
         return LoadedReplica(address=address, versions=(), load_s=time.perf_counter() - start)
-    served = fleet.ready_versions(address, model_name, fleet.load_timeout_s)  # a large load keeps a server busy
+    served = fleet.list_ready_versions(address, model_name, fleet.load_timeout_s)  # a large load keeps a server busy
     if served != tuple(sorted(committed)):
         raise LoadFailed(
             f"model '{model_name}' on Triton {address}: serves versions {list(served)}, expected {sorted(committed)}; "
@@ -111,7 +111,7 @@ def _read_older(model_name: str, serves: tuple[int, ...], config: str, repositor
 
 def _list_ailing(question: Question, older: dict[int, Proof]) -> set[int]:
     """Return the older versions that are served and answer wrongly already: that is no fault of what is loaded next."""
-    served = question.fleet.ready_versions(question.address, question.model_name) if older else ()
+    served = question.fleet.list_ready_versions(question.address, question.model_name) if older else ()
     return {version for version in older.keys() & {*served} if _find_fault(question, version, older[version])}
 
 

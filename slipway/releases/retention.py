@@ -14,8 +14,8 @@ def archive_retired(model_name: str, repository: ModelRepository) -> tuple[int, 
 
     Where nothing is committed nothing is moved. Returns the versions moved.
     """
-    committed, ours = read_committed(repository, model_name), repository.recorded_versions(model_name)
-    stored = repository.versions(model_name).repository if committed else ()
+    committed, ours = read_committed(repository, model_name), repository.list_recorded(model_name)
+    stored = repository.list_versions(model_name).repository if committed else ()
     retired = tuple(version for version in stored if version not in committed and version in ours)
     for version in retired:
         repository.archive(model_name, version)
@@ -36,13 +36,15 @@ def find_superfluous(
     The newest `keep` stay, those that were rolled back from after all others, and any whose MLflow version has an
     alias, or that MLflow does not know: it would be lost.
     """
-    ours = repository.recorded_versions(model_name)
-    archived = [version for version in repository.versions(model_name).archive if version in ours]
+    ours = repository.list_recorded(model_name)
+    archived = [version for version in repository.list_versions(model_name).archive if version in ours]
     if len(archived) <= keep:
         return ()
     try:
-        aliases = registry.aliases(model_name)
-        tagged = {tags.get(TRITON_VERSION_TAG) for _, tags in registry.versions(model_name) if ROLLED_BACK_TAG in tags}
+        aliases = registry.get_aliases(model_name)
+        tagged = {
+            tags.get(TRITON_VERSION_TAG) for _, tags in registry.list_versions(model_name) if ROLLED_BACK_TAG in tags
+        }
     except NotRegistered:
         return ()
     marked = {v for v in archived if str(v) in tagged or read_mark(repository, model_name, v) is not None}

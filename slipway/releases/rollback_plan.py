@@ -37,11 +37,11 @@ def plan_rollback(
     config = repository.read_config(model_name)
     served = read_policy(config)
     if config is None or not served:
-        registry.model(model_name)  # a name nobody knows is said to be one
+        registry.get_model(model_name)  # a name nobody knows is said to be one
         raise NoRollbackTarget(f"model '{model_name}': nothing is live, so there is nothing to go back from")
-    stored = repository.versions(model_name)
+    stored = repository.list_versions(model_name)
     try:
-        model, tags = _look_up(registry, model_name), dict(registry.versions(model_name))
+        model, tags = _look_up(registry, model_name), dict(registry.list_versions(model_name))
     except ServiceUnavailable as error:
         warn(f"goes on without the registry, by what was recorded: {error}")
         model, tags = _read_recorded(repository, model_name, max(served)), None
@@ -88,7 +88,7 @@ def plan_rollback(
 def _look_up(registry: ModelRegistry, model_name: str) -> RegisteredModel:
     """Return the model as the registry has it, without aliases and tags where it has it no more."""
     try:
-        return registry.model(model_name)
+        return registry.get_model(model_name)
     except NotRegistered:
         return RegisteredModel(name=model_name)
 

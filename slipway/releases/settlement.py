@@ -65,7 +65,7 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
     repository, attempts, restored = environment.repository, Attempts(), False
     with attempts.trying():
         for version in plan.served_before:
-            if version in repository.versions(plan.model_name).archive:
+            if version in repository.list_versions(plan.model_name).archive:
                 repository.unarchive(plan.model_name, version)
         if plan.live_before is not None:
             repository.share(plan.model_name, plan.live_before)
@@ -94,7 +94,7 @@ def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
         elif not plan.creates_version and plan.version not in plan.served_before:
             repository.archive(plan.model_name, plan.version)
     for version in set(plan.serves) - {plan.version, *plan.served_before, *committed}:
-        if version in repository.versions(plan.model_name).repository:
+        if version in repository.list_versions(plan.model_name).repository:
             repository.archive(plan.model_name, version)
     repository.clear_staging(plan.model_name)
 
@@ -102,7 +102,7 @@ def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
 def _restore_replicas(model_name: str, repository: ModelRepository, fleet: TritonFleet) -> None:
     """Make every replica serve what is committed, all at once, since it served that before; all are tried."""
     committed = read_committed(repository, model_name)
-    answering, silent = fleet.reached()
+    answering, silent = fleet.find_reached()
     restored = act_together(lambda at: _restore(model_name, committed, fleet, at), answering, fleet.loads_at_once)
     silent |= {at: error for at, error in restored.failed.items() if isinstance(error, ServiceUnavailable)}
     for reason in silent.values():
@@ -115,5 +115,5 @@ def _restore(model_name: str, committed: tuple[int, ...], fleet: TritonFleet, ad
         bring_to(committed, model_name, address, fleet)
     except LoadFailed:
         # Refused, but Triton kept what it served: a full disk, say, does that.
-        if fleet.ready_versions(address, model_name) != committed:
+        if fleet.list_ready_versions(address, model_name) != committed:
             raise

@@ -101,7 +101,7 @@ def _find_expected(model_name: str, address: str, fleet: TritonFleet, repository
     if repository is not None and config is not None and (policy := read_policy(config)):
         batched, version = takes_batches(config), max(policy)
         return _Expected(version=version, batched=batched, proof=read_proof(repository, model_name, version, batched))
-    served = fleet.ready_versions(address, model_name)
+    served = fleet.list_ready_versions(address, model_name)
     if not served:
         raise VerificationFailed(
             f"model '{model_name}' on Triton {address}: no version is ready, expected one; run reload-triton, and see "

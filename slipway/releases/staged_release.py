@@ -178,7 +178,7 @@ def _fetch(model_name: str, version: int, metadata: VersionMetadata, registry: M
     """Return the registered version that was staged; `IntegrityError` where it is another by now."""
     number = metadata.registry_version or 0
     source = (metadata.mlflow and metadata.mlflow.alias_at_deploy) or f"version:{number}"
-    fetched = fetch(registry.version(model_name, number), source, registry)
+    fetched = fetch(registry.get_version(model_name, number), source, registry)
     if {file.name: file.sha256 for file in fetched.files} != metadata.digests:
         raise IntegrityError(
             f"model '{model_name}' version {version}: is staged as registry version {number} of other files than "
@@ -213,7 +213,7 @@ def _is_stored(model_name: str, version: int, metadata: VersionMetadata, reposit
             f"model '{model_name}': is in {repository.store.address} already, and slipway has no record of releasing "
             "it; adopt it first (slipway adopt), or register yours under another name: nothing was touched"
         )
-    stored = repository.versions(model_name)
+    stored = repository.list_versions(model_name)
     if version in (*stored.repository, *stored.archive):
         if read_metadata(model_name, version, repository).digests == metadata.digests:
             return True
@@ -234,7 +234,7 @@ def _require_free(model_name: str, committed: tuple[int, ...], environment: Envi
     if committed:
         return
     fleet = environment.fleet
-    where = [address for address in fleet.check() if fleet.ready_versions(address, model_name)]
+    where = [address for address in fleet.check() if fleet.list_ready_versions(address, model_name)]
     if where:
         raise ForeignModel(
             f"model '{model_name}': is served by Triton {' and '.join(where)} already, and slipway has not released it "

@@ -73,7 +73,7 @@ def survey(
     All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
     Raises `NotRegistered` for a name that neither the registry nor the repository knows.
     """
-    contents = environment.repository.contents()
+    contents = environment.repository.list_contents()
     registered = list(_look_up(environment.registry, model_names, contents.all))
     aliases = {model.name: model.aliases for model in registered}
     refused = {model.name: reason for model in registered if (reason := explain_refusal(model)) is not None}
@@ -88,11 +88,11 @@ def _look_up(
     registry: ModelRegistry, model_names: tuple[str, ...] | None, stored: frozenset[str]
 ) -> Iterator[RegisteredModel]:
     if model_names is None:
-        yield from registry.models()
+        yield from registry.list_models()
         return
     for name in model_names:
         try:
-            yield registry.model(name)
+            yield registry.get_model(name)
         except NotRegistered:
             if name not in stored:
                 raise
@@ -101,11 +101,11 @@ def _look_up(
 def _ask_indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | None]:
     def index(address: str) -> dict[str, tuple[int, ...]] | None:
         try:
-            return fleet.index(address)
+            return fleet.read_index(address)
         except (ServiceUnavailable, AccessRefused):
             return None
 
-    addresses = fleet.addresses()
+    addresses = fleet.list_addresses()
     with ThreadPoolExecutor(min(32, len(addresses))) as pool:
         return dict(zip(addresses, pool.map(index, addresses), strict=True))
 
@@ -132,7 +132,7 @@ class _Surveyor(NamedTuple):
             drift=(),
             foreign=self.contents.is_foreign(name),
         )
-        stored = self.environment.repository.versions(name)
+        stored = self.environment.repository.list_versions(name)
         state = state.model_copy(update={"repository": stored.repository, "archive": stored.archive})
         if state.foreign:
             return state
@@ -179,7 +179,7 @@ class _Surveyor(NamedTuple):
         if missing := [version for version in state.policy if version not in state.repository]:
             yield report(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
         idle = [version for version in state.repository if version not in state.policy]
-        ours = self.environment.repository.recorded_versions(name) if idle else ()
+        ours = self.environment.repository.list_recorded(name) if idle else ()
         if foreign := [version for version in idle if version not in ours]:
             yield report(name, Kind.VERSION_FOREIGN, f"{foreign} where Triton reads", "versions that slipway released")
         if idle := [version for version in idle if version in ours]:
@@ -221,7 +221,7 @@ class _Surveyor(NamedTuple):
 
     def _is_registered(self, name: str, version: int) -> bool:
         try:
-            self.environment.registry.version(name, version)
+            self.environment.registry.get_version(name, version)
         except NotRegistered:
             return False
         return True

@@ -39,7 +39,7 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment) -> tuple[R
     def switch_one(address: str) -> ReplicaReceipt:
         return _switch_one(Question(fleet, address, plan.model_name, plan.version, batched), plan.serves, proof)
 
-    switched = act_together(switch_one, fleet.addresses(), fleet.loads_at_once)
+    switched = act_together(switch_one, fleet.list_addresses(), fleet.loads_at_once)
     switched.raise_worst(terms.leave_silent and bool(switched.done))
     return tuple(switched.done.values())
 

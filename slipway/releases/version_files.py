@@ -26,7 +26,7 @@ def record_files(repository: ModelRepository, model_name: str, version: int) -> 
     directory = repository.directory(model_name, version)
     files = tuple(
         StoredFile(
-            name=name, sha256=sha256, fingerprint=repository.store.fingerprint(f"{directory}{name}") or "nothing"
+            name=name, sha256=sha256, fingerprint=repository.store.get_fingerprint(f"{directory}{name}") or "nothing"
         )
         for name, sha256 in (read_metadata(model_name, version, repository).digests or {}).items()
     )
@@ -44,10 +44,10 @@ def find_changes(repository: ModelRepository, model_name: str, version: int) -> 
     changed = []
     for file in _parse(content, model_name, version) if content is not None else ():
         key = f"{repository.directory(model_name, version)}{file.name}"
-        fingerprint = repository.store.fingerprint(key)
+        fingerprint = repository.store.get_fingerprint(key)
         if fingerprint is None:
             changed.append(f"{key} is gone")
-        elif fingerprint != file.fingerprint and (found := repository.store.sha256(key)) != file.sha256:
+        elif fingerprint != file.fingerprint and (found := repository.store.get_sha256(key)) != file.sha256:
             changed.append(f"{key} has SHA-256 {found}, committed was {file.sha256}")
     return changed
 

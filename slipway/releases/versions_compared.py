@@ -81,7 +81,7 @@ def compare_versions(
     """
     repository, address = environment.repository, environment.fleet.check(leave_silent=True)[0]
     config = repository.read_config(model_name)
-    served = environment.fleet.ready_versions(address, model_name)
+    served = environment.fleet.list_ready_versions(address, model_name)
     named = _check_versions(model_name, versions, tuple(v for v in served if v in read_policy(config)), address)
     batched = takes_batches(config or "")
     asked = _choose_requests(repository, model_name, max(named), batched, samples)

@@ -58,12 +58,12 @@ def plan_withdrawal(
     if begun and (begun.plan.kind, begun.plan.flow_run_id) == ("withdrawal", owner):
         return begun.plan.model_copy(update={"epoch": environment.epoch})
     config = repository.read_config(model_name)
-    policy, stored = read_policy(config), repository.versions(model_name).repository
-    on_replicas = {version for address in replicas for version in fleet.ready_versions(address, model_name)}
+    policy, stored = read_policy(config), repository.list_versions(model_name).repository
+    on_replicas = {version for address in replicas for version in fleet.list_ready_versions(address, model_name)}
     aliases = _read_aliases(model_name, policy, environment)
     if not (config or stored or on_replicas or {LIVE, PREVIOUS} & aliases.keys()):
         return None
-    if foreign := [version for version in stored if version not in repository.recorded_versions(model_name)]:
+    if foreign := [version for version in stored if version not in repository.list_recorded(model_name)]:
         raise InvalidInput(
             f"model '{model_name}': versions {foreign} lie where Triton reads and slipway never released them, "
             "expected its own alone: a replica that starts would serve them; move them elsewhere first"
@@ -109,10 +109,10 @@ def carry_out(plan: ReleasePlan, environment: Environment) -> Withdrawn:
 
 def _require_ours(model_name: str, replicas: list[str], environment: Environment) -> None:
     repository = environment.repository
-    if repository.recorded_versions(model_name):
+    if repository.list_recorded(model_name):
         return
     where = [repository.store.address] if repository.is_foreign(model_name) else []
-    where += [f"Triton {address}" for address in replicas if environment.fleet.ready_versions(address, model_name)]
+    where += [f"Triton {address}" for address in replicas if environment.fleet.list_ready_versions(address, model_name)]
     if where:
         raise ForeignModel(
             f"model '{model_name}': is in {' and '.join(where)}, and slipway has no record of releasing it, expected "
@@ -137,7 +137,7 @@ def _require_unneeded(model_name: str, environment: Environment) -> None:
 def _read_aliases(model_name: str, policy: tuple[int, ...], environment: Environment) -> dict[str, int]:
     """Return the model's aliases; where MLflow does not answer, those that the live version was released with."""
     try:
-        return environment.registry.aliases(model_name)
+        return environment.registry.get_aliases(model_name)
     except NotRegistered:
         return {}
     except ServiceUnavailable as error:

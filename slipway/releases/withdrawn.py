@@ -104,14 +104,14 @@ def _unload(plan: ReleasePlan, environment: Environment) -> list[ReplicaReceipt]
     def unload(address: str) -> ReplicaReceipt:
         start = time.perf_counter()
         bring_to((), plan.model_name, address, fleet)
-        if served := fleet.ready_versions(address, plan.model_name):
+        if served := fleet.list_ready_versions(address, plan.model_name):
             raise LoadFailed(
                 f"model '{plan.model_name}' on Triton {address}: serves {list(served)} after an unload, expected "
                 "nothing of it; see that server's log"
             )
         return ReplicaReceipt(address=address, version=plan.version, load_s=time.perf_counter() - start)
 
-    answering, silent = fleet.reached()
+    answering, silent = fleet.find_reached()
     for reason in silent.values():
         warn(f"model '{plan.model_name}': left to reconcile-models on a replica that does not answer: {reason}")
     unloaded = act_together(unload, answering, fleet.loads_at_once)
@@ -122,11 +122,11 @@ def _unload(plan: ReleasePlan, environment: Environment) -> list[ReplicaReceipt]
 def _archive(model_name: str, repository: ModelRepository) -> None:
     """Move every version that slipway has a record of, and what lies beside them, out of Triton's sight."""
     repository.clear_staging(model_name)
-    recorded = repository.recorded_versions(model_name)
-    for version in repository.versions(model_name).repository:
+    recorded = repository.list_recorded(model_name)
+    for version in repository.list_versions(model_name).repository:
         if version in recorded:
             repository.archive(model_name, version)
-    if not repository.versions(model_name).repository:
+    if not repository.list_versions(model_name).repository:
         repository.archive_beside(model_name)
 
 
@@ -136,7 +136,7 @@ def _record(plan: ReleasePlan, replicas: tuple[ReplicaReceipt, ...], environment
     before = read_withdrawn(repository, plan.model_name)
     if before is not None and before.flow_run_id == plan.flow_run_id and not before.left_to_reconcile:
         return before
-    receipt = renew_receipt(plan, replicas, environment.fleet.addresses(), repository)
+    receipt = renew_receipt(plan, replicas, environment.fleet.list_addresses(), repository)
     if plan.served_before:
         record_receipt(receipt, repository)
     removed = {alias: version for alias, version in plan.aliases_before.items() if alias not in plan.aliases_after}
@@ -158,7 +158,7 @@ def _remove_aliases(plan: ReleasePlan, environment: Environment) -> None:
     """Remove `live` and `previous`, and `deploy` where it still is where it was: set again, it asks for a release."""
     registry, name = environment.registry, plan.model_name
     bring_aliases(registry, environment.repository, name, {})
-    asked = registry.aliases(name).get(DEPLOY)
+    asked = registry.get_aliases(name).get(DEPLOY)
     if asked in {plan.aliases_before.get(DEPLOY, 0), plan.registry_version}:
         registry.remove_alias(name, DEPLOY)
 

@@ -21,11 +21,11 @@ def assert_consistent(environment: Environment, model_name: str) -> int | None:
     The model is one of `tests/apparatus/models.py`: a replica's answer is compared with what the live version's own
     weights give. None is returned where nothing is released.
     """
-    aliases = environment.registry.aliases(model_name)
+    aliases = environment.registry.get_aliases(model_name)
     served = read_policy(environment.repository.read_config(model_name))
     _assert_nothing_left_over(environment, model_name)
     _assert_whole_versions(environment.repository, model_name, served)
-    assert _served_by_replicas(environment, model_name) == dict.fromkeys(environment.fleet.addresses(), served)
+    assert _served_by_replicas(environment, model_name) == dict.fromkeys(environment.fleet.list_addresses(), served)
     if not served:
         assert not {"live", "previous"} & set(aliases), f"nothing is served, aliases are {aliases}"
         return None
@@ -38,10 +38,10 @@ def assert_consistent(environment: Environment, model_name: str) -> int | None:
 
 def observed(environment: Environment, model_name: str) -> dict[str, object]:
     """Return everything a release may change: policy, files, aliases, what each replica serves, journal."""
-    keys = environment.repository.store.keys
+    keys = environment.repository.store.list_keys
     return {
         "policy": read_policy(environment.repository.read_config(model_name)),
-        "versions": environment.repository.versions(model_name).model_dump(),
+        "versions": environment.repository.list_versions(model_name).model_dump(),
         # of config.pbtxt the policy counts: who wrote it stands in a comment
         "files": {
             key: size
@@ -50,25 +50,34 @@ def observed(environment: Environment, model_name: str) -> dict[str, object]:
         },
         "staging": keys(f"staging/{model_name}/"),
         "journal": read_open(environment.repository, model_name),
-        "aliases": {a: v for a, v in environment.registry.aliases(model_name).items() if a in {"live", "previous"}},
-        "served": [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()],
+        "aliases": {a: v for a, v in environment.registry.get_aliases(model_name).items() if a in {"live", "previous"}},
+        "served": list_served(environment, model_name),
     }
 
 
 def _assert_nothing_left_over(environment: Environment, model_name: str) -> None:
     repository = environment.repository
     assert read_open(repository, model_name) is None, "the journal is open"
-    assert repository.store.keys(f"{repository.staging_prefix}/{model_name}/") == {}
-    names = [name for name in repository.store.prefixes(f"{repository.repository_prefix}/") if model_name in name]
+    assert repository.store.list_keys(f"{repository.staging_prefix}/{model_name}/") == {}
+    names = [name for name in repository.store.list_prefixes(f"{repository.repository_prefix}/") if model_name in name]
     assert set(names) <= {model_name}, f"left in the repository: {names}"
 
 
+def list_served(environment: Environment, model_name: str) -> list[tuple[int, ...]]:
+    """Return the versions of a model that each replica says are ready, in the fleet's order."""
+    fleet = environment.fleet
+    return [fleet.list_ready_versions(address, model_name) for address in fleet.list_addresses()]
+
+
 def _served_by_replicas(environment: Environment, model_name: str) -> dict[str, tuple[int, ...]]:
-    return {address: environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()}
+    return {
+        address: environment.fleet.list_ready_versions(address, model_name)
+        for address in environment.fleet.list_addresses()
+    }
 
 
 def _assert_whole_versions(repository: ModelRepository, model_name: str, served: tuple[int, ...]) -> None:
-    stored = repository.versions(model_name)
+    stored = repository.list_versions(model_name)
     assert stored.repository == served, f"versions {stored.repository} lie in the repository, {served} are served"
     assert not set(stored.repository) & set(stored.archive), f"both served and archived: {stored}"
     for prefix, versions in ((repository.repository_prefix, served), (repository.archive_prefix, stored.archive)):
@@ -77,7 +86,7 @@ def _assert_whole_versions(repository: ModelRepository, model_name: str, served:
 
 
 def _assert_whole(store: ObjectStore, directory: str) -> None:
-    content = {key.removeprefix(directory): store.read(key) or b"" for key in store.keys(directory)}
+    content = {key.removeprefix(directory): store.read(key) or b"" for key in store.list_keys(directory)}
     assert "metadata.json" in content, f"{directory} holds only {sorted(content)}"
     recorded = json.loads(content.pop("metadata.json"))["model"]["sha256"]
     assert {name: hashlib.sha256(data).hexdigest() for name, data in content.items()} == recorded, (
@@ -102,6 +111,6 @@ def _assert_own_answers(environment: Environment, model_name: str, version: int)
     model = onnx.load_from_string(environment.repository.store.read(key) or b"")
     weights = next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "weights")
     inputs = np.ones((2, FEATURES), np.float32)
-    for address in environment.fleet.addresses():
+    for address in environment.fleet.list_addresses():
         answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)
         np.testing.assert_allclose(answer["output"], inputs @ weights, rtol=1e-4, atol=1e-5)

@@ -85,14 +85,14 @@ class Layouts:
 
     def loaded(self) -> "Layouts":
         """Load the model on every replica."""
-        for address in self.environment.fleet.addresses():
+        for address in self.environment.fleet.list_addresses():
             self.environment.fleet.load_model(address, self.model_name)
         return self
 
     def count_answers(self) -> dict[tuple[str, str], int]:
         """Return how many requests each version answered on each replica since it was loaded."""
         counts: dict[tuple[str, str], int] = {}
-        for address in self.environment.fleet.addresses():
+        for address in self.environment.fleet.list_addresses():
             with triton.InferenceServerClient(address) as client:
                 found = client.get_inference_statistics(self.model_name, client_timeout=10).model_stats
             counts |= {(address, each.version): int(each.inference_count) for each in found}

@@ -78,9 +78,9 @@ def borrowed(pool: list[Given], environment: Environment) -> Iterator[Given]:
 
 def withdraw(environment: Environment, model_name: str) -> None:
     """Take a model from the replicas: each one that stays makes their restarts longer."""
-    for name in environment.repository.store.prefixes(f"{environment.repository.repository_prefix}/"):
+    for name in environment.repository.store.list_prefixes(f"{environment.repository.repository_prefix}/"):
         if model_name in name:
             environment.repository.store.delete_below(f"{environment.repository.repository_prefix}/{name}/")
-            for address in environment.fleet.addresses():
+            for address in environment.fleet.list_addresses():
                 with suppress(SlipwayError):
                     environment.fleet.unload_model(address, name)

@@ -50,7 +50,7 @@ def table_model(environment: Environment, model_name: str, size_bytes: int) -> I
     try:
         yield registered
     finally:
-        for address in environment.fleet.addresses():
+        for address in environment.fleet.list_addresses():
             environment.fleet.unload_model(address, model_name)
         for prefix in ("repository", "staging", "archive"):
             environment.repository.store.delete_below(f"{prefix}/{model_name}/")
@@ -91,7 +91,9 @@ def mlflow_store(environment: Environment) -> ObjectStore:
 def artifacts_prefix(environment: Environment, registered: RegisteredVersion) -> str:
     """Return where in MLflow's bucket a version's files are."""
     logged = registered.source_uri.removeprefix("models:/")
-    key = next(key for key in mlflow_store(environment).keys("") if f"/{logged}/" in key and key.endswith(DATA_FILE))
+    key = next(
+        key for key in mlflow_store(environment).list_keys("") if f"/{logged}/" in key and key.endswith(DATA_FILE)
+    )
     return key.removesuffix(DATA_FILE)
 
 

@@ -82,4 +82,4 @@ def register_directory(registry: ModelRegistry, model_name: str, directory: Path
         model_name, f"models:/{logged.model_id}", run.info.run_id, tags=tags, model_id=logged.model_id
     )
     registry.set_alias(model_name, "deploy", int(created.version))
-    return registry.version(model_name, int(created.version))
+    return registry.get_version(model_name, int(created.version))

@@ -115,7 +115,7 @@ class Shelf:
         """Register so many versions, store, commit and load each, and keep what is not served in the archive."""
         for _ in range(count):
             self.registered()
-            self._release(self.environment.registry.aliases(self.model_name)[DEPLOY])
+            self._release(self.environment.registry.get_aliases(self.model_name)[DEPLOY])
         return self
 
     def _release(self, version: int) -> None:
@@ -130,7 +130,7 @@ class Shelf:
         self.served = served
         for address in ADDRESSES:
             self.environment.fleet.load_model(address, self.model_name)
-        before = {a: v for a, v in registry.aliases(self.model_name).items() if a in {LIVE, PREVIOUS}}
+        before = {a: v for a, v in registry.get_aliases(self.model_name).items() if a in {LIVE, PREVIOUS}}
         after = {LIVE: version} | ({PREVIOUS: before[LIVE]} if before else {})
         for alias, number in after.items():
             registry.set_alias(self.model_name, alias, number)

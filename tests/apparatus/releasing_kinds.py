@@ -48,7 +48,7 @@ def register_kind(environment: Environment, model_name: str, kind: ModelKind, se
     client: MlflowClient = environment.registry.connect()
     for name, value in kind.metrics.items():
         client.log_metric(registered.run_id or "", name, value)
-    return environment.registry.version(model_name, registered.version)
+    return environment.registry.get_version(model_name, registered.version)
 
 
 def release_kind(environment: Environment, model_name: str, kind: ModelKind, seed: int) -> Deployment:
@@ -76,7 +76,7 @@ def _release_part(directory: Path, model_name: str, part: Part, seed: int) -> De
 
 def ask_kind(environment: Environment, model_name: str, kind: AskedKind, seed: int) -> Asked:
     """Ask the live version what the kind is asked, from 16 clients at once, and compare every answer."""
-    return ask_at_once(environment.fleet.addresses(), model_name, kind.requests(seed, REQUESTS), kind.tolerance)
+    return ask_at_once(environment.fleet.list_addresses(), model_name, kind.requests(seed, REQUESTS), kind.tolerance)
 
 
 def assert_answers_right(environment: Environment, model_name: str, kind: AskedKind, seed: int, version: int) -> None:

@@ -101,7 +101,7 @@ def await_start(process: "subprocess.Popen[bytes]", log: Path) -> None:
 def said_by(fleet: TritonFleet) -> SlipwayError | None:
     """Return what a fleet's first replica is taken to say when it is asked for its models, None for an answer."""
     try:
-        fleet.index(fleet.addresses()[0])
+        fleet.read_index(fleet.list_addresses()[0])
     except SlipwayError as error:
         return error
     return None

@@ -17,7 +17,7 @@ from tests.apparatus.transports import interfering, timed_loads
 
 def load_on(stack: LocalStack, environment: Environment, model_name: str) -> AbstractContextManager[Traffic]:
     """Load every replica of a fleet, over both protocols."""
-    addresses = environment.fleet.addresses()
+    addresses = environment.fleet.list_addresses()
     http_of = dict(zip(stack.triton_addresses, stack.triton_urls.values(), strict=False))
     return constant_load(model_name, addresses, [http_of[a] for a in addresses if a in http_of])
 

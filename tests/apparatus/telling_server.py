@@ -1,4 +1,4 @@
-"""A server that speaks enough of Triton's protocol to tell over which connection it was asked: `fleet.index` says.
+"""A server that speaks enough of Triton's protocol to tell over which connection it was asked: `fleet.read_index` says.
 
 It is a process of its own, which a test freezes and kills, and starts within a tenth of a second.
 """
@@ -49,7 +49,7 @@ class TellingServer:
 
 def told_connection(fleet: "TritonFleet", address: str) -> tuple[str, int]:
     """Return over which connection a server was asked, and the number of its process."""
-    [(connection, (process,))] = fleet.index(address).items()
+    [(connection, (process,))] = fleet.read_index(address).items()
     return connection, process
 
 

@@ -52,7 +52,7 @@ def register_candidate(
         write_samples(Path(directory) / SAMPLES_FILE, images.validation.images[:12], images.validation.labels[:12])
         run.log_file(Path(directory) / SAMPLES_FILE)
         version = register_weights(model or SmallNetwork(10), model_name, SHAPE, 10, registry)
-    return registry.version(model_name, version)
+    return registry.get_version(model_name, version)
 
 
 def registered_names(registry: ModelRegistry, prefix: str) -> set[str]:

@@ -45,7 +45,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 def trainings_of(flow_run_id: UUID | str, checkpoints: Checkpoints) -> list[str]:
     place = f"{checkpoints.prefix}/{flow_run_id}/"
-    return [f"{flow_run_id}/{name}" for name in checkpoints.store.prefixes(place)]
+    return [f"{flow_run_id}/{name}" for name in checkpoints.store.list_prefixes(place)]
 
 
 def failing_at(function: Callable[..., Any], error: Exception, calls: set[int]) -> Callable[..., Any]:

@@ -111,7 +111,7 @@ def _floor(environment: Environment, registered: RegisteredVersion, directory: P
     start = time.perf_counter()
     client.upload_file(str(path), "triton-models", f"repository/{name}/1/model.onnx")
     times["boto3 upload"] = time.perf_counter() - start
-    replica, start = environment.fleet.addresses()[0], time.perf_counter()
+    replica, start = environment.fleet.list_addresses()[0], time.perf_counter()
     environment.fleet.load_model(replica, name)
     times["Triton load"] = time.perf_counter() - start
     environment.fleet.unload_model(replica, name)

@@ -47,7 +47,7 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Envir
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: _released(environment, name, template), names))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda address: _loaded(environment, address, names), environment.fleet.addresses()))
+        list(pool.map(lambda address: _loaded(environment, address, names), environment.fleet.list_addresses()))
 
     start = time.perf_counter()
     outcome = reconcile_models(keep_archived=VERSIONS)
@@ -59,8 +59,8 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Envir
     status_s = time.perf_counter() - start
 
     Console(highlight=False).print(
-        f"\n{MODELS} models, {VERSIONS} versions each, {len(environment.fleet.addresses())} replicas: reconcile with "
-        f"nothing to do {reconcile_s:.1f} s, status {status_s:.1f} s (limit {LIMIT_S:g} s each)"
+        f"\n{MODELS} models, {VERSIONS} versions each, {len(environment.fleet.list_addresses())} replicas: reconcile "
+        f"with nothing to do {reconcile_s:.1f} s, status {status_s:.1f} s (limit {LIMIT_S:g} s each)"
     )
     assert isinstance(outcome, Reconciliation)
     assert outcome.models >= MODELS and outcome.found == ()
@@ -76,16 +76,16 @@ def _look_after_the_others(environment: Environment, names: list[str]) -> None:
         store.write(DAMAGES[number % len(DAMAGES)].format(name, VERSIONS), b"\xffnot what it was")
     lost = [name for name in names if name not in damaged][::20]
     for name in lost:
-        environment.fleet.unload_model(environment.fleet.addresses()[0], name)
-    kept = {name: store.keys(f"repository/{name}/") | store.keys(f"archive/{name}/") for name in damaged}
+        environment.fleet.unload_model(environment.fleet.list_addresses()[0], name)
+    kept = {name: store.list_keys(f"repository/{name}/") | store.list_keys(f"archive/{name}/") for name in damaged}
 
     outcome = reconcile_models(keep_archived=VERSIONS)
 
     assert isinstance(outcome, Reconciliation)
     assert sorted({drift.model_name for drift in outcome.left}) == damaged
     assert sorted({drift.model_name for drift in outcome.repaired}) == lost
-    assert {n: store.keys(f"repository/{n}/") | store.keys(f"archive/{n}/") for n in damaged} == kept
-    served = [environment.fleet.index(address) for address in environment.fleet.addresses()]
+    assert {n: store.list_keys(f"repository/{n}/") | store.list_keys(f"archive/{n}/") for n in damaged} == kept
+    served = [environment.fleet.read_index(address) for address in environment.fleet.list_addresses()]
     assert all(index[name] == (VERSIONS,) for index in served for name in names)
     Console(highlight=False).print(
         f"{len(damaged)} of {MODELS} models damaged: {MODELS - len(damaged)} looked after, {len(lost)} repaired, "

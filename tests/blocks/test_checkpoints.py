@@ -28,7 +28,7 @@ def keep(checkpoints: Checkpoints, training: str, epoch: int, directory: Path) -
 
 
 def fetched(checkpoints: Checkpoints, training: str, directory: Path) -> bytes:
-    latest = checkpoints.latest(training)
+    latest = checkpoints.find_latest(training)
     assert latest is not None
     checkpoints.fetch(latest, directory / "fetched.pt")
     return (directory / "fetched.pt").read_bytes()
@@ -39,8 +39,8 @@ def test_only_the_latest_checkpoint_is_kept(checkpoints: Checkpoints, tmp_path: 
         keep(checkpoints, "run/a", epoch, tmp_path)
 
     assert fetched(checkpoints, "run/a", tmp_path) == b"after epoch 3"
-    assert len(checkpoints.store.keys(f"{checkpoints.prefix}/run/a/")) == 2
-    assert checkpoints.latest("run/b") is None
+    assert len(checkpoints.store.list_keys(f"{checkpoints.prefix}/run/a/")) == 2
+    assert checkpoints.find_latest("run/b") is None
 
 
 @pytest.mark.parametrize("step", ["upload", "write"])
@@ -59,13 +59,13 @@ def test_what_was_written_by_half_leaves_the_checkpoint_before_as_it_was(
     assert fetched(checkpoints, "run/a", tmp_path) == b"after epoch 1"
     keep(checkpoints, "run/a", 3, tmp_path)
     assert fetched(checkpoints, "run/a", tmp_path) == b"after epoch 3"
-    assert len(checkpoints.store.keys(f"{checkpoints.prefix}/run/a/")) == 2, "the rest of epoch 2 is gone, too"
+    assert len(checkpoints.store.list_keys(f"{checkpoints.prefix}/run/a/")) == 2, "the rest of epoch 2 is gone, too"
 
 
 @pytest.mark.parametrize("content", [b"after epoch 2", b"after", b""])
 def test_a_checkpoint_that_was_changed_is_refused(checkpoints: Checkpoints, tmp_path: Path, content: bytes) -> None:
     keep(checkpoints, "run/a", 1, tmp_path)
-    latest = checkpoints.latest("run/a")
+    latest = checkpoints.find_latest("run/a")
     assert latest is not None
     checkpoints.store.write(latest.key, content)
 
@@ -79,7 +79,7 @@ def test_a_discarded_training_keeps_nothing_and_the_others_everything(checkpoint
 
     checkpoints.discard("run/a")
 
-    assert checkpoints.latest("run/a") is None
+    assert checkpoints.find_latest("run/a") is None
     assert fetched(checkpoints, "run/b", tmp_path) == b"after epoch 1"
 
 
@@ -96,5 +96,5 @@ def test_flow_runs_that_have_not_written_for_long_lose_their_checkpoints(
     patient = checkpoints.model_copy(update={"retention_days": (time.time() - between) * SECOND_DAYS})
     assert patient.discard_abandoned() == ["old-run"]
 
-    assert patient.latest("old-run/a") is None
+    assert patient.find_latest("old-run/a") is None
     assert fetched(patient, "new-run/a", tmp_path) == b"after epoch 1"

@@ -23,7 +23,7 @@ def test_only_what_is_a_models_lies_where_triton_reads(store: DirectoryStore, tm
 
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["one"]
     assert store.uri("repository/one/1") == str(tmp_path / "models" / "one" / "1")
-    assert store.prefixes("repository/") == ["one"]
+    assert store.list_prefixes("repository/") == ["one"]
 
 
 def test_an_emptied_model_leaves_no_folder_and_the_repository_stays(store: DirectoryStore, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_fence_keeps_a_change_from_being_made(tmp_path: Path) -> None:
     for change in changes:
         with pytest.raises(ReleaseTakenOver):
             change()
-    assert store.keys("records/") == {}
+    assert store.list_keys("records/") == {}
 
 
 def test_a_key_that_leaves_the_store_is_refused(store: DirectoryStore) -> None:

@@ -15,19 +15,19 @@ from tests.apparatus.ports import free_port
 def test_addresses_are_as_listed_and_each_once() -> None:
     fleet = TritonFleet(replicas=["a:8001", "b:8001", "a:8001"])
 
-    assert fleet.addresses() == ["a:8001", "b:8001"]
+    assert fleet.list_addresses() == ["a:8001", "b:8001"]
 
 
 def test_a_dns_name_stands_for_every_address_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [(2, 1, 6, "", (host, 8001)) for host in ("10.0.0.2", "10.0.0.1", "10.0.0.2")]
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: answers)
 
-    assert TritonFleet(replicas=["dns:///triton-headless:8001"]).addresses() == ["10.0.0.1:8001", "10.0.0.2:8001"]
+    assert TritonFleet(replicas=["dns:///triton-headless:8001"]).list_addresses() == ["10.0.0.1:8001", "10.0.0.2:8001"]
 
 
 def test_a_name_that_does_not_resolve_is_an_error_that_names_it() -> None:
     with pytest.raises(ServiceUnavailable, match=r"dns:///no-such-host.invalid:8001: the name does not resolve"):
-        TritonFleet(replicas=["dns:///no-such-host.invalid:8001"]).addresses()
+        TritonFleet(replicas=["dns:///no-such-host.invalid:8001"]).list_addresses()
 
 
 def test_every_replica_of_the_stack_answers(environment: Environment) -> None:
@@ -63,14 +63,14 @@ def test_a_replica_that_hangs_is_given_up_after_bounded_time() -> None:
 
 def test_a_load_that_is_refused_gives_tritons_reason(environment: Environment) -> None:
     with pytest.raises(LoadFailed, match=r"model 'no-such-model' on Triton .*: load refused \(.*no-such-model"):
-        environment.fleet.load_model(environment.fleet.addresses()[0], "no-such-model")
+        environment.fleet.load_model(environment.fleet.list_addresses()[0], "no-such-model")
 
 
 def test_a_version_nobody_loaded_is_not_ready(environment: Environment) -> None:
-    address = environment.fleet.addresses()[0]
+    address = environment.fleet.list_addresses()[0]
 
     assert not environment.fleet.is_ready(address, "no-such-model", 1)
-    assert environment.fleet.ready_versions(address, "no-such-model") == ()
+    assert environment.fleet.list_ready_versions(address, "no-such-model") == ()
 
 
 METRICS = b"""\
@@ -96,15 +96,15 @@ def measured_by(url: str) -> TritonFleet:
 
 def test_memory_in_use_is_that_of_the_host_and_all_gpus() -> None:
     with answering_server(METRICS) as url:
-        assert measured_by(url).used_memory_bytes("b:8001") == 1024 + 2000 + 3000
+        assert measured_by(url).read_used_memory_bytes("b:8001") == 1024 + 2000 + 3000
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"nv_cpu_memory_used_bytes{ 3"])
 def test_a_server_that_has_no_metrics_is_named_with_the_replica(body: bytes) -> None:
     with answering_server(body) as url, pytest.raises(ServiceUnavailable, match=r"Triton b:8001: no metrics \("):
-        measured_by(url).used_memory_bytes("b:8001")
+        measured_by(url).read_used_memory_bytes("b:8001")
 
 
 def test_memory_of_a_replica_without_a_metrics_address_is_not_guessed() -> None:
     with pytest.raises(InvalidInput, match=r"names no metrics address for Triton a:8001; set SLIPWAY_TRITON_METRICS"):
-        TritonFleet(replicas=["a:8001"]).used_memory_bytes("a:8001")
+        TritonFleet(replicas=["a:8001"]).read_used_memory_bytes("a:8001")

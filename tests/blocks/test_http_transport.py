@@ -76,7 +76,7 @@ def recorder() -> Iterator[str]:
 def test_tensors_go_and_come_as_they_are(recorder: str, array: np.ndarray) -> None:
     fleet = over_http(recorder)
 
-    [answer] = fleet.answers(fleet.addresses()[0], "m", [{"x": array}], ["got x"], 3)
+    [answer] = fleet.answers(fleet.list_addresses()[0], "m", [{"x": array}], ["got x"], 3)
 
     assert answer.version == 3
     np.testing.assert_array_equal(answer.outputs["got x"], array)
@@ -101,18 +101,18 @@ def test_what_a_status_means_is_what_its_grpc_status_means(
     fleet = over_http(recorder)
 
     with pytest.raises(error):
-        fleet.load_model(fleet.addresses()[0], "m")
+        fleet.load_model(fleet.list_addresses()[0], "m")
 
 
 def test_a_server_that_is_away_is_told_from_one_that_is_silent() -> None:
     away = over_http(f"127.0.0.1:{free_port()}")
 
     with pytest.raises(ReplicaLost):
-        away.ping(away.addresses()[0])
+        away.ping(away.list_addresses()[0])
     with silent_server() as url:
         silent = over_http(url, timeout_s=0.5)
         with pytest.raises(ServiceUnavailable, match=r"within 0\.5 s"):
-            silent.ping(silent.addresses()[0])
+            silent.ping(silent.list_addresses()[0])
 
 
 def test_a_real_replica_answers_alike_over_both(stack: LocalStack, environment: Environment, model_name: str) -> None:
@@ -122,10 +122,10 @@ def test_a_real_replica_answers_alike_over_both(stack: LocalStack, environment: 
     register_linear(environment.registry, model_name, seed=1)
     deploy_model(model_name)
     fleet, grpc = over_http(stack.triton_urls["triton-0"], environment.fleet.control_key), environment.fleet
-    http, other = fleet.addresses()[0], stack.triton_addresses[0]
+    http, other = fleet.list_addresses()[0], stack.triton_addresses[0]
     rows = np.ones((2, 4), np.float32)
 
-    assert fleet.index(http)[model_name] == grpc.index(other)[model_name] == (1,)
+    assert fleet.read_index(http)[model_name] == grpc.read_index(other)[model_name] == (1,)
     assert fleet.is_ready(http, model_name, 1) and not fleet.is_ready(http, model_name, 2)
     assert fleet.describe(http, model_name) == grpc.describe(other, model_name)
     assert not fleet.computes_on_gpu(http, model_name)
@@ -136,4 +136,4 @@ def test_a_real_replica_answers_alike_over_both(stack: LocalStack, environment: 
     with pytest.raises(InvalidInput, match="is not served"):
         fleet.describe(http, f"{model_name}-absent")
     with pytest.raises(AccessRefused):
-        over_http(stack.triton_urls["triton-0"]).index(http)
+        over_http(stack.triton_urls["triton-0"]).read_index(http)

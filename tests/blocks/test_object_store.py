@@ -72,9 +72,9 @@ def test_an_uploaded_file_is_proven_also_in_parts_and_after_a_copy(
     store.copy("proof/staged", "proof/final")
 
     store.prove("proof/final", path, digest)
-    assert store.keys("proof/") == {"proof/staged": size_bytes, "proof/final": size_bytes}
+    assert store.list_keys("proof/") == {"proof/staged": size_bytes, "proof/final": size_bytes}
     store.delete_below("proof/")
-    assert store.keys("proof/") == {}
+    assert store.list_keys("proof/") == {}
 
 
 def test_an_object_that_was_changed_is_not_taken_for_the_file(store: ObjectStore, tmp_path: Path) -> None:
@@ -108,14 +108,14 @@ def test_an_object_that_is_not_there_is_told_apart_from_an_error(store: ObjectSt
 
     assert store.read("nowhere/key") is None
     assert not store.holds("nowhere/key", path, digest)
-    assert store.prefixes("nowhere/") == []
+    assert store.list_prefixes("nowhere/") == []
 
 
 def test_names_below_a_prefix_are_listed_without_what_is_below_them(store: ObjectStore) -> None:
     for key in ("listed/a/1/x", "listed/a/2/x", "listed/b/1/x", "listed/file"):
         store.write(key, b"x")
 
-    assert store.prefixes("listed/") == ["a", "b"]
+    assert store.list_prefixes("listed/") == ["a", "b"]
     store.delete_below("listed/")
 
 
@@ -125,7 +125,7 @@ def test_a_name_without_keys_below_it_any_more_is_not_listed(store: ObjectStore)
 
     store.delete_below("emptied/a/")
 
-    assert store.prefixes("emptied/") == ["b"]
+    assert store.list_prefixes("emptied/") == ["b"]
     store.delete_below("emptied/")
 
 
@@ -172,11 +172,11 @@ def test_whoever_creates_an_object_and_misses_the_answer_learns_that_it_succeede
 
 
 def test_a_fingerprint_changes_with_the_content_and_only_then(store: ObjectStore) -> None:
-    assert store.fingerprint("print/key") is None
+    assert store.get_fingerprint("print/key") is None
     fingerprints = []
     for content in (b"one", b"two", b"one"):
         store.write("print/key", content)
-        fingerprints.append(store.fingerprint("print/key"))
+        fingerprints.append(store.get_fingerprint("print/key"))
 
     assert fingerprints[0] is not None
     assert fingerprints[0] == fingerprints[2] != fingerprints[1]
@@ -187,7 +187,7 @@ def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> N
     content = os.urandom(2 * 1024**2 + 1)
     store.write("hashed/key", content)
 
-    assert store.sha256("hashed/key") == hashlib.sha256(content).hexdigest()
+    assert store.get_sha256("hashed/key") == hashlib.sha256(content).hexdigest()
     store.delete_below("hashed/")
 
 
@@ -203,7 +203,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
         proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
         assert store.read("test-broken-off") == content
         proxy.faults = [Fault("GET", "test-broken-off", times=broken_off, answered_bytes=70_000)]
-        assert store.sha256("test-broken-off") == hashlib.sha256(content).hexdigest()
+        assert store.get_sha256("test-broken-off") == hashlib.sha256(content).hexdigest()
 
 
 def test_answers_that_all_break_off_are_given_up(stack: LocalStack, environment: Environment) -> None:
@@ -220,9 +220,9 @@ def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(moto_store: Obje
     for number in range(1005):
         moto_store.write(f"many/{number}/x", b"")
 
-    assert len(moto_store.prefixes("many/")) == 1005
+    assert len(moto_store.list_prefixes("many/")) == 1005
     moto_store.delete_below("many/")
-    assert moto_store.keys("many/") == {}
+    assert moto_store.list_keys("many/") == {}
 
 
 def test_a_store_that_is_down_is_an_error_that_names_its_address() -> None:
@@ -244,6 +244,6 @@ def test_what_was_deleted_leaves_no_folder_and_takes_none_with_it(store: ObjectS
     store.delete("folders/a/1/x")
     store.delete_below("folders/b/")
 
-    assert (store.prefixes("folders/"), store.prefixes("folders/a/")) == (["a"], ["2"])
-    assert set(store.keys("folders/")) == {"folders/a/2/x", "folders/c"}
+    assert (store.list_prefixes("folders/"), store.list_prefixes("folders/a/")) == (["a"], ["2"])
+    assert set(store.list_keys("folders/")) == {"folders/a/2/x", "folders/c"}
     store.delete_below("folders/")

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from blocks.registry import ModelRegistry
 registry = ModelRegistry(tracking_uri=sys.argv[1])
-print(registry.download(registry.version(sys.argv[2], 1), Path(sys.argv[3])))
+print(registry.download(registry.get_version(sys.argv[2], 1), Path(sys.argv[3])))
 """
 
 
@@ -66,7 +66,7 @@ def test_a_version_whose_run_was_removed_for_good_is_still_found(environment: En
     # as `mlflow gc` leaves it
     orphan = client.create_model_version(name, registered.source_uri, gone, model_id=model_id)
 
-    found = environment.registry.version(name, int(orphan.version))
+    found = environment.registry.get_version(name, int(orphan.version))
 
     assert (found.run_id, found.run_name, found.metrics) == (gone, None, {})
 
@@ -88,8 +88,8 @@ def test_an_unknown_alias_or_version_of_a_known_model_is_not_registered(environm
 def test_an_alias_nobody_carries_is_none(environment: Environment) -> None:
     register_linear(environment.registry, "registry-none-onnx", seed=1)
 
-    assert environment.registry.at_alias("registry-none-onnx", "champion") is None
-    assert environment.registry.at_alias("no-such-model", "champion") is None
+    assert environment.registry.find_at_alias("registry-none-onnx", "champion") is None
+    assert environment.registry.find_at_alias("no-such-model", "champion") is None
 
 
 def test_removing_an_alias_twice_is_no_error(environment: Environment) -> None:
@@ -98,25 +98,25 @@ def test_removing_an_alias_twice_is_no_error(environment: Environment) -> None:
     environment.registry.remove_alias("registry-remove-onnx", "deploy")
     environment.registry.remove_alias("registry-remove-onnx", "deploy")
 
-    assert environment.registry.aliases("registry-remove-onnx") == {}
+    assert environment.registry.get_aliases("registry-remove-onnx") == {}
 
 
 def test_a_registry_that_is_down_is_never_no_alias(environment: Environment) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
-        impatient(url).at_alias("model", "champion")
+        impatient(url).find_at_alias("model", "champion")
 
 
 def test_a_registry_that_answers_500_is_never_no_alias(environment: Environment) -> None:
     with failing_server(500) as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
-        impatient(url).at_alias("model", "champion")
+        impatient(url).find_at_alias("model", "champion")
 
 
 def test_a_registry_that_does_not_answer_is_given_up_after_bounded_time(environment: Environment) -> None:
     start = time.monotonic()
 
     with silent_server() as url, pytest.raises(ServiceUnavailable, match=f"MLflow at {url}"):
-        impatient(url).aliases("model")
+        impatient(url).get_aliases("model")
 
     assert time.monotonic() - start < 30

@@ -63,7 +63,7 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModelRegis
 
 def test_each_of_two_registries_is_asked_by_its_own_user_in_turn(registries: dict[str, ModelRegistry]) -> None:
     for expected, registry in [*registries.items()] * 2:
-        assert registry.model("m").tags["asked_by"] == expected
+        assert registry.get_model("m").tags["asked_by"] == expected
 
 
 def test_a_client_made_before_another_registry_was_asked_keeps_its_user(registries: dict[str, ModelRegistry]) -> None:
@@ -77,7 +77,7 @@ def test_threads_that_ask_different_registries_do_not_mix_up_their_users(
     registries: dict[str, ModelRegistry],
 ) -> None:
     with ThreadPoolExecutor(6) as pool:
-        asked = [(expected, pool.submit(registry.model, "m")) for expected, registry in [*registries.items()] * 20]
+        asked = [(expected, pool.submit(registry.get_model, "m")) for expected, registry in [*registries.items()] * 20]
 
     assert all(found.result().tags["asked_by"] == expected for expected, found in asked)
 
@@ -85,4 +85,4 @@ def test_threads_that_ask_different_registries_do_not_mix_up_their_users(
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_user_is_told_which_setting_names_another(status: int) -> None:
     with failing_server(status) as url, pytest.raises(AccessRefused, match=r"SLIPWAY_MLFLOW_USERNAME"):
-        ModelRegistry(tracking_uri=url, max_retries=0).at_alias("m", "champion")
+        ModelRegistry(tracking_uri=url, max_retries=0).find_at_alias("m", "champion")

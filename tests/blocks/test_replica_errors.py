@@ -55,7 +55,7 @@ def test_a_status_and_how_its_text_begins_say_what_happened(
 def test_a_replica_whose_name_says_model_and_does_not_resolve_is_lost() -> None:
     fleet = TritonFleet(replicas=["model-server-0.invalid:8001", f"127.0.0.1:{free_port()}"], call_timeout_s=3)
 
-    answering, silent = fleet.reached()
+    answering, silent = fleet.find_reached()
 
     assert answering == [] and {type(error) for error in silent.values()} == {ReplicaLost}
 

@@ -61,13 +61,13 @@ def test_of_many_that_want_a_number_at_once_one_gets_it_where_writes_are_conditi
 
 
 def test_numbers_grow_over_gaps_archives_and_what_was_removed(repository: ModelRepository, model_name: str) -> None:
-    assert repository.next_version(model_name) == 1
+    assert repository.find_next_version(model_name) == 1
     stored(repository, "repository", model_name, 2)
     stored(repository, "archive", model_name, 9)
-    assert repository.next_version(model_name) == 10
+    assert repository.find_next_version(model_name) == 10
     repository.claim(model_name, 12, "run")
     repository.discard_archived(model_name, 9)
-    assert repository.next_version(model_name) == 13
+    assert repository.find_next_version(model_name) == 13
 
 
 def test_a_version_is_placed_from_staging_or_archive_and_only_when_complete(
@@ -82,8 +82,8 @@ def test_a_version_is_placed_from_staging_or_archive_and_only_when_complete(
     with pytest.raises(IntegrityError, match=r"version 3 in .*: complete neither in the repository nor"):
         repository.place(model_name, 3)
 
-    assert repository.versions(model_name).repository == (1, 2)
-    assert repository.versions(model_name).archive == ()
+    assert repository.list_versions(model_name).repository == (1, 2)
+    assert repository.list_versions(model_name).archive == ()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "metadata.json"])
@@ -96,8 +96,8 @@ def test_archiving_that_broke_off_while_deleting_is_completed(
 
     repository.archive(model_name, 1)
 
-    assert repository.versions(model_name).repository == ()
-    assert [key.rpartition("/")[2] for key in repository.store.keys(f"archive/{model_name}/1/")] == [
+    assert repository.list_versions(model_name).repository == ()
+    assert [key.rpartition("/")[2] for key in repository.store.list_keys(f"archive/{model_name}/1/")] == [
         "metadata.json",
         "model.onnx",
     ]
@@ -109,8 +109,8 @@ def test_archiving_that_broke_off_while_copying_can_be_undone(repository: ModelR
 
     repository.unarchive(model_name, 1)
 
-    assert repository.versions(model_name).repository == (1,)
-    assert repository.versions(model_name).archive == ()
+    assert repository.list_versions(model_name).repository == (1,)
+    assert repository.list_versions(model_name).archive == ()
     assert repository.store.read(f"repository/{model_name}/1/metadata.json") == b"metadata.json"
 
 
@@ -128,10 +128,10 @@ def test_files_in_subfolders_are_staged_placed_and_archived_like_others(
     assert repository.store.read(f"repository/{model_name}/1/weights/part-1.bin") == b"weights/part-1.bin"
 
     repository.archive(model_name, 1)
-    assert set(repository.store.keys(f"archive/{model_name}/1/")) == {
+    assert set(repository.store.list_keys(f"archive/{model_name}/1/")) == {
         f"archive/{model_name}/1/{name}" for name in names
     }
-    assert repository.versions(model_name).repository == ()
+    assert repository.list_versions(model_name).repository == ()
 
 
 def test_what_a_version_brings_for_its_whole_model_lies_beside_the_configuration(
@@ -147,4 +147,4 @@ def test_what_a_version_brings_for_its_whole_model_lies_beside_the_configuration
 
     repository.share(model_name, 1)  # a rollback
     assert repository.store.read(f"repository/{model_name}/labels.txt") == b"cat"
-    assert repository.versions(model_name).repository == (1, 2)
+    assert repository.list_versions(model_name).repository == (1, 2)

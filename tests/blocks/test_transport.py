@@ -86,7 +86,7 @@ def test_a_replica_that_was_found_lost_is_reached_as_soon_as_it_answers_again(
     server.kill()
     for _ in range(5):  # each would make gRPC wait for longer before it tries again
         with pytest.raises(ReplicaLost, match=f"Triton {server.address}: no answer to the repository index"):
-            fleet.index(server.address)
+            fleet.read_index(server.address)
     server.start()
 
     assert told_connection(fleet, server.address)
@@ -101,7 +101,7 @@ def test_a_replica_that_hangs_is_given_up_in_time_and_reached_when_it_goes_on(
 
     for _ in range(2):
         with pytest.raises(ServiceUnavailable, match=r"no answer to the repository index within 1 s") as given_up:
-            fleet.index(server.address)
+            fleet.read_index(server.address)
         assert type(given_up.value) is ServiceUnavailable
     waited_s = time.monotonic() - start
     server.go_on()
@@ -120,7 +120,7 @@ def test_a_thread_whose_call_goes_on_is_not_disturbed_by_one_that_gives_up(
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(told_connection, patient, server.address)
         with pytest.raises(ServiceUnavailable):
-            fleet.index(server.address)
+            fleet.read_index(server.address)
         server.go_on()
 
         assert waiting.result()
@@ -133,7 +133,7 @@ def test_who_speaks_tls_does_not_share_a_connection_with_who_does_not(
     secured = TritonFleet(replicas=[server.address], call_timeout_s=1, tls=TransportSecurity(server_name="a.example"))
 
     with pytest.raises(AccessRefused, match="Tls handshake failed"):
-        secured.index(server.address)
+        secured.read_index(server.address)
 
     assert told_connection(fleet, server.address)
 

@@ -18,6 +18,7 @@ from slipway.releases.proof import read_proof
 from slipway.releases.receipt import read_receipt
 from slipway.releases.serving_config import read_policy
 from slipway.releases.survey import survey
+from tests.apparatus.consistency import list_served
 from tests.apparatus.foreign_models import Layouts, completing_replicas
 from tests.apparatus.killing import Death
 from tests.apparatus.killing import adopt as adopt_in_a_process
@@ -39,7 +40,7 @@ def completing(environment: Environment, tmp_path_factory: pytest.TempPathFactor
 @contextmanager
 def under_load(environment: Environment, model_name: str) -> Iterator[Traffic]:
     """Have eight clients ask for a model, whatever version answers."""
-    with constant_load(model_name, environment.fleet.addresses() * CLIENTS_A_REPLICA, []) as traffic:
+    with constant_load(model_name, environment.fleet.list_addresses() * CLIENTS_A_REPLICA, []) as traffic:
         yield traffic
 
 
@@ -78,11 +79,11 @@ def adopt_under_load(environment: Environment, layouts: Layouts, **parameters: A
 
 
 def aliases(registry: ModelRegistry, model_name: str) -> dict[str, int]:
-    return {alias: number for alias, number in registry.aliases(model_name).items() if alias != "deploy"}
+    return {alias: number for alias, number in registry.get_aliases(model_name).items() if alias != "deploy"}
 
 
 def served(environment: Environment, model_name: str) -> list[tuple[int, ...]]:
-    return [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()]
+    return list_served(environment, model_name)
 
 
 def assert_nothing_drifted(environment: Environment, model_name: str) -> None:
@@ -114,9 +115,9 @@ def test_what_the_scripts_deployed_is_adopted_released_over_and_rolled_back(
     repository = completing.repository
     assert [match.registry_version for match in outcome.adoption.matches] == [1, 2, 3]  # type: ignore[union-attr]
     assert read_policy(repository.read_config(model_name)) == (3,)
-    assert repository.versions(model_name).archive == (1, 2), "what is not served is out of Triton's sight"
+    assert repository.list_versions(model_name).archive == (1, 2), "what is not served is out of Triton's sight"
     assert aliases(completing.registry, model_name) == {"live": 3, "previous": 2}
-    tags = dict(completing.registry.versions(model_name))
+    tags = dict(completing.registry.list_versions(model_name))
     assert [tags[number]["triton_version"] for number in (1, 2, 3)] == ["1", "2", "3"]
     receipt = read_receipt(repository, model_name, 3)
     assert receipt is not None and receipt.kind == "adoption" and len(receipt.replicas) == 2
@@ -161,7 +162,7 @@ def test_what_is_kept_by_hand_is_adopted_as_it_is_served(
 
     repository = environment.repository
     assert read_policy(repository.read_config(model_name)) == serving
-    assert repository.versions(model_name).repository == serving
+    assert repository.list_versions(model_name).repository == serving
     assert aliases(environment.registry, model_name) == {"live": 1}
     for version in serving:
         assert read_proof(repository, model_name, version, batched=True) is not None
@@ -205,12 +206,12 @@ def test_what_mlflow_does_not_know_is_registered_from_the_bucket_where_asked_for
 
 def test_a_dry_run_changes_nothing_and_a_second_adoption_neither(environment: Environment, model_name: str) -> None:
     Layouts(environment, model_name).by_hand(2, "latest { num_versions: 1 }", registered=2)
-    before = environment.repository.store.keys(f"repository/{model_name}/")
+    before = environment.repository.store.list_keys(f"repository/{model_name}/")
 
     dry = adopt_model(model_name, dry_run=True, return_state=True)
 
     assert dry.name == "DryRun"
-    assert environment.repository.store.keys(f"repository/{model_name}/") == before
+    assert environment.repository.store.list_keys(f"repository/{model_name}/") == before
     (state,) = survey((model_name,), environment)
     assert state.foreign
     assert adopted(model_name).receipt is not None
@@ -219,7 +220,7 @@ def test_a_dry_run_changes_nothing_and_a_second_adoption_neither(environment: En
 
 def test_replicas_that_disagree_are_refused_and_nothing_is_touched(environment: Environment, model_name: str) -> None:
     Layouts(environment, model_name).by_hand(2, "latest { num_versions: 1 }")
-    environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[1], model_name)
 
     with pytest.raises(InvalidInput, match="its replicas serve different versions"):
         adopt_model(model_name)

@@ -40,7 +40,7 @@ def assert_refused(environment: Environment, model_name: str, kind: ModelKind, e
     with pytest.raises(error):
         deploy_model(model_name)
 
-    assert "live" not in environment.registry.aliases(model_name)
+    assert "live" not in environment.registry.get_aliases(model_name)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def answer(model_name: str, version: int, set_at: datetime) -> str:
 
 
 def live(registry: ModelRegistry, model_name: str) -> int | None:
-    return registry.aliases(model_name).get("live")
+    return registry.get_aliases(model_name).get("live")
 
 
 def test_the_same_update_never_releases_twice_and_what_it_released_says_which_alias_caused_it(
@@ -144,7 +144,7 @@ def test_a_damaged_tag_is_said_once_and_every_other_model_is_polled(
 
     assert all(sound in names and damaged not in names for names in polled)
     assert len(refused_of(damaged)) == 1
-    assert f"its tag {tag} is '{text}'" in (explain_refusal(registry.model(damaged)) or "")
+    assert f"its tag {tag} is '{text}'" in (explain_refusal(registry.get_model(damaged)) or "")
 
 
 def refused_of(model_name: str, within_s: float = 30) -> Sequence[Event]:
@@ -169,7 +169,7 @@ def test_a_tag_that_was_mended_is_a_finding_no_more(registry: ModelRegistry, mod
     registry.untag_version(model_name, 1, ("deploy_answered_at",))
 
     assert model_name in {update.model_name for update in poll_aliases()}
-    assert explain_refusal(registry.model(model_name)) is None
+    assert explain_refusal(registry.get_model(model_name)) is None
 
 
 def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry: ModelRegistry) -> None:
@@ -177,7 +177,7 @@ def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry
     register_linear(registry, name, 1)
 
     assert name not in {update.model_name for update in poll_aliases()}
-    assert "expected 1 to 120 letters" in registry.model(name).tags["deploy_refused"]
+    assert "expected 1 to 120 letters" in registry.get_model(name).tags["deploy_refused"]
     registry.connect().delete_registered_model(name)
 
 
@@ -212,7 +212,7 @@ def test_setting_the_alias_releases_exactly_that_version(registry: ModelRegistry
 
     (run,) = runs_of(model_name)
     assert run.parameters["source"] == "version:2"
-    assert registry.aliases(model_name) == {"deploy": 2, "live": 2}
+    assert registry.get_aliases(model_name) == {"deploy": 2, "live": 2}
 
 
 @pytest.mark.timeout(400)

@@ -11,6 +11,7 @@ from flows.deployment import Deployment, deploy_model
 from flows.publication import publish_model
 from flows.rollback import rollback_model
 from slipway.releases.serving_config import parse_config
+from tests.apparatus.consistency import list_served
 from tests.apparatus.given import new_name
 from tests.apparatus.models import FEATURES, linear_model
 from tests.apparatus.triton_directories import (
@@ -55,7 +56,9 @@ def release_factor(factor: int, model_name: str, directory: Path, config: str = 
 def answers(environment: Environment, model_name: str) -> list[np.ndarray]:
     """Return every replica's answer to an unversioned request."""
     ask = environment.fleet.infer
-    return [ask(a, model_name, {"input": INPUTS}, ["output"], None)["output"] for a in environment.fleet.addresses()]
+    return [
+        ask(a, model_name, {"input": INPUTS}, ["output"], None)["output"] for a in environment.fleet.list_addresses()
+    ]
 
 
 def read_committed(environment: Environment, model_name: str) -> str:
@@ -126,7 +129,10 @@ def test_an_author_who_says_that_requests_may_be_joined_is_held_to_it(
     with pytest.raises(VerificationFailed, match=r"requests joined into one batch get other answers than each alone"):
         deploy_model(model_name)
 
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(), ()]
+    assert list_served(environment, model_name) == [
+        (),
+        (),
+    ]
 
 
 def test_another_backend_is_another_model(environment: Environment, model_name: str, tmp_path: Path) -> None:
@@ -158,7 +164,7 @@ def test_an_ensemble_calls_the_versions_it_was_proven_with_and_they_stay(
     assert [(step.model_name, step.model_version) for step in pinned] == [(first, 1), (second, 1)]
     for factor in (3, 4):
         release_factor(factor, first, tmp_path / f"{first}-{factor}")
-    assert environment.fleet.ready_versions(environment.fleet.addresses()[0], first) == (1, 2, 3)
+    assert environment.fleet.list_ready_versions(environment.fleet.list_addresses()[0], first) == (1, 2, 3)
     for answer in answers(environment, model_name):
         np.testing.assert_array_equal(answer, INPUTS * 4)
 

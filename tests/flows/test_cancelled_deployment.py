@@ -17,6 +17,7 @@ from blocks.repository_layout import parse_candidate
 from infra.local.settings import LocalStack
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import read_policy
+from tests.apparatus.consistency import list_served
 from tests.apparatus.given import given
 
 pytestmark = pytest.mark.faults
@@ -50,8 +51,10 @@ def in_the_middle_of_a_release(environment: Environment, model_name: str, replic
     """Release version 1, let the worker begin with version 2, and freeze a replica before it is loaded there."""
     given(environment, model_name).released().registered()
     run: Any = run_deployment("deploy-model/local", parameters={"model_name": model_name}, timeout=0)
-    prover = environment.fleet.addresses()[0]
-    wait_for("the candidate", lambda: [n for n in environment.fleet.index(prover) if parse_candidate(n) == model_name])
+    prover = environment.fleet.list_addresses()[0]
+    wait_for(
+        "the candidate", lambda: [n for n in environment.fleet.read_index(prover) if parse_candidate(n) == model_name]
+    )
     replica.suspend()
     wait_for("the commit", lambda: read_policy(environment.repository.read_config(model_name)) == (1, 2))
     flow_run_id: UUID = run.id
@@ -67,9 +70,12 @@ def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
 def assert_as_before(environment: Environment, model_name: str) -> None:
     wait_for("the undo", lambda: read_open(environment.repository, model_name) is None)
     assert read_policy(environment.repository.read_config(model_name)) == (1,)
-    assert environment.repository.versions(model_name).repository == (1,)
-    assert environment.registry.aliases(model_name) == {"deploy": 2, "live": 1}
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert environment.repository.list_versions(model_name).repository == (1,)
+    assert environment.registry.get_aliases(model_name) == {"deploy": 2, "live": 1}
+    assert list_served(environment, model_name) == [
+        (1,),
+        (1,),
+    ]
 
 
 def test_a_cancelled_release_is_undone(

@@ -29,7 +29,7 @@ def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(
     assert [r.aliases.after.get("previous") for r in released] == [None, *lives[:-1]]
     assert [release.aliases.before.get("live") for release in released] == [None, *lives[:-1]]
     assert assert_consistent(environment, model_name) == lives[-1]
-    assert environment.registry.aliases(model_name)["previous"] == lives[-2]
+    assert environment.registry.get_aliases(model_name)["previous"] == lives[-2]
 
 
 def test_releases_of_different_models_do_not_wait_for_each_other(environment: Environment) -> None:

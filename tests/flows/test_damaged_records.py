@@ -7,7 +7,7 @@ import pytest
 from blocks.environment import Environment
 from flows.reconciliation import reconcile_models
 from slipway.releases.drift import Kind
-from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.consistency import assert_consistent, list_served, observed
 from tests.apparatus.given import Given, given, new_name, withdraw
 from tests.apparatus.transports import Request, Send, failing, interfering
 
@@ -44,21 +44,24 @@ def test_a_damaged_record_is_a_finding_of_its_model_alone(
     environment: Environment, sound: str, damaged: str, key: str, content: bytes
 ) -> None:
     environment.repository.store.write(key.format(damaged), content)
-    environment.fleet.unload_model(environment.fleet.addresses()[0], sound)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[0], sound)
 
     outcome = reconcile_models([damaged, sound])
 
     assert {drift.model_name for drift in outcome.left} == {damaged}
     assert assert_consistent(environment, sound) == 1
     assert environment.repository.store.read(key.format(damaged)) == content
-    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert list_served(environment, damaged) == [
+        (1,),
+        (1,),
+    ]
     environment.repository.store.delete(f"journal/{damaged}.json")
 
 
 def test_a_replica_that_is_too_busy_to_answer_is_reported_and_not_unloaded(
     environment: Environment, damaged: str
 ) -> None:
-    busy = environment.fleet.addresses()[1]
+    busy = environment.fleet.list_addresses()[1]
     answer_late = failing(busy, "infer", "DEADLINE_EXCEEDED")
 
     def interfere(request: Request, send: Send) -> object:
@@ -83,7 +86,10 @@ def test_a_registered_model_that_is_gone_is_a_finding_and_goes_on_being_served(
     outcome = reconcile_models([damaged])
 
     assert [drift.kind for drift in outcome.left] == [Kind.MODEL_UNREGISTERED]
-    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert list_served(environment, damaged) == [
+        (1,),
+        (1,),
+    ]
 
 
 def test_a_live_version_that_is_gone_from_the_registry_is_named_so(
@@ -95,4 +101,7 @@ def test_a_live_version_that_is_gone_from_the_registry_is_named_so(
     outcome = reconcile_models([damaged])
 
     assert [drift.kind for drift in outcome.left] == [Kind.VERSION_UNREGISTERED]
-    assert [environment.fleet.ready_versions(a, damaged) for a in environment.fleet.addresses()] == [(1, 2), (1, 2)]
+    assert list_served(environment, damaged) == [
+        (1, 2),
+        (1, 2),
+    ]

@@ -29,7 +29,9 @@ from tests.apparatus.runs import steps_of
 def answers(environment: Environment, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
     """Return every replica's answer to an unversioned request."""
     ask = environment.fleet.infer
-    return [ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in environment.fleet.addresses()]
+    return [
+        ask(a, model_name, {"input": inputs}, ["output"], None)["output"] for a in environment.fleet.list_addresses()
+    ]
 
 
 def comparisons(release: Deployment) -> list[Comparison]:
@@ -104,7 +106,7 @@ def test_releasing_what_is_live_changes_nothing_and_says_so(environment: Environ
 def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released()
     before = observed(environment, model_name)
-    environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[1], model_name)
 
     release = deploy_model(model_name)
 
@@ -149,7 +151,7 @@ def test_external_data_is_published_served_and_proven(
     assert isinstance(release, Deployment)
     assert [found.samples for found in comparisons(release)] == [2, 2]
     version = f"repository/{model_name}/1/"
-    names = [key.removeprefix(version) for key in environment.repository.store.keys(version)]
+    names = [key.removeprefix(version) for key in environment.repository.store.list_keys(version)]
     assert names == ["metadata.json", "model.onnx", "model.onnx.data"]
 
 
@@ -208,13 +210,13 @@ def test_aliases_and_verification_run_side_by_side(
 
 def test_two_commits_within_a_second_are_both_seen_by_triton(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released(2)
-    config, address = environment.repository.read_config(model_name) or "", environment.fleet.addresses()[0]
+    config, address = environment.repository.read_config(model_name) or "", environment.fleet.list_addresses()[0]
 
     for versions in ((1,), (1, 2), (2,), (1, 2)):
         commit_by_hand(environment.repository, model_name, apply_policy(config, versions))
         environment.fleet.load_model(address, model_name)
 
-        assert environment.fleet.ready_versions(address, model_name) == versions
+        assert environment.fleet.list_ready_versions(address, model_name) == versions
 
 
 def test_the_deployment_flow_imports_with_torch_absent() -> None:

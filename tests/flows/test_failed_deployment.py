@@ -81,7 +81,7 @@ def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
 ) -> None:
     given(environment, model_name).released().registered()
     before = observed(environment, model_name)
-    failing_once = failing(environment.fleet.addresses()[1], "load_model", "INTERNAL", times=1)
+    failing_once = failing(environment.fleet.list_addresses()[1], "load_model", "INTERNAL", times=1)
 
     with interfering(failing_once), pytest.raises(LoadFailed, match="injected"):
         deploy_model(model_name)

@@ -12,6 +12,7 @@ from slipway.releases.drift import Kind
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import generate_config
 from slipway.releases.survey import survey
+from tests.apparatus.consistency import list_served
 from tests.apparatus.given import given
 from tests.apparatus.models import linear_model, random_weights
 
@@ -35,15 +36,15 @@ def kept_by_hand(environment: Environment, model_name: str) -> str:
         content = linear_model(random_weights(version)).SerializeToString()
         store.write(f"repository/{model_name}/{version}/model.onnx", content)
     store.write(f"repository/{model_name}/config.pbtxt", generate_config(model_name, CONTENTS, (2,)).encode())
-    for address in environment.fleet.addresses():
+    for address in environment.fleet.list_addresses():
         environment.fleet.load_model(address, model_name)
     return model_name
 
 
 def found(environment: Environment, name: str) -> tuple[dict[str, int], list[tuple[int, ...]]]:
     """Return the keys of a model with their sizes, and what each replica serves of it."""
-    served = [environment.fleet.ready_versions(address, name) for address in environment.fleet.addresses()]
-    return environment.repository.store.keys(f"repository/{name}/"), served
+    served = list_served(environment, name)
+    return environment.repository.store.list_keys(f"repository/{name}/"), served
 
 
 def test_the_reconciler_leaves_a_model_alone_that_is_kept_by_hand(environment: Environment, kept_by_hand: str) -> None:
@@ -53,7 +54,7 @@ def test_the_reconciler_leaves_a_model_alone_that_is_kept_by_hand(environment: E
 
     assert outcome.found == ()
     assert found(environment, kept_by_hand) == before
-    assert environment.repository.store.keys(f"archive/{kept_by_hand}/") == {}
+    assert environment.repository.store.list_keys(f"archive/{kept_by_hand}/") == {}
 
 
 def test_a_model_without_a_configuration_stays_loaded(environment: Environment, kept_by_hand: str) -> None:
@@ -82,7 +83,7 @@ def test_its_name_is_never_released_over(environment: Environment, kept_by_hand:
 
     assert found(environment, kept_by_hand) == before
     assert read_open(environment.repository, kept_by_hand) is None
-    assert "live" not in environment.registry.aliases(kept_by_hand)
+    assert "live" not in environment.registry.get_aliases(kept_by_hand)
 
 
 def test_a_folder_put_by_hand_beside_released_versions_is_reported_and_stays(

@@ -19,7 +19,7 @@ from infra.local.settings import ROOT
 from slipway.releases.journal import read_open
 from slipway.releases.serving_config import read_policy
 from slipway.releases.settlement import settle
-from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.consistency import assert_consistent, list_served
 from tests.apparatus.given import given
 from tests.apparatus.runs import Step, steps_of
 
@@ -68,17 +68,20 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
 ) -> None:
     given(environment, model_name).registered()
     flow_run_id = killed_before("reload_triton", model_name)
-    written = environment.repository.store.modified(f"repository/{model_name}/1/model.onnx")
+    written = environment.repository.store.get_modified(f"repository/{model_name}/1/model.onnx")
     assert read_open(environment.repository, model_name)
 
     steps = retried(flow_run_id)
 
     assert steps["fetch-model"].state_name == "Cached"
     assert steps["prepare-artifacts"].state_name == "Cached"
-    assert environment.repository.store.modified(f"repository/{model_name}/1/model.onnx") == written
-    assert environment.repository.versions(model_name).repository == (1,)
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
-    assert environment.registry.aliases(model_name)["live"] == 1
+    assert environment.repository.store.get_modified(f"repository/{model_name}/1/model.onnx") == written
+    assert environment.repository.list_versions(model_name).repository == (1,)
+    assert list_served(environment, model_name) == [
+        (1,),
+        (1,),
+    ]
+    assert environment.registry.get_aliases(model_name)["live"] == 1
     assert read_open(environment.repository, model_name) is None
 
 
@@ -90,9 +93,12 @@ def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environ
     deploy_model(model_name, source="version:1")
 
     assert read_policy(environment.repository.read_config(model_name)) == (1,)
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
-    assert environment.registry.aliases(model_name)["live"] == 1
-    assert environment.repository.versions(model_name).repository == (1,)
+    assert list_served(environment, model_name) == [
+        (1,),
+        (1,),
+    ]
+    assert environment.registry.get_aliases(model_name)["live"] == 1
+    assert environment.repository.list_versions(model_name).repository == (1,)
 
 
 def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: Environment, model_name: str) -> None:
@@ -110,7 +116,7 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: E
 
     assert read_open(environment.repository, model_name) is None
     assert environment.repository.read_config(model_name) is None
-    assert environment.repository.versions(model_name).repository == ()
+    assert environment.repository.list_versions(model_name).repository == ()
 
 
 @pytest.mark.parametrize("step", ["prove_candidate", "reload_triton"])

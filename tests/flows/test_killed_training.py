@@ -72,7 +72,7 @@ def attempt(flow_run_id: UUID) -> subprocess.Popen[bytes]:
 
 def weights(model_name: str, registry: ModelRegistry) -> dict[str, torch.Tensor]:
     [version] = registry.connect().search_model_versions(f"name='{model_name}'")
-    model, _ = load_weights(registry.version(model_name, int(version.version)), registry)
+    model, _ = load_weights(registry.get_version(model_name, int(version.version)), registry)
     return dict(model.state_dict())
 
 
@@ -102,7 +102,7 @@ def test_a_flow_run_killed_in_an_epoch_and_run_again_ends_as_if_nothing_had_happ
     waited_for(lambda: recorded_epochs(name, registry) >= 2)
     os.killpg(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    kept = [checkpoints.latest(training) for training in trainings_of(flow_run_id, checkpoints)]
+    kept = [checkpoints.find_latest(training) for training in trainings_of(flow_run_id, checkpoints)]
     assert attempt(flow_run_id).wait() == 0
 
     run, uninterrupted = the_run(name), training.train(settings(unused_name()), registry=registry)

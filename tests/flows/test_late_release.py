@@ -21,9 +21,9 @@ UNDO_POINTS = 8
 
 def everything(environment: Environment, model_name: str) -> dict[str, object]:
     """Return all that a late run could change: what a release changes, tags and records."""
-    records = environment.repository.store.keys(f"records/{model_name}/")
+    records = environment.repository.store.list_keys(f"records/{model_name}/")
     contents = {key: environment.repository.store.read(key) for key in records if key.endswith(".json")}
-    tags = list(environment.registry.versions(model_name))
+    tags = list(environment.registry.list_versions(model_name))
     return observed(environment, model_name) | {"records": records, "contents": contents, "tags": tags}
 
 

@@ -8,6 +8,7 @@ from blocks.environment import Environment
 from blocks.errors import LoadFailed
 from flows.deployment import deploy_model
 from flows.publication import publish_model
+from tests.apparatus.consistency import list_served
 from tests.apparatus.triton_directories import TENSORS, write_directory
 
 FIL = 'backend: "fil" parameters { key: "model_type" value { string_value: "xgboost_json" } }'
@@ -33,5 +34,8 @@ def test_what_a_replica_lacks_to_serve_a_model_is_said_when_it_is_refused(
     with pytest.raises(LoadFailed, match=f"on Triton [^ ]+, Triton 2[^ ]+: it has {lacks}"):
         deploy_model(model_name)
 
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(), ()]
-    assert "live" not in environment.registry.aliases(model_name)
+    assert list_served(environment, model_name) == [
+        (),
+        (),
+    ]
+    assert "live" not in environment.registry.get_aliases(model_name)

@@ -11,6 +11,7 @@ import pytest
 from blocks.environment import Environment
 from blocks.errors import SlipwayError
 from flows.deployment import deploy_model
+from tests.apparatus.consistency import list_served
 from tests.apparatus.kinds.kind import ModelKind
 from tests.apparatus.model_kinds import REFUSED_KINDS, SERVED_KINDS
 from tests.apparatus.releasing_kinds import (
@@ -74,8 +75,11 @@ def test_a_kind_that_cannot_be_served_is_refused_with_the_reason(
         deploy_model(model_name)
 
     assert model_name in str(refusal.value)
-    assert "live" not in environment.registry.aliases(model_name)
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(), ()]
+    assert "live" not in environment.registry.get_aliases(model_name)
+    assert list_served(environment, model_name) == [
+        (),
+        (),
+    ]
 
 
 def test_a_metric_that_is_no_number_leaves_the_metadata_what_every_program_reads(

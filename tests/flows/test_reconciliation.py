@@ -39,7 +39,7 @@ def test_where_nothing_drifted_nothing_is_found(environment: Environment, model_
 
 
 def test_a_replica_that_lost_a_model_gets_it_back(environment: Environment, model_name: str) -> None:
-    lost = environment.fleet.addresses()[1]
+    lost = environment.fleet.list_addresses()[1]
     environment.fleet.unload_model(lost, model_name)
 
     outcome = reconcile_models([model_name])
@@ -50,12 +50,12 @@ def test_a_replica_that_lost_a_model_gets_it_back(environment: Environment, mode
 
 
 def test_a_dry_run_reports_and_changes_nothing(environment: Environment, model_name: str) -> None:
-    environment.fleet.unload_model(environment.fleet.addresses()[0], model_name)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[0], model_name)
 
     outcome = reconcile_models([model_name], dry_run=True)
 
     assert kinds(outcome) == ([], [Kind.REPLICA_BEHIND])
-    assert environment.fleet.ready_versions(environment.fleet.addresses()[0], model_name) == ()
+    assert environment.fleet.list_ready_versions(environment.fleet.list_addresses()[0], model_name) == ()
 
 
 def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment, model_name: str) -> None:
@@ -69,13 +69,13 @@ def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment
 
 
 def test_a_model_that_is_being_released_is_left_alone(environment: Environment, model_name: str) -> None:
-    environment.fleet.unload_model(environment.fleet.addresses()[0], model_name)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[0], model_name)
 
     with model_lock(model_name, environment.repository):
         outcome = reconcile_models([model_name])
 
     assert outcome.under_way == (model_name,)
-    assert environment.fleet.ready_versions(environment.fleet.addresses()[0], model_name) == ()
+    assert environment.fleet.list_ready_versions(environment.fleet.list_addresses()[0], model_name) == ()
     reconcile_models([model_name])
     assert assert_consistent(environment, model_name) == 2
 
@@ -91,7 +91,7 @@ def test_drift_left_for_people_is_a_table_and_an_event_and_nothing_of_it_is_touc
 
     assert kinds(outcome) == ([], [Kind.FILES_CHANGED, Kind.ALIAS_ELSEWHERE])
     assert environment.repository.store.read(key) == b"not the model"
-    assert environment.registry.aliases(model_name)["live"] == 1
+    assert environment.registry.get_aliases(model_name)["live"] == 1
     assert len(tables_about(model_name)) == 1 and "left for people" in tables_about(model_name)[0]
     (event,) = events_about(model_name)
     assert event.event == "slipway.drift.found"
@@ -122,12 +122,12 @@ def events_about(model_name: str, within_s: float = 30) -> Sequence[Event]:
 def test_a_silent_replica_is_left_by_a_release_that_may_and_served_again_by_the_reconciler(
     environment: Environment, model_name: str, model: Given
 ) -> None:
-    silent = environment.fleet.addresses()[1]
+    silent = environment.fleet.list_addresses()[1]
     model.registered()
     with interfering(failing(silent, "", "DEADLINE_EXCEEDED")):
         release = deploy_model(model_name, silent_replicas="leave")
 
     assert release.receipt.left_to_reconcile == (silent,)  # type: ignore[union-attr]
-    assert environment.fleet.ready_versions(silent, model_name) == (1, 2)
+    assert environment.fleet.list_ready_versions(silent, model_name) == (1, 2)
     assert kinds(reconcile_models([model_name])) == ([Kind.REPLICA_BEHIND], [])
     assert assert_consistent(environment, model_name) == 3

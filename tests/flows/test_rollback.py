@@ -18,7 +18,7 @@ from flows.reconciliation import reconcile_models
 from flows.rollback import Rollback, rollback_model
 from infra.local.settings import LocalStack
 from slipway.releases.serving_config import read_policy
-from tests.apparatus.consistency import assert_consistent, observed
+from tests.apparatus.consistency import assert_consistent, list_served, observed
 from tests.apparatus.given import given
 from tests.apparatus.models import FEATURES, random_weights
 from tests.apparatus.replicas import Replica
@@ -43,9 +43,9 @@ def written(environment: Environment, model_name: str) -> dict[str, object]:
     return {
         "policy": environment.repository.read_config(model_name),
         "files": observed(environment, model_name)["files"],
-        "aliases": environment.registry.aliases(model_name),
-        "served": [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()],
-        "tags": list(environment.registry.versions(model_name)),
+        "aliases": environment.registry.get_aliases(model_name),
+        "served": list_served(environment, model_name),
+        "tags": list(environment.registry.list_versions(model_name)),
     }
 
 
@@ -57,25 +57,25 @@ def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_a
     outcome = rolled_back(model_name, reason="too many cats")
 
     assert assert_consistent(environment, model_name) == 2
-    assert {a: v for a, v in environment.registry.aliases(model_name).items() if a != "deploy"} == {
+    assert {a: v for a, v in environment.registry.get_aliases(model_name).items() if a != "deploy"} == {
         "live": 2,
         "previous": 1,
     }
     assert outcome.receipt is not None and [r.version for r in outcome.receipt.replicas] == [2, 2]
     assert all(0 < (r.latency_p50_ms or 0) <= (r.latency_p99_ms or 0) for r in outcome.receipt.replicas)
     inputs = np.ones((1, FEATURES), np.float32)
-    for address in environment.fleet.addresses():
+    for address in environment.fleet.list_addresses():
         answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]
         np.testing.assert_allclose(answer, inputs @ random_weights(2), rtol=1e-5)
 
 
 def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released(2)
-    before = [answered_since_loaded(address, model_name) for address in environment.fleet.addresses()]
+    before = [answered_since_loaded(address, model_name) for address in environment.fleet.list_addresses()]
 
     rolled_back(model_name)
 
-    after = [answered_since_loaded(address, model_name) for address in environment.fleet.addresses()]
+    after = [answered_since_loaded(address, model_name) for address in environment.fleet.list_addresses()]
     assert all(now > then > 0 for now, then in zip(after, before, strict=True)), "a load would start at zero"
 
 
@@ -84,9 +84,9 @@ def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Env
 
     rolled_back(model_name, reason="too many cats")
 
-    tags = dict(environment.registry.versions(model_name))[2]
+    tags = dict(environment.registry.list_versions(model_name))[2]
     assert tags["rolled_back"] == "too many cats" and tags["rolled_back_at"]
-    assert json.loads(dict(environment.registry.versions(model_name))[1]["receipt"])["kind"] == "rollback"
+    assert json.loads(dict(environment.registry.list_versions(model_name))[1]["receipt"])["kind"] == "rollback"
 
 
 def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
@@ -98,7 +98,7 @@ def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(
     deploy_model(model_name, source="version:2")
 
     assert assert_consistent(environment, model_name) == 2
-    assert "rolled_back" not in dict(environment.registry.versions(model_name))[2]
+    assert "rolled_back" not in dict(environment.registry.list_versions(model_name))[2]
 
 
 def test_where_there_is_nowhere_to_go_back_to_nothing_is_touched(environment: Environment, model_name: str) -> None:
@@ -115,14 +115,14 @@ def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(
     environment: Environment, model_name: str
 ) -> None:
     given(environment, model_name).released(3)
-    assert environment.repository.versions(model_name).archive == (1,)
+    assert environment.repository.list_versions(model_name).archive == (1,)
 
     outcome = rolled_back(model_name, to="version:1", reason="way back")
 
     assert assert_consistent(environment, model_name) == 1
     assert outcome.receipt is not None and outcome.receipt.candidate is not None
-    assert "previous" not in environment.registry.aliases(model_name)
-    assert environment.repository.versions(model_name).archive == (2, 3)
+    assert "previous" not in environment.registry.get_aliases(model_name)
+    assert environment.repository.list_versions(model_name).archive == (2, 3)
 
 
 def test_the_same_run_again_changes_nothing_more(environment: Environment, model_name: str) -> None:
@@ -150,7 +150,7 @@ def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
 ) -> None:
     given(environment, model_name).released(2)
 
-    with interfering(failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=1)):
+    with interfering(failing(environment.fleet.list_addresses()[1], "infer", "INTERNAL", times=1)):
         rolled_back(model_name)
 
     assert assert_consistent(environment, model_name) == 1
@@ -159,7 +159,7 @@ def test_a_replica_whose_process_of_the_previous_version_died_loads_it_afresh(
 def test_a_rollback_that_a_replica_refuses_is_undone(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released(2)
     before = written(environment, model_name)
-    refusing = failing(environment.fleet.addresses()[1], "infer", "INTERNAL", times=2)
+    refusing = failing(environment.fleet.list_addresses()[1], "infer", "INTERNAL", times=2)
     with interfering(refusing), pytest.raises(VerificationFailed, match="injected"):
         rollback_model(model_name)
 
@@ -192,11 +192,14 @@ def test_a_version_set_live_again_after_the_live_one_was_deleted_is_not_its_own_
 
     deploy_model(model_name, source="version:1")
 
-    aliases = environment.registry.aliases(model_name)
+    aliases = environment.registry.get_aliases(model_name)
     assert aliases["live"] == 1 and "previous" not in aliases
     assert rolled_back(model_name).plan.version == 2, "the files are there, only the registry forgot them"
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(2,), (2,)]
-    assert "live" not in environment.registry.aliases(model_name)
+    assert list_served(environment, model_name) == [
+        (2,),
+        (2,),
+    ]
+    assert "live" not in environment.registry.get_aliases(model_name)
 
 
 def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_finished_later(
@@ -209,10 +212,13 @@ def test_a_rollback_while_the_registry_is_down_switches_the_replicas_and_is_fini
     with using(unreachable), pytest.raises(ServiceUnavailable, match=r"MLflow at http://127\.0\.0\.1:9"):
         rollback_model(model_name, reason="at night")
 
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(1,), (1,)]
+    assert list_served(environment, model_name) == [
+        (1,),
+        (1,),
+    ]
     reconcile_models([model_name])
     assert assert_consistent(environment, model_name) == 1
-    assert dict(environment.registry.versions(model_name))[2]["rolled_back"] == "at night"
+    assert dict(environment.registry.list_versions(model_name))[2]["rolled_back"] == "at night"
 
 
 @pytest.mark.faults

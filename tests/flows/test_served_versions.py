@@ -24,7 +24,7 @@ def assert_each_answers_for_itself(environment: Environment, model_name: str, *v
     assert assert_consistent(environment, model_name) == max(versions)
     assert observed(environment, model_name)["served"] == [versions, versions]
     inputs = np.ones((2, FEATURES), np.float32)
-    for address in environment.fleet.addresses():
+    for address in environment.fleet.list_addresses():
         for version, expected in [*((version, version) for version in versions), (None, max(versions))]:
             answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], version)
             np.testing.assert_allclose(answer["output"], inputs @ random_weights(expected), rtol=1e-5)
@@ -64,7 +64,7 @@ def test_an_older_version_that_answers_wrongly_is_found_and_left_to_people(
 
     (state,) = survey((model_name,), environment)
     assert [drift.kind for drift in state.drift] == [Kind.OLDER_WRONG, Kind.OLDER_WRONG]
-    assert {drift.address for drift in state.drift} == set(environment.fleet.addresses())
+    assert {drift.address for drift in state.drift} == set(environment.fleet.list_addresses())
     assert not state.is_repairable
 
 
@@ -93,7 +93,7 @@ def test_what_an_ensemble_calls_stays_served_until_it_calls_another_version(
     assert read_pins(environment.repository.read_config(ensemble)) == {model_name: (1,)}
     assert_each_answers_for_itself(environment, model_name, 1, 2, 3)
     inputs = np.ones((2, FEATURES), np.float32)
-    for address in environment.fleet.addresses():
+    for address in environment.fleet.list_addresses():
         answer = environment.fleet.infer(address, ensemble, {"input": inputs}, ["output"], None)
         np.testing.assert_allclose(answer["output"], inputs @ random_weights(1), rtol=1e-5)
 

@@ -81,14 +81,14 @@ def assert_refused(
     **parameters: Any,
 ) -> Traffic:
     """Try to release a bad second version under load; prove that version 1 went on as if nothing had been tried."""
-    before = environment.registry.aliases(model_name)
+    before = environment.registry.get_aliases(model_name)
 
     with load as traffic, pytest.raises(error):
         deploy_model(model_name, **parameters)
 
     assert set(traffic.answered_by) == {1}
     assert len(traffic.outputs_of(1)) <= 2  # gRPC's and HTTP's, rounded
-    assert environment.registry.aliases(model_name) == before
+    assert environment.registry.get_aliases(model_name) == before
     assert assert_consistent(environment, model_name) == 1
     return traffic
 
@@ -149,7 +149,9 @@ def test_a_bad_model_answers_no_client_of_a_replica_restarted_meanwhile(
         time.sleep(0.5)  # gRPC's clients try to connect again a tenth of a second after a failure at the earliest
         away.append((begin_s, time.time()))
 
-    with around_first_load(environment.fleet.addresses()[0], after=restart):  # the candidate is loaded, not yet proven
+    with around_first_load(
+        environment.fleet.list_addresses()[0], after=restart
+    ):  # the candidate is loaded, not yet proven
         traffic = assert_refused(environment, model_name, load_on(stack, environment, model_name), VerificationFailed)
 
     assert away

@@ -73,8 +73,8 @@ def test_a_good_candidate_is_promoted_exported_validated_and_ready(first: State[
 
     assert isinstance(result, Training)
     assert tasks(first, last="validate-onnx") == ["train", "promote", "export-onnx", "validate-onnx"]
-    assert registry.aliases(result.trained.model_name) == {"champion": 1}
-    assert registry.aliases(result.validated.model_name) == {"deploy": 1}
+    assert registry.get_aliases(result.trained.model_name) == {"champion": 1}
+    assert registry.get_aliases(result.validated.model_name) == {"deploy": 1}
     assert result.exported.version == result.trained.version == 1
 
 
@@ -97,7 +97,7 @@ def test_a_refused_candidate_ends_the_run_visibly_and_nothing_is_exported(regist
     assert state.message and "0.999 is not met" in state.message
     assert tasks(state, last="promote") == ["train", "promote"]
     assert registered_names(registry, name) == {name}
-    assert registry.at_alias(name, "champion") is None
+    assert registry.find_at_alias(name, "champion") is None
 
 
 def test_a_second_run_is_refused_unless_it_beats_the_champion(first: State[Any], registry: ModelRegistry) -> None:
@@ -107,7 +107,7 @@ def test_a_second_run_is_refused_unless_it_beats_the_champion(first: State[Any],
 
     assert again.name == "Rejected"
     assert again.message and "improvement +0.0000 on champion version 1" in again.message
-    assert registry.aliases(name) == {"champion": 1}
+    assert registry.get_aliases(name) == {"champion": 1}
 
 
 def test_an_export_that_computes_something_else_fails_the_run(registry: ModelRegistry) -> None:
@@ -140,8 +140,8 @@ def test_a_run_that_is_retried_goes_on_where_it_failed_and_trains_only_once(
     state: Any = retried(model_name=name, return_state=True, **QUICK | {"metric_threshold": 0.3})
 
     assert state.is_completed() and failures == 1
-    assert registry.aliases(name) == {"champion": 1}
-    assert registry.aliases(f"{name}-onnx") == {"deploy": 1}
+    assert registry.get_aliases(name) == {"champion": 1}
+    assert registry.get_aliases(f"{name}-onnx") == {"deploy": 1}
     assert len(registry.connect().search_model_versions(f"name='{name}'")) == 1
     assert len(registry.connect().search_model_versions(f"name='{name}-onnx'")) == 1
 
@@ -152,7 +152,7 @@ def test_a_validated_model_is_passed_on_to_deployment_by_its_version(registry: M
     state = run(name, deploy=True)
 
     assert state.is_completed(), state.message
-    assert registry.aliases(f"{name}-onnx") == {"deploy": 1, "live": 1}
+    assert registry.get_aliases(f"{name}-onnx") == {"deploy": 1, "live": 1}
 
 
 @pytest.mark.parametrize(

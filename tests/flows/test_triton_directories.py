@@ -18,7 +18,9 @@ INPUTS = np.arange(8, dtype=np.float32).reshape(2, FEATURES)
 def answers(environment: Environment, model_name: str) -> list[np.ndarray]:
     """Return every replica's answer to an unversioned request."""
     ask = environment.fleet.infer
-    return [ask(a, model_name, {"input": INPUTS}, ["output"], None)["output"] for a in environment.fleet.addresses()]
+    return [
+        ask(a, model_name, {"input": INPUTS}, ["output"], None)["output"] for a in environment.fleet.list_addresses()
+    ]
 
 
 def test_a_bare_onnx_file_is_published_by_the_command_and_released(

@@ -11,7 +11,7 @@ from flows.reconciliation import reconcile_models
 from flows.withdrawal import Withdrawal, withdraw_model
 from slipway.releases.journal import read_open
 from slipway.releases.survey import survey
-from tests.apparatus.consistency import assert_consistent
+from tests.apparatus.consistency import assert_consistent, list_served
 from tests.apparatus.given import given, new_name
 from tests.apparatus.killing import Death
 from tests.apparatus.killing import withdraw as withdraw_in_a_process
@@ -28,10 +28,13 @@ def withdrawn(model_name: str) -> Withdrawal:
 
 def assert_out_of_service(environment: Environment, model_name: str, archived: tuple[int, ...]) -> None:
     repository = environment.repository
-    assert [environment.fleet.ready_versions(a, model_name) for a in environment.fleet.addresses()] == [(), ()]
-    assert repository.store.keys(f"repository/{model_name}/") == {}
-    assert repository.versions(model_name).archive == archived
-    assert environment.registry.aliases(model_name) == {}
+    assert list_served(environment, model_name) == [
+        (),
+        (),
+    ]
+    assert repository.store.list_keys(f"repository/{model_name}/") == {}
+    assert repository.list_versions(model_name).archive == archived
+    assert environment.registry.get_aliases(model_name) == {}
     assert read_open(repository, model_name) is None
     outcome = reconcile_models([model_name])
     assert (outcome.found, outcome.left) == ((), ())
@@ -60,7 +63,7 @@ def test_a_model_is_withdrawn_once_released_again_and_brought_back_from_the_arch
     back = deploy_model(model_name, source="version:2", force_version=2)
     assert isinstance(back, Deployment) and (back.plan.version, back.plan.creates_version) == (2, False)
     assert assert_consistent(environment, model_name) == 2
-    assert "withdrawn_at" not in dict(environment.registry.versions(model_name))[2]
+    assert "withdrawn_at" not in dict(environment.registry.list_versions(model_name))[2]
 
 
 def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(

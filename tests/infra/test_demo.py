@@ -56,8 +56,8 @@ def test_after_down_and_up_every_replica_serves_what_it_served(stack: LocalStack
     local.down(stack)
     local.up(stack, lambda line: None)
 
-    assert [environment.fleet.ready_versions(address, model_name) for address in environment.fleet.check()] == [
+    assert [environment.fleet.list_ready_versions(address, model_name) for address in environment.fleet.check()] == [
         (1, 2),
         (1, 2),
     ]
-    assert environment.registry.aliases(model_name) == {"deploy": 2, "live": 2, "previous": 1}
+    assert environment.registry.get_aliases(model_name) == {"deploy": 2, "live": 2, "previous": 1}

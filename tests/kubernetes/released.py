@@ -23,7 +23,7 @@ def release_of(version: int) -> UUID:
 def served_versions(cluster: Cluster, model_name: str = SERVED) -> list[tuple[int, ...]]:
     """Return what each replica serves, asked one by one."""
     with cluster.fleet() as fleet:
-        return [fleet.ready_versions(address, model_name) for address in fleet.addresses()]
+        return [fleet.list_ready_versions(address, model_name) for address in fleet.list_addresses()]
 
 
 def findings(run_id: UUID) -> list[str]:

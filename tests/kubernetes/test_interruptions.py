@@ -46,7 +46,7 @@ def test_a_training_pod_that_is_killed_goes_on_at_its_last_epoch(cluster: Cluste
     history = client.get_metric_history(run.info.run_id, "val_accuracy")
     assert [entry.step for entry in history] == list(range(1, epochs + 1))
     assert int(run.data.tags["resumed_from_epoch"]) >= 1
-    assert [version for version, _ in registry.versions(name)] == [1]
+    assert [version for version, _ in registry.list_versions(name)] == [1]
     assert len({pod.uid for pod in pods.values() if pod.flow_run_id == run_id}) >= 2
 
 
@@ -62,7 +62,7 @@ def test_a_deployment_pod_that_ends_goes_on_at_its_last_cached_step(cluster: Clu
     evict_pod_of(cluster, run.id)
     completed(run.id, POD_S)
 
-    assert registry.aliases(name) == {"deploy": 1, "live": 1}
+    assert registry.get_aliases(name) == {"deploy": 1, "live": 1}
     assert served_versions(cluster, name) == [(1,)] * len(cluster.replicas())
     assert "Cached" in {step.state_name for step in steps(run.id) if step.name.startswith("fetch-model")}
 

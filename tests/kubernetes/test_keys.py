@@ -30,7 +30,7 @@ def test_triton_loads_nothing_for_a_page_or_a_pod_without_the_key(cluster: Clust
 def test_slipways_own_key_is_the_one_triton_asks_for(cluster: Cluster) -> None:
     with cluster.fleet() as fleet:
         assert isinstance(fleet, TritonFleet)
-        assert all(fleet.index(address) is not None for address in fleet.addresses())
+        assert all(fleet.read_index(address) is not None for address in fleet.list_addresses())
 
 
 def test_prefect_answers_nobody_without_its_auth_string_and_lets_no_other_page_ask(cluster: Cluster) -> None:

@@ -50,9 +50,9 @@ def start_of(run: FlowRun) -> datetime:
 def test_the_alias_releases_to_both_replicas_and_each_is_verified(
     cluster: Cluster, registry: ModelRegistry, trained: dict[str, Any], measured: Measured
 ) -> None:
-    assert registry.aliases(SERVED) == {"deploy": 1, "live": 1}
+    assert registry.get_aliases(SERVED) == {"deploy": 1, "live": 1}
     assert served_versions(cluster) == [(1,), (1,)]
-    receipt = json.loads(registry.version(SERVED, 1).tags["receipt"])
+    receipt = json.loads(registry.get_version(SERVED, 1).tags["receipt"])
     assert len({replica["address"] for replica in receipt["replicas"]}) == 2
     assert all(replica["comparison"]["top1_agreement"] == 1 for replica in receipt["replicas"])
     set_at = datetime.fromisoformat(trained["release"].parameters["alias_set_at"])

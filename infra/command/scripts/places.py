@@ -135,7 +135,7 @@ def _refuse_house(repository: ModelRepository) -> None:
     """Raise where a whole bucket is named, and slipway laid it out so that Triton reads a folder of it."""
     if repository.repository_prefix or repository.bucket is None:
         return
-    if set(repository.store.prefixes("")) >= _HOUSE_FOLDERS:
+    if set(repository.store.list_prefixes("")) >= _HOUSE_FOLDERS:
         name = repository.bucket.bucket_name
         raise InvalidInput(
             f"{repository.store.address}: is laid out by slipway, and Triton reads its folder {HOUSE_PREFIX}; give "

@@ -38,7 +38,7 @@ def verify_deployment(
         repository = find_repository(bucket, s3_endpoint_url, output_dir, model_name)
     report: dict[str, Any] = {
         "model_name": model_name,
-        "triton_url": triton_url or ",".join(fleet.addresses()),
+        "triton_url": triton_url or ",".join(fleet.list_addresses()),
         "input_shape": expected_input_shape,
         "output_shape": expected_output_shape,
         "num_test_requests": num_test_requests,

@@ -19,6 +19,6 @@ def determine_version(
     Nothing is taken yet: of two who get the same number, upload-to-s3 refuses the second.
     """
     repository = find_repository(bucket, s3_endpoint_url, output_dir, model_name)
-    version = force_version or repository.next_version(model_name)
+    version = force_version or repository.find_next_version(model_name)
     write_text(output_dir, VERSION_FILE, str(version))
     console.print(f"{model_name}: the next version in {repository.store.address} is {version}")

@@ -83,6 +83,6 @@ def assert_nothing_held(environment: Environment, model_name: str) -> int | None
     """Prove that a waiting run holds neither lock nor journal nor replica; return what is live."""
     with model_lock(model_name, environment.repository, wait_s=0):
         assert read_open(environment.repository, model_name) is None
-    for address in environment.fleet.addresses():
-        assert [name for name in environment.fleet.index(address) if model_name in name] == [model_name]
-    return environment.registry.aliases(model_name)["live"]
+    for address in environment.fleet.list_addresses():
+        assert [name for name in environment.fleet.read_index(address) if model_name in name] == [model_name]
+    return environment.registry.get_aliases(model_name)["live"]

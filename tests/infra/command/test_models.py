@@ -47,7 +47,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_status_shows_a_model_with_aliases_versions_replicas_and_drift(
     environment: Environment, model_name: str, run: Callable[..., Ran]
 ) -> None:
-    environment.fleet.unload_model(environment.fleet.addresses()[1], model_name)
+    environment.fleet.unload_model(environment.fleet.list_addresses()[1], model_name)
 
     status, shown, told = run("status", model_name)
 

@@ -240,8 +240,8 @@ def test_where_triton_reads_a_whole_bucket_the_records_are_no_model(repository: 
     whole.write_record("m", 1, "claim", b"me")
     whole.commit("m", 'name: "m"', after=None)
 
-    assert "m" in whole.contents().served & whole.contents().recorded
-    assert ".slipway" not in whole.contents().served
+    assert "m" in whole.list_contents().served & whole.list_contents().recorded
+    assert ".slipway" not in whole.list_contents().served
     assert whole.directory("m", 1) == "m/1/"
     assert whole.store.exists("m/config.pbtxt") and whole.store.exists(".slipway/records/m/1/claim")
 

@@ -23,6 +23,7 @@ from blocks.environment import Environment
 from flows.rollback import rollback_model
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX, ROOT, LocalStack
 from slipway.releases.publication import Given, publish
+from tests.apparatus.consistency import list_served
 from tests.infra.mlflow_deployments.conftest import EXPECTED, INPUT, write_sum_directory
 
 Run = Callable[..., str]
@@ -89,14 +90,14 @@ def test_a_model_is_published_created_listed_asked_updated_and_deleted(
     files = ("--input-path", str(tmp_path / "input.json"), "--output-path", str(tmp_path / "output.json"))
     assert deployments("predict", *of_name, *files) == ""
     assert json.loads((tmp_path / "output.json").read_text()) == EXPECTED
-    assert {environment.fleet.ready_versions(address, name) for address in environment.fleet.addresses()} == {(1,)}
-    assert environment.registry.aliases(name) == {"live": 1}
+    assert set(list_served(environment, name)) == {(1,)}
+    assert environment.registry.get_aliases(name) == {"live": 1}
     assert f"Deployment {name} is updated (with flavor triton)" in deployments("update", *of_name, *of_model)
     assert "already exists" in deployments("create", *of_name, *of_model)
     assert f"Deployment {name} is deleted" in deployments("delete", *of_name)
     assert f"Unable to get deployment with name {name}" in deployments("get", *of_name)
-    assert {environment.fleet.ready_versions(address, name) for address in environment.fleet.addresses()} == {()}
-    assert environment.repository.store.keys(f"{REPOSITORY_PREFIX}/{name}/") == {}
+    assert set(list_served(environment, name)) == {()}
+    assert environment.repository.store.list_keys(f"{REPOSITORY_PREFIX}/{name}/") == {}
 
 
 def test_both_targets_say_what_they_take(deployments: Run) -> None:

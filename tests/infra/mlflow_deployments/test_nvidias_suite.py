@@ -178,5 +178,5 @@ def test_a_deployment_of_another_name_has_a_model_of_that_name(client: Any) -> N
 
     assert found["mlflow_model_uri"] == "models:/original/1"
     assert again == found, "the same version is not deployed twice"
-    assert ModelRegistry(tracking_uri=mlflow.get_tracking_uri()).aliases("renamed") == {"live": 1}
+    assert ModelRegistry(tracking_uri=mlflow.get_tracking_uri()).get_aliases("renamed") == {"live": 1}
     client.delete_deployment("renamed")

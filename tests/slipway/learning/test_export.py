@@ -24,7 +24,7 @@ def parent(registry: ModelRegistry) -> RegisteredVersion:
     name = unused_name()
     register_candidate(registry, name, seed=1)
     registry.set_alias(name, "champion", 1)
-    promoted = registry.version(name, 1)
+    promoted = registry.get_version(name, 1)
     register_candidate(registry, name, seed=2)
     registry.set_alias(name, "champion", 2)
     return promoted

@@ -35,7 +35,7 @@ def promoted(registry: ModelRegistry, candidate: RegisteredVersion, metric: str 
 
 
 def champion(registry: ModelRegistry, model_name: str) -> int | None:
-    found = registry.at_alias(model_name, CHAMPION)
+    found = registry.find_at_alias(model_name, CHAMPION)
     return found.version if found else None
 
 
@@ -82,7 +82,7 @@ def test_a_refused_candidate_changes_no_alias(registry: ModelRegistry) -> None:
 
     assert not verdict.passed
     assert champion(registry, candidate.model_name) is None
-    assert registry.version(candidate.model_name, 1).tags["gate_1"] == "rejected"
+    assert registry.get_version(candidate.model_name, 1).tags["gate_1"] == "rejected"
 
 
 def test_only_a_clearly_better_candidate_replaces_the_champion(registry: ModelRegistry) -> None:
@@ -173,7 +173,7 @@ def test_a_registry_that_is_down_is_not_a_registry_without_champion(
 ) -> None:
     candidate = register_candidate(registry, unused_name())
     nowhere = ModelRegistry(tracking_uri=f"http://127.0.0.1:{free_port()}", request_timeout_s=1, max_retries=0)
-    monkeypatch.setattr(ModelRegistry, "version", lambda *_: candidate)
+    monkeypatch.setattr(ModelRegistry, "get_version", lambda *_: candidate)
 
     with pytest.raises(ServiceUnavailable, match=nowhere.tracking_uri):
         promoted(nowhere, candidate)
@@ -185,7 +185,7 @@ def test_a_champion_that_appears_while_the_candidate_is_judged_is_judged_against
     name = unused_name()
     ours = register_candidate(registry, name, accuracy=0.93)
     theirs = register_candidate(registry, name, accuracy=0.97)
-    look_up, looks = ModelRegistry.at_alias, 0
+    look_up, looks = ModelRegistry.find_at_alias, 0
 
     def meanwhile(self: ModelRegistry, model_name: str, alias: str) -> RegisteredVersion | None:
         nonlocal looks
@@ -195,9 +195,9 @@ def test_a_champion_that_appears_while_the_candidate_is_judged_is_judged_against
             self.set_alias(name, CHAMPION, theirs.version)
         return found
 
-    monkeypatch.setattr(ModelRegistry, "at_alias", meanwhile)
+    monkeypatch.setattr(ModelRegistry, "find_at_alias", meanwhile)
 
     verdict = promoted(registry, ours)
 
     assert not verdict.passed and verdict.champion_version == theirs.version
-    assert registry.aliases(name) == {CHAMPION: theirs.version}
+    assert registry.get_aliases(name) == {CHAMPION: theirs.version}

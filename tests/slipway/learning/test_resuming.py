@@ -102,7 +102,7 @@ def test_with_other_settings_or_images_it_is_another_training(changed: dict[str,
 
 
 def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoints: Checkpoints) -> None:
-    before = checkpoints.store.keys(checkpoints.prefix)
+    before = checkpoints.store.list_keys(checkpoints.prefix)
 
     trained = train(
         TrainingSettings.check(model_name=unused_name(), epochs=1, **SETTINGS),
@@ -111,7 +111,7 @@ def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoi
     )
 
     assert TRAINING_TAG not in the_run(trained.model_name).data.tags
-    assert checkpoints.store.keys(checkpoints.prefix) == before
+    assert checkpoints.store.list_keys(checkpoints.prefix) == before
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "foreign", "pointer"])
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_cannot_be_used_costs_its_epochs_and_not_the_training(
 ) -> None:
     training, store = f"{uuid4()}/{damage}", checkpoints.store
     train_until(2, training, registry, checkpoints)
-    kept = checkpoints.latest(training)
+    kept = checkpoints.find_latest(training)
     assert kept is not None
     match damage:
         case "changed":
@@ -145,7 +145,9 @@ def test_a_store_that_does_not_answer_is_no_reason_to_overwrite_what_it_holds(
 ) -> None:
     training = f"{uuid4()}/down"
     train_until(2, training, registry, checkpoints)
-    monkeypatch.setattr(Checkpoints, "latest", failing_at(Checkpoints.latest, ServiceUnavailable("S3 is down"), {0}))
+    monkeypatch.setattr(
+        Checkpoints, "find_latest", failing_at(Checkpoints.find_latest, ServiceUnavailable("S3 is down"), {0})
+    )
 
     with pytest.raises(ServiceUnavailable), keeping(training, registry, checkpoints) as keeper:
         keeper.resume(begun)

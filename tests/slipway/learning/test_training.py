@@ -50,7 +50,7 @@ def run(trained: TrainedModel, registry: ModelRegistry) -> Run:
 
 
 def test_what_is_registered_is_the_best_epochs_weights(trained: TrainedModel, registry: ModelRegistry) -> None:
-    model, shape = load_weights(registry.version(trained.model_name, trained.version), registry)
+    model, shape = load_weights(registry.get_version(trained.model_name, trained.version), registry)
 
     judged = evaluate(model, digits().validation, 10, torch.device("cpu"))
 
@@ -66,7 +66,7 @@ def test_two_epochs_learn_far_more_than_guessing(trained: TrainedModel) -> None:
 def test_the_registered_model_takes_batches_of_any_size_and_does_not_learn_from_them(
     trained: TrainedModel, registry: ModelRegistry
 ) -> None:
-    model, _ = load_weights(registry.version(trained.model_name, trained.version), registry)
+    model, _ = load_weights(registry.get_version(trained.model_name, trained.version), registry)
     images = torch.rand(5, 3, 32, 32)
 
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_the_registered_model_takes_batches_of_any_size_and_does_not_learn_from_
 
 
 def test_nothing_registered_is_a_pickle(trained: TrainedModel, registry: ModelRegistry, tmp_path: Path) -> None:
-    files = registry.download(registry.version(trained.model_name, trained.version), tmp_path / "model")
+    files = registry.download(registry.get_version(trained.model_name, trained.version), tmp_path / "model")
 
     names = {file.name for file in files.rglob("*") if file.is_file()}
     assert "model.pt2" in names
@@ -139,7 +139,7 @@ def test_weights_that_are_not_numbers_are_never_registered(
         train(settings(name), registry=registry)
 
     with pytest.raises(NotRegistered):
-        registry.version(name, 1)
+        registry.get_version(name, 1)
     [failed] = mlflow.search_runs(experiment_names=[name], output_format="list")
     assert failed.info.status == "FAILED"
 
@@ -159,7 +159,7 @@ def test_the_same_seed_registers_the_same_weights(registry: ModelRegistry, monke
 
     versions = [train(settings(name), registry=registry).version for _ in range(2)]
 
-    first, again = (load_weights(registry.version(name, version), registry)[0].state_dict() for version in versions)
+    first, again = (load_weights(registry.get_version(name, version), registry)[0].state_dict() for version in versions)
     assert versions == [1, 2]
     assert all(np.array_equal(first[key], again[key]) for key in first)
 

@@ -98,10 +98,10 @@ def validate(export: OnnxExport, registry: ModelRegistry, tolerance: float = 1e-
 def test_a_faithful_export_is_registered_and_ready_for_deployment(
     validated: ValidatedOnnx, parent: RegisteredVersion, registry: ModelRegistry
 ) -> None:
-    version = registry.version(validated.model_name, validated.version)
+    version = registry.get_version(validated.model_name, validated.version)
 
     assert (validated.model_name, validated.version) == (f"{parent.model_name}-onnx", 1)
-    assert registry.aliases(validated.model_name) == {DEPLOY: 1}
+    assert registry.get_aliases(validated.model_name) == {DEPLOY: 1}
     assert version.run_id == validated.run_id
     assert version.tags["parent_pytorch_model"] == parent.model_name
     assert version.tags["parent_pytorch_version"] == "1"
@@ -121,7 +121,7 @@ def test_the_export_run_carries_the_references_figures(validated: ValidatedOnnx,
 def test_the_golden_samples_lie_beside_the_model_and_are_reproduced_by_it(
     validated: ValidatedOnnx, registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    files = registry.download(registry.version(validated.model_name, validated.version), tmp_path / "model")
+    files = registry.download(registry.get_version(validated.model_name, validated.version), tmp_path / "model")
 
     with np.load(files / "golden.npz", allow_pickle=False) as golden:
         inputs, outputs, onnx = (golden[key] for key in ("input/input", "output/output", "onnxruntime/output"))
@@ -137,7 +137,7 @@ def test_the_version_carries_the_checksums_of_what_was_validated(
 ) -> None:
     from blocks.checksums import FileDigest
 
-    version = registry.version(validated.model_name, validated.version)
+    version = registry.get_version(validated.model_name, validated.version)
     files = registry.download(version, tmp_path / "model")
 
     recorded = {name: value for name, value in version.tags.items() if name.startswith("sha256/")}
@@ -206,7 +206,7 @@ def test_external_data_is_validated_and_registered_whole(
 
     validated = validate(exported, registry)
 
-    version = registry.version(validated.model_name, validated.version)
+    version = registry.get_version(validated.model_name, validated.version)
     files = registry.download(version, tmp_path / "model")
     assert {"model.onnx", "model.onnx.data", "golden.npz"} <= {file.name for file in files.iterdir()}
     assert "sha256/model.onnx.data" in version.tags

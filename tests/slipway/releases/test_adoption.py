@@ -50,7 +50,7 @@ def foreign(shelf: Shelf, paper: tuple[Environment, PaperReplicas]) -> Shelf:
     shelf.registered(2)
     for version in (1, 2, 3, 4):
         repository.store.write(f"repository/{name}/{version}/model.onnx", f"weights {version}".encode())
-        digest = repository.store.sha256(f"repository/{name}/{version}/model.onnx")
+        digest = repository.store.get_sha256(f"repository/{name}/{version}/model.onnx")
         if version % 2 == 0:
             registry.tag_version(name, version // 2, {"sha256/model.onnx": digest})
     registry.remove_alias(name, "deploy")
@@ -92,14 +92,14 @@ def test_an_adopted_model_is_slipways_in_every_respect(foreign: Shelf) -> None:
     assert read_metadata(name, 2, repository).registry_version == 1
     assert list(repository.list_files(name, 4)) == ["model.onnx"], "nothing is written where something is served"
     assert repository.store.read(f"archive/{name}/1/metadata.json") is not None
-    tags = dict(foreign.environment.registry.versions(name))
+    tags = dict(foreign.environment.registry.list_versions(name))
     assert [tags[number]["triton_version"] for number in (1, 2)] == ["2", "4"] and "receipt" in tags[2]
     assert read_open(repository, name) is None
 
 
 def test_whoever_dies_anywhere_leaves_it_foreign_or_adopted_and_served_as_ever(foreign: Shelf) -> None:
     environment, name = foreign.environment, foreign.model_name
-    before = environment.repository.store.keys(f"repository/{name}/")
+    before = environment.repository.store.list_keys(f"repository/{name}/")
     ends, change, done = [], 0, False
     while not done:
         adoption = planned(foreign)
@@ -111,13 +111,13 @@ def test_whoever_dies_anywhere_leaves_it_foreign_or_adopted_and_served_as_ever(f
 
         settle(name, environment)
 
-        assert [environment.fleet.ready_versions(address, name) for address in ADDRESSES] == [(3, 4), (3, 4)]
+        assert [environment.fleet.list_ready_versions(address, name) for address in ADDRESSES] == [(3, 4), (3, 4)]
         state = look(foreign)
         assert state.drift == () and read_open(environment.repository, name) is None
         ends.append("foreign" if state.foreign else "adopted")
         if state.foreign:
-            assert environment.repository.store.keys(f"repository/{name}/") == before
-            assert environment.repository.recorded_versions(name) == ()
+            assert environment.repository.store.list_keys(f"repository/{name}/") == before
+            assert environment.repository.list_recorded(name) == ()
         else:
             assert (state.policy, state.repository, state.archive) == ((3, 4), (3, 4), (1, 2))
             done = True

@@ -46,7 +46,7 @@ def three(shelf: Shelf) -> Shelf:
 
 
 def aliases(shelf: Shelf) -> dict[str, int]:
-    return shelf.environment.registry.aliases(shelf.model_name)
+    return shelf.environment.registry.get_aliases(shelf.model_name)
 
 
 def test_an_update_without_a_plan_points_live_at_a_version_and_is_the_same_twice(three: Shelf) -> None:

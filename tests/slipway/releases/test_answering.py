@@ -26,7 +26,7 @@ def being_run(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def tags(shelf: Shelf, version: int) -> dict[str, str]:
-    return shelf.environment.registry.version(shelf.model_name, version).tags
+    return shelf.environment.registry.get_version(shelf.model_name, version).tags
 
 
 def missed(shelf: Shelf) -> list[int | None]:
@@ -112,13 +112,13 @@ def test_an_alias_that_is_moved_back_to_what_was_answered_before_asks_anew(
     for version in (1, 2):
         registry.set_alias(shelf.model_name, "deploy", version)
         with being_run(f"run {version}", monkeypatch):
-            mark_answered(registry.version(shelf.model_name, version), None, registry)
+            mark_answered(registry.get_version(shelf.model_name, version), None, registry)
     registry.set_alias(shelf.model_name, "deploy", 1)
 
     (update,) = (update for update in find_missed(registry) if update.model_name == shelf.model_name)
 
     assert update.version == 1
-    assert explain_outdated(registry.version(shelf.model_name, 1), update.set_at) is None
+    assert explain_outdated(registry.get_version(shelf.model_name, 1), update.set_at) is None
 
 
 def test_an_alias_set_on_a_version_that_was_released_without_it_asks_anew(
@@ -164,7 +164,7 @@ def test_a_release_that_is_left_proven_is_finished_before_the_answer_is_given(sh
 
     assert "was rolled back from at" in (found.superseded or ""), "set before the rollback that was only to be finished"
     assert read_open(environment.repository, shelf.model_name) is None
-    assert environment.registry.aliases(shelf.model_name)["live"] == 1
+    assert environment.registry.get_aliases(shelf.model_name)["live"] == 1
 
 
 @pytest.mark.parametrize("source", ["version:9", "alias:nope"])

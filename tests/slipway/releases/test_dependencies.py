@@ -121,8 +121,8 @@ def test_a_note_says_what_is_needed_and_disturbs_no_number(shelf: Shelf, ensembl
 
     assert needed(shelf) == {1: (ensemble,)}
     assert repository.store.read(f"records/{name}/dependents/{ensemble}.json") is not None
-    assert (repository.recorded_versions(name), repository.next_version(name)) == ((1, 2), 3)
-    assert (repository.recorded_versions(ensemble), repository.next_version(ensemble)) == ((), 1)
+    assert (repository.list_recorded(name), repository.find_next_version(name)) == ((1, 2), 3)
+    assert (repository.list_recorded(ensemble), repository.find_next_version(ensemble)) == ((), 1)
 
 
 def test_while_an_ensemble_is_released_what_it_called_and_will_call_is_needed_afterwards_only_what_it_calls(
@@ -141,7 +141,7 @@ def test_while_an_ensemble_is_released_what_it_called_and_will_call_is_needed_af
     commit_by_hand(repository, ensemble, f'name: "{ensemble}"')
     align_dependents(ensemble, repository)
     assert needed(shelf) == {}
-    assert [key for key in repository.store.keys("records/") if "depend" in key and name in key] == []
+    assert [key for key in repository.store.list_keys("records/") if "depend" in key and name in key] == []
 
 
 def test_undoing_an_ensemble_s_first_release_removes_its_notes(shelf: Shelf, ensemble: str) -> None:
@@ -152,7 +152,7 @@ def test_undoing_an_ensemble_s_first_release_removes_its_notes(shelf: Shelf, ens
 
     settle(ensemble, shelf.environment)
 
-    assert [key for key in repository.store.keys("records/") if "depend" in key and name in key] == []
+    assert [key for key in repository.store.list_keys("records/") if "depend" in key and name in key] == []
 
 
 def test_what_an_ensemble_that_is_gone_called_is_needed_no_more(shelf: Shelf, ensemble: str) -> None:

@@ -168,7 +168,7 @@ def test_a_fenced_repository_changes_nothing_once_the_lock_is_lost(
     ours.store.write(f"archive/{model_name}/1/x", b"before")
     ours.claim(model_name, 1, "run a")
     take_over(repository, model_name)
-    stored = repository.store.keys("")
+    stored = repository.store.list_keys("")
 
     for change in (
         lambda: ours.store.write(f"archive/{model_name}/1/x", b"after"),
@@ -183,7 +183,7 @@ def test_a_fenced_repository_changes_nothing_once_the_lock_is_lost(
         with pytest.raises(ReleaseTakenOver):
             change()
 
-    assert repository.store.keys("") == stored
+    assert repository.store.list_keys("") == stored
     assert repository.store.read(f"archive/{model_name}/1/x") == b"before"
 
 

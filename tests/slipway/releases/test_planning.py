@@ -33,7 +33,7 @@ def fetch(shelf: Shelf, version: int, sha256: str = FILE_SHA256) -> FetchedModel
     """Return what fetch-model returns of a version."""
     return FetchedModel(
         source=f"version:{version}",
-        registered=shelf.environment.registry.version(shelf.model_name, version),
+        registered=shelf.environment.registry.get_version(shelf.model_name, version),
         contents=CONTENTS,
         files=(FileDigest(name="model.onnx", size_bytes=9, sha256=sha256),),
         golden=None,

@@ -56,7 +56,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetched(registry: ModelRegistry, model_name: str, version: int = 1) -> FetchedModel:
-    return fetch(registry.version(model_name, version), f"version:{version}", registry)
+    return fetch(registry.get_version(model_name, version), f"version:{version}", registry)
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -218,7 +218,7 @@ def sourced(registry: ModelRegistry, model_name: str, path: Path, artifact: str)
         client.log_artifacts(run.info.run_id, str(path), "files")
     client.create_registered_model(model_name)
     created = client.create_model_version(model_name, f"runs:/{run.info.run_id}/{artifact}", run.info.run_id)
-    return registry.version(model_name, int(created.version))
+    return registry.get_version(model_name, int(created.version))
 
 
 @pytest.mark.parametrize("artifact", ["files", "files/m.onnx"])

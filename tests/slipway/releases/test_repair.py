@@ -85,9 +85,9 @@ FOR_PEOPLE: dict[str, Callable[[Shelf], object]] = {
 @pytest.mark.parametrize("happens", FOR_PEOPLE.values(), ids=FOR_PEOPLE)
 def test_what_is_left_to_people_stays_as_it_is(three: Shelf, happens: Callable[[Shelf], object]) -> None:
     happens(three)
-    before, keys = look(three), three.environment.repository.store.keys("")
+    before, keys = look(three), three.environment.repository.store.list_keys("")
 
     after = repaired(three)
 
     assert (after, after.is_repairable) == (before, False)
-    assert three.environment.repository.store.keys("") == keys
+    assert three.environment.repository.store.list_keys("") == keys

@@ -142,7 +142,7 @@ def test_what_was_released_is_known_without_the_registry(shelf: Shelf) -> None:
     with pytest.raises(NoRollbackTarget, match=r"version 2: was rolled back from at 2026-02-03T.*too many cats"):
         plan_rollback(shelf.model_name, environment=alone)
     with pytest.raises(ServiceUnavailable):
-        registry.model(shelf.model_name)
+        registry.get_model(shelf.model_name)
 
 
 def test_a_mark_in_the_registry_s_tags_is_one_too(shelf: Shelf) -> None:

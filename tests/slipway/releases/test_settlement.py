@@ -26,7 +26,7 @@ def two(shelf: Shelf) -> Shelf:
 
 def plan_third(shelf: Shelf, **further: object) -> ReleasePlan:
     """Return the plan of releasing version 3 after version 2."""
-    repository, aliases = shelf.environment.repository, shelf.environment.registry.aliases(shelf.model_name)
+    repository, aliases = shelf.environment.repository, shelf.environment.registry.get_aliases(shelf.model_name)
     return make_plan(
         shelf.model_name,
         3,
@@ -54,7 +54,7 @@ def begin(shelf: Shelf, plan: ReleasePlan) -> None:
 
 
 def served(shelf: Shelf) -> list[tuple[int, ...]]:
-    return [shelf.environment.fleet.ready_versions(address, shelf.model_name) for address in ADDRESSES]
+    return [shelf.environment.fleet.list_ready_versions(address, shelf.model_name) for address in ADDRESSES]
 
 
 def committed(shelf: Shelf) -> tuple[int, ...]:
@@ -63,17 +63,17 @@ def committed(shelf: Shelf) -> tuple[int, ...]:
 
 def test_a_release_that_was_begun_is_undone_everywhere(two: Shelf) -> None:
     plan = plan_third(two)
-    before = two.environment.registry.aliases(two.model_name)
+    before = two.environment.registry.get_aliases(two.model_name)
     begin(two, plan)
 
     assert settle(two.model_name, two.environment) == Begun(plan=plan)
 
     assert (committed(two), served(two)) == ((1, 2), [(1, 2), (1, 2)])
-    assert two.environment.registry.aliases(two.model_name) == before
-    assert two.environment.repository.versions(two.model_name).repository == (1, 2)
-    names = two.environment.repository.store.prefixes("repository/")
+    assert two.environment.registry.get_aliases(two.model_name) == before
+    assert two.environment.repository.list_versions(two.model_name).repository == (1, 2)
+    names = two.environment.repository.store.list_prefixes("repository/")
     assert [name for name in names if two.model_name in name] == [two.model_name], "the candidate is gone"
-    assert two.environment.repository.store.keys(f"staging/{two.model_name}/") == {}
+    assert two.environment.repository.store.list_keys(f"staging/{two.model_name}/") == {}
     assert read_open(two.environment.repository, two.model_name) is None
 
 
@@ -87,7 +87,7 @@ def test_what_a_release_brought_back_from_the_archive_goes_there_again(shelf: Sh
         config_before=repository.read_config(name),
         served_before=(2, 3),
         also_serves=(1,),
-        aliases_before=shelf.environment.registry.aliases(name),
+        aliases_before=shelf.environment.registry.get_aliases(name),
     )
     open_journal(repository, plan)
     repository.place(name, 1)
@@ -96,7 +96,7 @@ def test_what_a_release_brought_back_from_the_archive_goes_there_again(shelf: Sh
     settle(name, shelf.environment)
 
     assert committed(shelf) == (2, 3)
-    assert repository.versions(name).model_dump() == {"repository": (2, 3), "archive": (1,)}
+    assert repository.list_versions(name).model_dump() == {"repository": (2, 3), "archive": (1,)}
 
 
 def test_settling_twice_does_nothing_the_second_time(two: Shelf) -> None:
@@ -109,7 +109,7 @@ def test_settling_twice_does_nothing_the_second_time(two: Shelf) -> None:
 
 def test_a_first_release_that_was_begun_leaves_nothing(shelf: Shelf) -> None:
     shelf.registered()
-    aliases = shelf.environment.registry.aliases(shelf.model_name)
+    aliases = shelf.environment.registry.get_aliases(shelf.model_name)
     plan = make_plan(shelf.model_name, 3, flow_run_id="a run that died", aliases_before=aliases)
     repository = shelf.environment.repository
     open_journal(repository, plan)
@@ -121,8 +121,8 @@ def test_a_first_release_that_was_begun_leaves_nothing(shelf: Shelf) -> None:
     settle(shelf.model_name, shelf.environment)
 
     assert served(shelf) == [(), ()]
-    assert repository.store.keys(f"repository/{shelf.model_name}/") == {}
-    assert shelf.environment.registry.aliases(shelf.model_name) == aliases
+    assert repository.store.list_keys(f"repository/{shelf.model_name}/") == {}
+    assert shelf.environment.registry.get_aliases(shelf.model_name) == aliases
 
 
 def test_a_release_that_is_proven_is_finished(two: Shelf) -> None:
@@ -135,10 +135,10 @@ def test_a_release_that_is_proven_is_finished(two: Shelf) -> None:
     assert settle(two.model_name, two.environment) == Proven(plan=plan, receipt=receipt)
 
     assert (committed(two), served(two)) == ((2, 3), [(2, 3), (2, 3)])
-    assert two.environment.registry.aliases(two.model_name) == {"deploy": 3, "live": 3, "previous": 2}
-    assert two.environment.repository.versions(two.model_name).archive == (1,)
+    assert two.environment.registry.get_aliases(two.model_name) == {"deploy": 3, "live": 3, "previous": 2}
+    assert two.environment.repository.list_versions(two.model_name).archive == (1,)
     assert read_receipt(two.environment.repository, two.model_name, 3) == receipt
-    assert two.environment.registry.version(two.model_name, 3).tags["triton_version"] == "3"
+    assert two.environment.registry.get_version(two.model_name, 3).tags["triton_version"] == "3"
 
 
 def test_only_a_run_s_own_release_is_settled_where_that_is_asked_for(two: Shelf) -> None:
@@ -157,7 +157,9 @@ def test_what_somebody_committed_since_stands_and_replicas_are_brought_to_it(two
     settle(two.model_name, two.environment)
 
     assert (committed(two), served(two)) == ((1,), [(1,), (1,)])
-    assert two.environment.registry.aliases(two.model_name)["previous"] == 2, "aliases are not this release's any more"
+    assert two.environment.registry.get_aliases(two.model_name)["previous"] == 2, (
+        "aliases are not this release's any more"
+    )
 
 
 def test_a_version_that_the_policy_of_now_names_is_never_removed(two: Shelf) -> None:
@@ -167,7 +169,7 @@ def test_a_version_that_the_policy_of_now_names_is_never_removed(two: Shelf) -> 
 
     settle(two.model_name, two.environment)
 
-    assert 3 in two.environment.repository.versions(two.model_name).repository
+    assert 3 in two.environment.repository.list_versions(two.model_name).repository
     assert served(two) == [(3,), (3,)]
 
 
@@ -208,7 +210,7 @@ def test_a_registry_that_is_down_keeps_no_wrong_version_serving_and_the_journal_
     assert (committed(two), served(two)) == ((1, 2), [(1, 2), (1, 2)])
     assert read_open(two.environment.repository, two.model_name) is not None
     settle(two.model_name, two.environment)
-    assert two.environment.registry.aliases(two.model_name) == {"deploy": 3, "live": 2, "previous": 1}
+    assert two.environment.registry.get_aliases(two.model_name) == {"deploy": 3, "live": 2, "previous": 1}
 
 
 def test_a_replica_that_cannot_be_brought_back_keeps_the_journal_open_and_no_other_from_it(two: Shelf) -> None:
@@ -220,7 +222,7 @@ def test_a_replica_that_cannot_be_brought_back_keeps_the_journal_open_and_no_oth
 
     assert (committed(two), served(two)) == ((1, 2), [(2, 3), (1, 2)])
     assert read_open(two.environment.repository, two.model_name) is not None
-    assert two.environment.registry.aliases(two.model_name)["previous"] == 1
+    assert two.environment.registry.get_aliases(two.model_name)["previous"] == 1
 
 
 def test_a_run_leaves_its_own_begun_release_to_itself(two: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,21 +31,21 @@ def three(shelf: Shelf) -> Shelf:
 
 
 def served(shelf: Shelf) -> list[tuple[int, ...]]:
-    return [shelf.environment.fleet.ready_versions(address, shelf.model_name) for address in ADDRESSES]
+    return [shelf.environment.fleet.list_ready_versions(address, shelf.model_name) for address in ADDRESSES]
 
 
 def keys(shelf: Shelf, prefix: str) -> set[str]:
     place = f"{prefix}/{shelf.model_name}/"
-    return {key.removeprefix(place) for key in shelf.environment.repository.store.keys(place)}
+    return {key.removeprefix(place) for key in shelf.environment.repository.store.list_keys(place)}
 
 
 def assert_out_of_service(shelf: Shelf) -> None:
     repository, name = shelf.environment.repository, shelf.model_name
     assert served(shelf) == [(), ()]
     assert keys(shelf, "repository") == set()
-    assert repository.versions(name).archive == (1, 2, 3)
-    assert repository.recorded_versions(name) == (1, 2, 3)
-    assert shelf.environment.registry.aliases(name) == {}
+    assert repository.list_versions(name).archive == (1, 2, 3)
+    assert repository.list_recorded(name) == (1, 2, 3)
+    assert shelf.environment.registry.get_aliases(name) == {}
     assert read_open(repository, name) is None
     (state,) = survey((name,), shelf.environment, DEPTH)
     assert state.drift == () and state.withdrawn is not None
@@ -62,7 +62,7 @@ def test_a_model_is_taken_out_of_service_and_its_records_stay(three: Shelf) -> N
     assert read_withdrawn(repository, name) == withdrawn
     assert_out_of_service(three)
     assert {"beside/labels.txt", "beside/config.pbtxt", "3/model.onnx"} <= keys(three, "archive")
-    assert dict(registry.versions(name))[3]["withdrawn_at"] == withdrawn.at.isoformat()
+    assert dict(registry.list_versions(name))[3]["withdrawn_at"] == withdrawn.at.isoformat()
     receipt = read_receipt(repository, name, 3)
     assert receipt is not None and (receipt.kind, receipt.reason) == ("withdrawal", "no more cats")
     assert [replica.address for replica in receipt.replicas] == list(ADDRESSES)
@@ -191,7 +191,7 @@ def test_an_alias_that_was_moved_since_asks_for_its_release_still(three: Shelf) 
 
     carry_out(plan, three.environment)
 
-    assert three.environment.registry.aliases(three.model_name) == {DEPLOY: 4}
+    assert three.environment.registry.get_aliases(three.model_name) == {DEPLOY: 4}
 
 
 def test_while_mlflow_is_down_it_is_out_of_service_and_the_aliases_are_left_to_the_next_run(three: Shelf) -> None:
@@ -210,7 +210,7 @@ def test_nothing_of_it_is_gone_back_to_and_its_numbers_are_never_used_again(thre
 
     with pytest.raises(InvalidInput, match="nothing is live"):
         plan_rollback(three.model_name, environment=three.environment)
-    assert three.environment.repository.next_version(three.model_name) == 4
+    assert three.environment.repository.find_next_version(three.model_name) == 4
 
 
 def test_the_configuration_that_was_committed_last_is_kept(three: Shelf) -> None:

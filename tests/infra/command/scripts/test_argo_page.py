@@ -8,6 +8,7 @@ from pathlib import Path
 from blocks.environment import Environment
 from infra.command.scripts.places import find_registry
 from infra.local.settings import ROOT, LocalStack
+from tests.apparatus.consistency import list_served
 from tests.apparatus.given import given
 from tests.infra.command.scripts.conftest import BUCKET, Call, Shell, read_commands
 
@@ -32,7 +33,7 @@ def test_the_commands_of_the_workflow_template_release_a_model(
     assert metadata["mlflow"]["alias_at_deploy"] == "version:1"
     assert shell.read("reload/loaded_version.txt") == "3"
     assert json.loads(shell.read("verify/verification_result.json"))["all_successful"]
-    served = {environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()}
+    served = set(list_served(environment, model_name))
     assert served == {(3,)}
 
 
@@ -58,8 +59,8 @@ def test_the_commands_of_the_training_template_train_promote_export_and_validate
 
     assert read(tmp_path / "validate.json", "model_name") == "resnet18-imagenette-onnx"
     registry = find_registry(shell.variables["MLFLOW_TRACKING_URI"])
-    assert registry.aliases("resnet18-imagenette") == {"champion": 1}
-    assert registry.aliases("resnet18-imagenette-onnx") == {"deploy": 1}
+    assert registry.get_aliases("resnet18-imagenette") == {"champion": 1}
+    assert registry.get_aliases("resnet18-imagenette-onnx") == {"deploy": 1}
 
 
 def read(file: Path, key: str) -> str:

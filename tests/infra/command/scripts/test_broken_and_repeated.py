@@ -33,14 +33,14 @@ def test_a_broken_model_is_undone_and_a_way_back_is_a_command(
     models = given(environment, model_name).released(2).registered(lie=1.0)
     reload = f"reload-triton --model-name={model_name} --triton-url={triton_url} --output-dir=out --expected-version"
     aliases = f"update-aliases --model-name={model_name} --output-dir=out --mlflow-version"
-    before = environment.registry.aliases(model_name)
+    before = environment.registry.get_aliases(model_name)
     stage(call, model_name, 3)
 
     failed = call(f"{reload}=3")
 
     assert (failed.code, failed.out, failed.error.count("\n")) == (1, "", 1)
     assert failed.error.startswith("VerificationFailed: ")
-    assert environment.registry.aliases(model_name) == before
+    assert environment.registry.get_aliases(model_name) == before
     assert read_open(environment.repository, model_name) is None
     assert assert_consistent(environment, model_name) == 2
     refused = call(f"{aliases}={models.next}")
@@ -58,7 +58,7 @@ def test_a_broken_model_is_undone_and_a_way_back_is_a_command(
 
     assert back.code == 0, back
     assert read_committed(environment.repository, model_name) == (1,)
-    assert environment.registry.aliases(model_name)["live"] == 1
+    assert environment.registry.get_aliases(model_name)["live"] == 1
     assert call(f"{aliases}=1").code == 0
     assert json.loads(shell.read("out/alias_updates.json"))["changes"] == {}
 

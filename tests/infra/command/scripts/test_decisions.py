@@ -153,7 +153,7 @@ def test_a_bucket_that_slipway_laid_out_is_not_taken_for_one_that_triton_reads_a
             find_repository("test-bucket", endpoint, tmp_path, "m", {})
         found = find_repository("test-bucket/repository", endpoint, tmp_path, "m", {})
 
-        store.delete_all(list(store.keys("")))  # stores of one process share what they hold
+        store.delete_all(list(store.list_keys("")))  # stores of one process share what they hold
         assert (found.repository_prefix, found.records_prefix, found.locks_prefix) == ("repository", "records", "locks")
 
 
@@ -169,8 +169,8 @@ def test_a_bucket_of_the_reference_scripts_is_read_as_a_whole_and_what_is_staged
         staged = stage_prepared(model_name, 1, prepared, found)
 
         assert staged.uri == f"s3://test-bucket/{model_name}/1"
-        assert found.next_version("another-model") == 8
-        keys = found.store.keys("")
+        assert found.find_next_version("another-model") == 8
+        keys = found.store.list_keys("")
         found.store.delete_all(list(keys))
         assert {key.split("/")[0] for key in keys} == {".slipway", "another-model"}
 
@@ -196,9 +196,9 @@ def test_what_is_prepared_is_staged_out_of_triton_s_sight_and_again_nothing_is_s
     first, again = (stage_prepared(model_name, 1, prepared, repository) for _ in range(2))
 
     assert (first.sent_bytes > 0, again.sent_bytes) == (True, 0)
-    assert repository.store.keys(repository.model_directory(model_name)) == {}
+    assert repository.store.list_keys(repository.model_directory(model_name)) == {}
     assert repository.read_lock(model_name) is not None and repository.read_journal(model_name) is None
-    assert repository.next_version(model_name) == 2
+    assert repository.find_next_version(model_name) == 2
 
 
 def test_a_file_that_was_changed_since_is_refused_before_anything_is_taken(
@@ -208,7 +208,7 @@ def test_a_file_that_was_changed_since_is_refused_before_anything_is_taken(
 
     with pytest.raises(IntegrityError, match="registered was"):
         stage_prepared(model_name, 1, prepared, repository)
-    assert repository.next_version(model_name) == 1
+    assert repository.find_next_version(model_name) == 1
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", json.dumps({"mlflow": {"model_name": "other", "version": "4"}})])
@@ -237,7 +237,7 @@ def test_a_model_that_slipway_never_released_is_left_alone(
 
     with pytest.raises(ForeignModel, match="adopt it first"):
         stage_prepared(model_name, 1, prepared, repository)
-    assert repository.recorded_versions(model_name) == ()
+    assert repository.list_recorded(model_name) == ()
 
 
 def test_a_release_that_was_broken_off_is_settled_before_the_next_one_is_staged(

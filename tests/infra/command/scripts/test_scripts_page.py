@@ -10,6 +10,7 @@ from infra.local.settings import LocalStack
 from slipway.releases.journal import read_open
 from slipway.releases.metadata import VersionMetadata
 from slipway.releases.pointer import read_committed
+from tests.apparatus.consistency import list_served
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register_directory, save
 from tests.infra.command.scripts.conftest import Shell, read_commands
 
@@ -36,8 +37,8 @@ def test_the_seven_commands_are_one_safe_release(
     ended = [reloaded, *map(shell.wait, side_by_side), shell.run(dry_run)]
 
     assert [(found.code, found.error) for found in ended] == [(0, "")] * 4
-    assert environment.registry.aliases(model_name) == {"deploy": 1, "live": 1}
-    served = {environment.fleet.ready_versions(address, model_name) for address in environment.fleet.addresses()}
+    assert environment.registry.get_aliases(model_name) == {"deploy": 1, "live": 1}
+    served = set(list_served(environment, model_name))
     assert served == {(1,)} and read_open(environment.repository, model_name) is None
     names = ("triton_version.txt", "s3_uri.txt", "loaded_version.txt")
     texts = [shell.read(f"out/{name}") for name in names]
