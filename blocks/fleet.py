@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fence import Fenced
 from blocks.load_refusals import explain_load
-from blocks.replica_errors import meaning, reason, unanswered
+from blocks.replica_errors import classify_error, explain_silence, read_reason
 from blocks.replica_metrics import METRICS_INTERVAL_S, Gpu, fetch_metrics, read_gpus, sum_used_bytes
 from blocks.transport import KeptChannels, Transport
 from blocks.transport_security import TransportSecurity
@@ -137,7 +137,8 @@ class TritonFleet(Fenced, Block):
             lack = explain_load(str(error.message()))
             observed = f", Triton {self._find_version(address)}: {lack}" if lack else ": load refused"
             raise LoadFailed(
-                f"model '{model_name}' on Triton {address}{observed} ({reason(error)}); what it served is still served",
+                f"model '{model_name}' on Triton {address}{observed} ({read_reason(error)}); what it served is still "
+                "served",
                 model_name=model_name,
                 address=address,
             ) from error
@@ -157,7 +158,7 @@ class TritonFleet(Fenced, Block):
                 client.unload_model(model_name, headers=self._control(), client_timeout=self.load_timeout_s)
         except InferenceServerException as error:
             raise LoadFailed(
-                f"model '{model_name}' on Triton {address}: unload refused ({reason(error)})",
+                f"model '{model_name}' on Triton {address}: unload refused ({read_reason(error)})",
                 model_name=model_name,
                 address=address,
             ) from error
@@ -208,7 +209,7 @@ class TritonFleet(Fenced, Block):
                 return client.get_model_metadata(model_name, client_timeout=self.call_timeout_s)
         except InferenceServerException as error:
             raise InvalidInput(
-                f"model '{model_name}' on Triton {address}: is not served ({reason(error)}); deploy it first",
+                f"model '{model_name}' on Triton {address}: is not served ({read_reason(error)}); deploy it first",
                 model_name=model_name,
                 address=address,
             ) from error
@@ -244,10 +245,10 @@ class TritonFleet(Fenced, Block):
                 client_timeout=self.call_timeout_s,
             )
         except InferenceServerException as error:
-            if meaning(error) is not None:
+            if classify_error(error) is not None:
                 raise
             raise VerificationFailed(
-                f"Triton {asked.address}: {asked.subject} refused ({reason(error)})",
+                f"Triton {asked.address}: {asked.subject} refused ({read_reason(error)})",
                 model_name=asked.model_name,
                 version=asked.version,
                 address=asked.address,
@@ -315,7 +316,7 @@ class TritonFleet(Fenced, Block):
             with self.transport.connect(address) as client:
                 yield client
         except InferenceServerException as error:
-            if (found := unanswered(error, address, subject, timeout_s or self.call_timeout_s)) is None:
+            if (found := explain_silence(error, address, subject, timeout_s or self.call_timeout_s)) is None:
                 raise
             found.model_name, found.version = model_name, version
             raise found from error

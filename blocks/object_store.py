@@ -26,7 +26,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, read_stated_checksum
 from blocks.errors import IntegrityError, InvalidInput
 from blocks.meanings import Answer
-from blocks.store_errors import read_answer, unanswered, undeleted_error
+from blocks.store_errors import choose_error, explain_silence, read_answer
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -274,7 +274,7 @@ class ObjectStore:
             answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
         if errors := answer.get("Errors"):
             first, code = errors[0], errors[0].get("Code", "")
-            raise undeleted_error(code)(
+            raise choose_error(code)(
                 f"{self.address}: {len(errors)} of {len(keys)} keys were not deleted, the first {first.get('Key')} "
                 f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again",
                 address=self.address,
@@ -353,7 +353,7 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
-            raise unanswered(error, self.address, subject) from error
+            raise explain_silence(error, self.address, subject) from error
 
 
 def _compute_sha256(body: "StreamingBody") -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from blocks.errors import NotRegistered
 from blocks.fence import Fenced
 from blocks.imports import keep_what_is_made
-from blocks.registry_errors import is_absent, unanswered
+from blocks.registry_errors import explain_silence, is_absent
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -132,7 +132,7 @@ class ModelRegistry(Fenced, Block):
             yield
         except (MlflowException, OSError) as error:
             patience = f"{self.max_retries} retries of {self.request_timeout_s} s"
-            raise unanswered(error, self.tracking_uri, subject, patience) from error
+            raise explain_silence(error, self.tracking_uri, subject, patience) from error
 
     def get_version(self, model_name: str, version: int) -> RegisteredVersion:
         """Return version `version` of a model; `NotRegistered` where there is none."""

@@ -32,20 +32,20 @@ MEANINGS = (
 )
 
 
-def meaning(error: "MlflowException | OSError") -> Meaning | None:
+def classify_error(error: "MlflowException | OSError") -> Meaning | None:
     """Return what an error means, None for all that is neither refused nor absent."""
     return find_meaning(MEANINGS, _code(error), str(error))
 
 
 def is_absent(error: "MlflowException") -> bool:
     """Tell whether MLflow has no such model, alias or version."""
-    known = meaning(error)
+    known = classify_error(error)
     return known is not None and known.means is NotRegistered
 
 
-def unanswered(error: "MlflowException | OSError", address: str, subject: str, patience: str) -> SlipwayError:
+def explain_silence(error: "MlflowException | OSError", address: str, subject: str, patience: str) -> SlipwayError:
     """Return the error to raise where MLflow gave no answer that `subject` could be read from."""
-    known = meaning(error)
+    known = classify_error(error)
     if known and known.means is NotRegistered:
         return NotRegistered(
             f"{subject}: not in the MLflow registry at {address} ({bounded(error)}); {known.advice}", address=address

@@ -45,26 +45,26 @@ MEANINGS = (
 )
 
 
-def meaning(error: InferenceServerException) -> Meaning | None:
+def classify_error(error: InferenceServerException) -> Meaning | None:
     """Return what an error means, None where the replica answered and refused what was asked for."""
     status, text = str(error.status()).removeprefix("StatusCode."), str(error.message())
     known = find_meaning(MEANINGS, status, text)
     return None if known is None or known.means is Answer.REFUSED else known
 
 
-def unanswered(error: InferenceServerException, address: str, subject: str, bound_s: float) -> SlipwayError | None:
+def explain_silence(error: InferenceServerException, address: str, subject: str, bound_s: float) -> SlipwayError | None:
     """Return the error to raise where a replica did not answer or refused who asks, None where it gave an answer."""
-    known = meaning(error)
+    known = classify_error(error)
     if known is None or isinstance(known.means, Answer):
         return None
     if known.means is AccessRefused:
-        text = f"Triton {address}: access refused to {subject} ({reason(error)}); {known.advice}"
+        text = f"Triton {address}: access refused to {subject} ({read_reason(error)}); {known.advice}"
         return AccessRefused(text, address=address)
     within = f" within {bound_s:g} s" if known.status == "DEADLINE_EXCEEDED" else ""
-    text = f"Triton {address}: no answer to {subject}{within} ({reason(error)}); {known.advice}"
+    text = f"Triton {address}: no answer to {subject}{within} ({read_reason(error)}); {known.advice}"
     return known.means(text, address=address)
 
 
-def reason(error: InferenceServerException) -> str:
+def read_reason(error: InferenceServerException) -> str:
     """Return what the server said, its end included: that is where the cause stands."""
     return bounded(error.message())

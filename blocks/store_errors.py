@@ -24,20 +24,20 @@ MEANINGS = (
 )
 
 
-def meaning(error: Exception) -> Meaning | None:
+def classify_error(error: Exception) -> Meaning | None:
     """Return what an error means, None for all that is neither an answer nor refused."""
     return find_meaning(MEANINGS, _code(error), str(error))
 
 
 def read_answer(error: Exception) -> Answer | None:
     """Return what the store answered with an error, None where that is a fault."""
-    known = meaning(error)
+    known = classify_error(error)
     return known.means if known and isinstance(known.means, Answer) else None
 
 
-def unanswered(error: Exception, address: str, subject: str) -> SlipwayError:
+def explain_silence(error: Exception, address: str, subject: str) -> SlipwayError:
     """Return the error to raise where the store gave no answer that can be used."""
-    known, said = meaning(error), bounded(error)
+    known, said = classify_error(error), bounded(error)
     if known and known.means is AccessRefused:
         return AccessRefused(f"{address}: refused access to {subject} ({said}); {known.advice}", address=address)
     return ServiceUnavailable(
@@ -46,7 +46,7 @@ def unanswered(error: Exception, address: str, subject: str) -> SlipwayError:
     )
 
 
-def undeleted_error(code: str) -> type[SlipwayError]:
+def choose_error(code: str) -> type[SlipwayError]:
     """Return the error to raise where one key of many was not deleted, for a reason S3 gives by its code."""
     known = find_meaning(MEANINGS, code, "")
     return AccessRefused if known and known.means is AccessRefused else ServiceUnavailable

@@ -15,7 +15,7 @@ import tritonclient.grpc as triton
 from cachetools import LRUCache
 from tritonclient.utils import InferenceServerException
 
-from blocks.replica_errors import meaning
+from blocks.replica_errors import classify_error
 from blocks.transport_security import TransportSecurity
 
 MOST_KEPT = 64
@@ -99,7 +99,7 @@ class KeptChannels:
         try:
             yield client
         except InferenceServerException as error:
-            if meaning(error) is not None:
+            if classify_error(error) is not None:
                 _channels.give_up(route, client)
             raise
 

@@ -5,13 +5,13 @@ from mlflow.exceptions import MlflowException, RestException
 from requests import HTTPError, Response
 
 from blocks.errors import AccessRefused, NotRegistered, ServiceUnavailable, SlipwayError
-from blocks.registry_errors import unanswered
+from blocks.registry_errors import explain_silence
 
 ADDRESS = "http://mlflow:5000"
 
 
 def raised_for(error: MlflowException | OSError) -> type[SlipwayError]:
-    raised = unanswered(error, ADDRESS, "model 'm'", "3 retries of 10 s")
+    raised = explain_silence(error, ADDRESS, "model 'm'", "3 retries of 10 s")
     assert raised.address == ADDRESS and ADDRESS in str(raised)
     return type(raised)
 

@@ -5,7 +5,7 @@ from tritonclient.utils import InferenceServerException
 
 from blocks.errors import AccessRefused, ReplicaLost, ServiceUnavailable, SlipwayError
 from blocks.fleet import TritonFleet
-from blocks.replica_errors import meaning, reason, unanswered
+from blocks.replica_errors import classify_error, explain_silence, read_reason
 from tests.apparatus.ports import free_port
 
 NOBODY = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
@@ -45,8 +45,8 @@ def test_a_status_and_how_its_text_begins_say_what_happened(
 ) -> None:
     error = InferenceServerException(text, status=f"StatusCode.{status}")
 
-    found = meaning(error)
-    raised = unanswered(error, "model-server-0:8001", "liveness", 5)
+    found = classify_error(error)
+    raised = explain_silence(error, "model-server-0:8001", "liveness", 5)
 
     assert (found.means if found else None) is expected
     assert type(raised) is (expected or type(None))
@@ -65,7 +65,7 @@ def test_the_end_of_a_long_reason_is_kept() -> None:
         f"failed to load 'm': {'onnxruntime::Graph::Resolve ' * 500}\nUnsupported model IR version: 14, max supported"
     )
 
-    shown = reason(InferenceServerException(text, status="StatusCode.INTERNAL"))
+    shown = read_reason(InferenceServerException(text, status="StatusCode.INTERNAL"))
 
     assert shown.startswith("failed to load 'm'") and shown.endswith("Unsupported model IR version: 14, max supported")
     assert len(shown) <= 800 and "\n" not in shown

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from blocks.errors import AccessRefused, ServiceUnavailable, SlipwayError
 from blocks.meanings import Answer
-from blocks.store_errors import read_answer, unanswered, undeleted_error
+from blocks.store_errors import choose_error, explain_silence, read_answer
 
 ADDRESS = "S3 bucket 'models' at http://s3:9000"
 
@@ -45,13 +45,13 @@ def test_an_answer_is_told_apart_from_a_fault(code: str, expected: Answer | None
     ],
 )
 def test_a_refusal_is_told_apart_from_a_store_that_cannot(code: str, expected: type[SlipwayError], advice: str) -> None:
-    raised = unanswered(
+    raised = explain_silence(
         error_of(code),
         ADDRESS,
         "key k",
     )
 
-    assert type(raised) is expected and undeleted_error(code) is expected
+    assert type(raised) is expected and choose_error(code) is expected
     assert raised.address == ADDRESS
     assert str(raised).startswith(f"{ADDRESS}: ") and "key k" in str(raised) and advice in str(raised)
 
@@ -60,10 +60,10 @@ def test_a_refusal_that_boto3_hides_in_a_failed_transfer_is_found() -> None:
     hidden = S3UploadFailedError("Failed to upload")
     hidden.__cause__ = error_of("AccessDenied")
 
-    assert type(unanswered(hidden, ADDRESS, "key k")) is AccessRefused
+    assert type(explain_silence(hidden, ADDRESS, "key k")) is AccessRefused
 
 
 def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     unreached = EndpointConnectionError(endpoint_url="http://s3:9000")
 
-    assert type(unanswered(unreached, ADDRESS, "key k")) is ServiceUnavailable
+    assert type(explain_silence(unreached, ADDRESS, "key k")) is ServiceUnavailable
