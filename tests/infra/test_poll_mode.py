@@ -38,6 +38,7 @@ def test_a_model_that_pulls_from_mlflow_is_told_where_it_is_where_tritons_poll(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_MODEL_NAME", "yolo11n-onnx")
+    monkeypatch.delenv("SLIPWAY_TRITON_REPLICAS", raising=False)  # another test's stack: it would have none of its own
 
     explicit, polling = (
         make_program_environments(LocalStack(state=tmp_path, triton_mode=mode))["triton-0"]
