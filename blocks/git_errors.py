@@ -40,11 +40,7 @@ MEANINGS = (
     Meaning(FETCH, _anywhere("couldn't find remote ref"), Answer.ABSENT),
     Meaning(FETCH, _NO_REPOSITORY, InvalidInput, _REPOSITORY),
     Meaning(FETCH, _NO_LOGIN, AccessRefused, _LOGIN),
-    Meaning(
-        PUSH,
-        _anywhere(r"\[rejected\]", "cannot lock ref", "failed to update ref", "incorrect old value"),
-        Answer.CHANGED,
-    ),
+    Meaning(PUSH, _MOVED, Answer.CHANGED),
     Meaning(PUSH, _anywhere("protected branch", "GH006", "GH013", "hook declined"), AccessRefused, _RULES),
     Meaning(PUSH, _anywhere("not allowed to push", "TF40[0-9]{4}", r"\[remote rejected\]"), AccessRefused, _RULES),
     Meaning(PUSH, _NO_REPOSITORY, InvalidInput, _REPOSITORY),
