@@ -63,7 +63,10 @@ class GitRepository(BaseModel):
         if url.startswith(("-", "ext::")) or "\n" in url:
             raise ValueError("is no address of a repository")
         if "://" in url and urlsplit(url).password is not None:
-            raise ValueError("holds a password or a token, which logs would show; leave it to a credential helper")
+            raise InvalidInput(  # pydantic's own error would show it
+                "repository: its address holds a password or a token, which logs would show; leave it to a credential "
+                "helper, or set GIT_TOKEN"
+            )
         return url
 
     @field_validator("branch")

@@ -154,8 +154,10 @@ def test_says_which_branch_file_or_server_is_not_there(second: Committer) -> Non
 
 
 def test_takes_no_token_in_the_address() -> None:
-    with pytest.raises(ValueError, match="credential helper"):
+    with pytest.raises(InvalidInput, match="credential helper") as refused:
         GitRepository(url="https://me:secret@example.com/r.git")
+
+    assert "secret" not in str(refused.value)
 
 
 def test_an_older_version_is_committed_only_where_it_is_named() -> None:
