@@ -17,6 +17,7 @@ SCRIPTS = {
     "reload-triton": ("reloading:reload_triton", "Prove, commit and load it on every replica: loaded_version.txt."),
     "update-aliases": ("aliasing:update_aliases", "Point live and previous at what is served: alias_updates.json."),
     "verify-deployment": ("verifying:verify_deployment", "Ask every replica: verification_result.json."),
+    "update-triton-config": ("committing:update_triton_config", "Commit the version to Git, prove it, or revert it."),
 }
 # what only the scripts take; what a step printed, given as JSON, is only taken by the steps
 _OPTIONS = (
@@ -34,6 +35,7 @@ _OPTIONS = (
     "--expected-version",
     "--num-test-requests",
 )
+_ALONE = {"update-triton-config"}  # there is no step of that name
 _DOCUMENTS = ("--fetched", "--plan", "--artifacts", "--candidate", "--loaded", "--verified", "--registered")
 _OUTPUT_VARIABLE = "SLIPWAY_OUTPUT_DIR"
 _VARIABLES = """
@@ -61,6 +63,6 @@ def choose_form(arguments: Sequence[str], variables: Mapping[str, str]) -> list[
     if command != "step" or not rest or rest[0] not in SCRIPTS:
         return list(arguments)
     given = {argument.partition("=")[0] for argument in rest[1:]}
-    if given & set(_OPTIONS) or (_OUTPUT_VARIABLE in variables and not given & set(_DOCUMENTS)):
+    if rest[0] in _ALONE or given & set(_OPTIONS) or (_OUTPUT_VARIABLE in variables and not given & set(_DOCUMENTS)):
         return ["script", *(argument for argument in rest if not argument.endswith("="))]
     return list(arguments)
