@@ -133,7 +133,7 @@ def await_replicas(served: Served, patience: Patience) -> list[Seen]:
 def look(served: Served) -> list[Seen]:
     """Return how each replica stands to the version now."""
     try:
-        addresses = served.fleet.addresses()
+        addresses = served.fleet.list_addresses()
     except ServiceUnavailable as error:
         return [Seen("; ".join(served.fleet.replicas), State.SILENT, str(error))]
     return [_look_at(served, address) for address in addresses]
@@ -166,10 +166,10 @@ def read_said_version(config: str) -> str | None:
 
 def _look_at(served: Served, address: str) -> Seen:
     try:
-        number = max(served.fleet.ready_versions(address, served.name), default=None)
+        number = max(served.fleet.list_ready_versions(address, served.name), default=None)
         if number is None:
             return Seen(address, State.OTHER, "no version is ready, see that server's log")
-        config = served.fleet.served_config(address, served.name)
+        config = served.fleet.read_served_config(address, served.name)
         if (said := read_said_version(config)) not in {None, str(served.version)}:
             return Seen(address, State.OTHER, f"says version {said}")
         question = Question(served.fleet, address, served.name, number, takes_batches(config)).unpinned

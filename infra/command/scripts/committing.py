@@ -91,7 +91,7 @@ def _release(
 
 def _is_told_apart(served: Served, before: int, registered: RegisteredVersion, registry: ModelRegistry) -> bool:
     try:
-        other = fetch(registry.version(registered.model_name, before), f"version:{before}", registry)
+        other = fetch(registry.get_version(registered.model_name, before), f"version:{before}", registry)
     except NotRegistered:  # deleted since
         return False
     return are_told_apart(served.proof, other, registry)
@@ -101,13 +101,13 @@ def _find_version(registry: ModelRegistry, name: str, source: str | None) -> Reg
     """Return the version that is asked for; `NotRegistered` where the registry was asked and has none."""
     if source is not None:
         return registry.resolve(name, source)
-    newest = next(registry.versions(name), None)
+    newest = next(registry.list_versions(name), None)
     if newest is None:
         raise NotRegistered(
             f"model '{name}': the registry at {registry.tracking_uri} has no version of it; register one",
             model_name=name,
         )
-    return registry.version(name, newest[0])
+    return registry.get_version(name, newest[0])
 
 
 def _choose_name(found: set[str], model_name: str, what: str) -> str:
