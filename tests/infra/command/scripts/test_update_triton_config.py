@@ -1,6 +1,7 @@
 """A release where Git is the record, whole: MLflow, a bare repository, what follows it, and a Triton that polls."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from infra.local.settings import ROOT, LocalStack
 from tests.apparatus.models import FEATURES, random_weights, register_linear
 from tests.apparatus.plain_triton import PlainTriton, plain_triton
 
+PAGE = (ROOT / "docs" / "migrating" / "git.md").read_text()
+(LINE,) = (line for line in PAGE.splitlines() if line.startswith("python -m tasks"))
 EXAMPLE = ROOT / "examples" / "model_repository" / "onnx-model"
 FOLLOWED_EVERY_S = 0.5
 CONFIG = """backend: "python"
@@ -77,22 +80,23 @@ def bare(stack: LocalStack, environment: Environment, model_name: str, tmp_path:
 Ended = subprocess.CompletedProcess[str]
 
 
-def update(bare: Path, model_name: str, triton: PlainTriton, uri: str, *more: str) -> Ended:
-    """Run the command with the reference's options."""
-    options = {
-        "model_name": model_name,
-        "repo_url": str(bare),
-        "branch": "main",
-        "values_path": f"model_repository/{model_name}/config.pbtxt",
-        "triton-url": f"grpc://{triton.grpc}",
-        "mlflow-tracking-uri": uri,
-        "timeout": "20",
+def update(bare: Path, model_name: str, triton: PlainTriton, uri: str, source: str, *more: str) -> Ended:
+    """Run the page's line, its places replaced by those of the test."""
+    places = {
+        "yolo11n-onnx": model_name,
+        "https://github.com/me/gitops.git": str(bare),
+        "onnx-model/": f"{model_name}/",
+        "http://triton:8000": f"grpc://{triton.grpc}",
+        "http://mlflow:5000": uri,
+        "--source=version:2": source,
+        "python ": f"{sys.executable} ",
     }
-    command = [sys.executable, "-m", "tasks", "update-triton-config", *(f"--{key}={v}" for key, v in options.items())]
-    given = os.environ | {"SLIPWAY_TRITON_CONTROL_KEY": triton.key}
-    return subprocess.run(
-        [*command, *more], cwd=ROOT, env=given, capture_output=True, text=True, timeout=120, check=False
-    )
+    line = LINE
+    for theirs, ours in places.items():
+        line = line.replace(theirs, ours)
+    key = {"SLIPWAY_TRITON_CONTROL_KEY": triton.key}
+    command = [*shlex.split(line), "--timeout=20", *more]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | key, capture_output=True, text=True, timeout=120)
 
 
 def served_by(fleet: TritonFleet, model_name: str) -> int:
@@ -122,7 +126,7 @@ def test_a_version_is_committed_and_proven_and_one_that_lies_is_reverted(
             record = git("show", path, cwd=bare)
             assert record == git("show", f"main~1:{path.split(':')[1]}", cwd=bare).replace('"1" } }  #', '"2" } }  #')
 
-            wrong = update(bare, model_name, triton, stack.mlflow_url)
+            wrong = update(bare, model_name, triton, stack.mlflow_url, "--source=version:3")
 
             assert wrong.returncode == 1 and model_name in wrong.stderr, wrong
             assert git("show", path, cwd=bare) == record
