@@ -62,10 +62,11 @@ class GitRepository(BaseModel):
     def _check_url(cls, url: str) -> str:
         if url.startswith(("-", "ext::")) or "\n" in url:
             raise ValueError("is no address of a repository")
-        if "://" in url and urlsplit(url).password is not None:
+        address = urlsplit(url) if "://" in url else None
+        if address and (address.password is not None or (address.scheme.startswith("http") and address.username)):
             raise InvalidInput(  # pydantic's own error would show it
-                "repository: its address holds a password or a token, which logs would show; leave it to a credential "
-                "helper, or set GIT_TOKEN"
+                "repository: its address holds a user, a password or a token, which logs would show; leave it to a "
+                "credential helper, or set GIT_TOKEN (and GIT_USERNAME)"
             )
         return url
 

@@ -153,11 +153,16 @@ def test_says_which_branch_file_or_server_is_not_there(second: Committer) -> Non
         opened.read(PATH)
 
 
-def test_takes_no_token_in_the_address() -> None:
+@pytest.mark.parametrize("user", ["me:secret", "secret", "secret:", "secret:x-oauth-basic"])
+def test_takes_no_token_in_the_address(user: str) -> None:
     with pytest.raises(InvalidInput, match="credential helper") as refused:
-        GitRepository(url="https://me:secret@example.com/r.git")
+        GitRepository(url=f"https://{user}@example.com/r.git")
 
     assert "secret" not in str(refused.value)
+
+
+def test_takes_the_user_that_ssh_needs() -> None:
+    assert GitRepository(url="ssh://git@example.com/r.git").url == "ssh://git@example.com/r.git"
 
 
 def test_an_older_version_is_committed_only_where_it_is_named() -> None:
