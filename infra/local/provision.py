@@ -5,10 +5,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.errors import StackError
 from infra.local.environments import make_setup_environment
@@ -17,6 +18,7 @@ from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT
 from infra.local.supervision import make_mark
 
 COMMAND_TIMEOUT_S = 180
+PREFECT_BUSY_S = 60  # Prefect answers 503 while others write to its SQLite, most of all when all services start
 SOURCES = ("blocks", "flows", "slipway", "tasks", "infra/setup")
 
 
@@ -44,15 +46,26 @@ def create_buckets(stack: LocalStack) -> None:
 
 def create_work_pool(stack: LocalStack) -> None:
     """Create the process work pool of the deployments or renew its limit; its worker fills in the job template."""
-    limit = {"concurrency_limit": stack.worker_limit}
-    with make_prefect_client(stack) as client:
-        answer = client.post("/work_pools/", json={"name": WORK_POOL, "type": "process"} | limit)
-        if answer.status_code == httpx.codes.CONFLICT:
-            answer = client.patch(f"/work_pools/{WORK_POOL}", json=limit)
+    limit: dict[str, Any] = {"concurrency_limit": stack.worker_limit}
+    answer = _ask_prefect(stack, "POST", "/work_pools/", {"name": WORK_POOL, "type": "process"} | limit)
+    if answer.status_code == httpx.codes.CONFLICT:
+        answer = _ask_prefect(stack, "PATCH", f"/work_pools/{WORK_POOL}", limit)
     if not answer.is_success:
         raise StackError(
             f"the work pool was not set up: {answer.status_code} {answer.text}; see {stack.log('prefect')}"
         )
+
+
+def _ask_prefect(stack: LocalStack, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+    """Return Prefect's answer, which is 503 only if it has been all the time; asking twice changes nothing more."""
+    while_busy = Retrying(
+        retry=retry_if_result(lambda answer: answer.status_code == httpx.codes.SERVICE_UNAVAILABLE),
+        stop=stop_after_delay(PREFECT_BUSY_S),
+        wait=wait_fixed(0.5),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    with make_prefect_client(stack) as client:
+        return while_busy(client.request, method, path, json=body)
 
 
 def start_commands(stack: LocalStack) -> list[Command]:
@@ -90,8 +103,7 @@ def _describe_provided(stack: LocalStack) -> str:
 
 
 def _count(stack: LocalStack, kind: str) -> int:
-    with make_prefect_client(stack) as client:
-        return int(client.post(f"/{kind}/count", json={}).raise_for_status().json())
+    return int(_ask_prefect(stack, "POST", f"/{kind}/count", {}).raise_for_status().json())
 
 
 def _start_setup(stack: LocalStack, what: str, only: str) -> Command:

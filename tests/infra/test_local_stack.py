@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from pydantic import ValidationError
 
 from infra.errors import StackError
-from infra.local import environment_file, preflight, readiness, supervision
+from infra.local import environment_file, preflight, provision, readiness, supervision
 from infra.local import stack as local
 from infra.local.settings import BUCKETS, ROOT, LocalStack
+from tests.apparatus.faults import Fault, faulty_proxy
 from tests.conftest import stack_on_free_ports
 
 
@@ -116,6 +118,13 @@ def test_a_killed_server_comes_back_by_itself(stack: LocalStack) -> None:
     watch.await_ready(["triton-0"])
 
     assert supervision.list_programs(stack)["triton-0"].alive
+
+
+def test_a_prefect_whose_database_is_locked_for_a_moment_is_asked_again(stack: LocalStack) -> None:
+    with faulty_proxy(stack.prefect_url, Fault("POST", "/work_pools/", times=2, status=503)) as proxy:
+        provision.create_work_pool(stack.model_copy(update={"prefect_port": urlsplit(proxy.url).port}))
+
+    assert proxy.faults[0].hits == 2
 
 
 def test_status_shows_every_server_with_its_address(stack: LocalStack) -> None:
