@@ -1,4 +1,4 @@
-"""ultralytics, which is none of slipway's packages: its licence is the AGPL-3.0. It is imported here alone, and late."""
+"""ultralytics, imported here alone, and late: its licence is the AGPL-3.0, so that it is none of our packages."""
 
 import os
 from typing import Any

@@ -11,7 +11,8 @@ from slipway.learning.yolo.parameters import DetectorCriteria
 class DetectorFigures(BaseModel):
     """What was measured of a detector: mAP50-95 on the test part, and milliseconds that one picture takes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A NaN is written as such: JSON has none, and what is read again is what was measured.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     map50_95: float
     milliseconds: float

@@ -67,12 +67,11 @@ ParityTolerance = Annotated[
 ]
 
 
-class DetectorSettings(BaseModel):
-    """Everything that decides what a training of a detector computes, but its pictures."""
+class DetectorTerms(BaseModel):
+    """What decides what a training of a detector computes, but its pictures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model_name: ModelName
     network: Network = "yolo11n.yaml"
     epochs: Epochs = 100
     batch_size: PicturesAtOnce = 16
@@ -80,6 +79,14 @@ class DetectorSettings(BaseModel):
     patience: Patience = 100
     num_workers: NumWorkers = 2
     seed: Seed = 0
+
+
+class _Named(BaseModel):
+    model_name: ModelName
+
+
+class DetectorSettings(DetectorTerms, _Named):  # pydantic lists the fields of the last base first
+    """The same, and the model that it becomes."""
 
 
 class DetectorCriteria(BaseModel):
@@ -91,3 +98,7 @@ class DetectorCriteria(BaseModel):
     min_map_improvement: MinMapImprovement = 0.005
     max_milliseconds: MaxMilliseconds = 500.0
     max_slowdown: MaxSlowdown = 0.1
+
+
+class DetectorDefaults(DetectorCriteria, DetectorTerms):
+    """What the form of train-yolo is filled with."""
