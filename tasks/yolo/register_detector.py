@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from blocks.errors import GateRefused
+from blocks.errors import InvalidInput
 from blocks.labels import AGREEMENT_TAG, GATE_1_TAG, GOLDEN_FILE, MODEL_FILE, PARENT_RUN_TAG, VALIDATION_PASSED_TAG
 from blocks.registry import ModelRegistry
 from slipway.learning.yolo.export import EXPORT_FOLDER, ExportedDetector
@@ -16,10 +16,10 @@ from tasks.policies import PER_RUN
 def register_detector(exported: ExportedDetector, verdict: DetectorVerdict, *, registry: ModelRegistry) -> Publication:
     """Register an export that gate 1 passed as `<model>-onnx`; set `champion` on the version, and last `deploy`.
 
-    Raises `GateRefused` for a refused one, and `VersionConflict` where another became champion meanwhile.
+    Raises `InvalidInput` for a refused one, and `VersionConflict` where another became champion meanwhile.
     """
     if not verdict.passed or verdict.run_id != exported.run_id:
-        raise GateRefused(f"{verdict.reason}; only what passed is registered")
+        raise InvalidInput(f"{verdict.reason}; only an export that its own verdict passed is registered")
     return publish_champion(
         exported.onnx_name,
         run_id=exported.run_id,
