@@ -31,7 +31,7 @@ def run(dataset: Path, model_name: str, **changed: Any) -> State[Any]:
     quick = {"epochs": 1, "image_size": 64, "batch_size": 4, "num_workers": 0, "min_map": 0.0}
     generous = {"max_milliseconds": 60_000.0, "max_slowdown": 10.0}  # times on a busy machine are not the subject
     parameters = quick | generous | changed
-    state: State[Any] = train_yolo(dataset_path=dataset, model_name=model_name, return_state=True, **parameters)  # type: ignore[assignment]
+    state: State[Any] = train_yolo(dataset_path=dataset, model_name=model_name, return_state=True, **parameters)
     return state
 
 
