@@ -31,7 +31,7 @@ def run(dataset: Path, model_name: str, **changed: Any) -> State[Any]:
     quick = {"epochs": 1, "image_size": 64, "batch_size": 4, "num_workers": 0, "min_map": 0.0}
     generous = {"max_milliseconds": 60_000.0, "max_slowdown": 10.0}  # times on a busy machine are not the subject
     parameters = quick | generous | changed
-    state: State[Any] = train_yolo(dataset_path=dataset, model_name=model_name, return_state=True, **parameters)
+    state: State[Any] = train_yolo(dataset_path=dataset, model_name=model_name, return_state=True, **parameters)  # type: ignore[assignment]
     return state
 
 
@@ -48,7 +48,7 @@ def test_a_detector_is_trained_judged_registered_and_released_and_one_that_is_no
     deploy_model(model_name=f"{name}-onnx", source="alias:deploy")
 
     assert isinstance(result, DetectorTraining)
-    assert [task.name for task in tasks_of(first.state_details.flow_run_id, "register-detector")] == STEPS  # type: ignore[arg-type]
+    assert [task.name for task in tasks_of(first.state_details.flow_run_id, "register-detector")] == STEPS
     assert (again.type.value, again.name) == ("COMPLETED", "Rejected")
     assert "of champion version 1 + 0.005) is not met" in str(again.message)
     assert registry.get_aliases(f"{name}-onnx") == {"champion": 1, "deploy": 1, "live": 1}
