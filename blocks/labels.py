@@ -5,7 +5,7 @@ them, too, so that a word is never changed, only left behind.
 """
 
 # Aliases of a registered model.
-CHAMPION = "champion"  # Gate 1 sets it: the PyTorch version that is exported, and that a candidate has to beat.
+CHAMPION = "champion"  # Gate 1 sets it: the PyTorch version (of a detector: the ONNX one) that a candidate has to beat.
 DEPLOY = "deploy"  # People set it: the version that is to be released.
 LIVE = "live"  # A release sets it: the version that Triton serves to whoever names none.
 PREVIOUS = "previous"  # A release sets it: the version that a rollback goes back to.

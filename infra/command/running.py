@@ -24,7 +24,12 @@ from infra.command.steps import STEPS, Turn
 from infra.command.turns import take_turn
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "flows" / "defaults.toml"
-_SECTIONS = {"training": "train-model", "deployment": "deploy-model", "publication": "publish-model"}
+_SECTIONS = {
+    "training": "train-model",
+    "deployment": "deploy-model",
+    "publication": "publish-model",
+    "yolo": "train-yolo",
+}
 _EXIT_CODE = inspect.Parameter(
     "exit_code",
     inspect.Parameter.KEYWORD_ONLY,

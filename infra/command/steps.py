@@ -43,6 +43,12 @@ STEPS = {
     "verify-deployment": Step("deployment", "Ask every replica for what the proven model answered."),
     "finish-release": Step("deployment", "Close a verified release: receipt, tags and archive.", Turn.ENDS),
     "settle-release": Step("deployment", "Finish or undo what a broken release left.", Turn.SETTLES),
+    "check-dataset": Step("yolo", "Check every picture and label line of a YOLO dataset."),
+    "split-dataset": Step("yolo", "Deal its pictures out: 0.7 to learn from, 0.2 to choose by, 0.1 to judge by."),
+    "train-detector": Step("yolo", "Train a YOLO network; its best epoch is kept in MLflow."),
+    "export-detector": Step("yolo", "Gate 2: export a detector to ONNX that computes what PyTorch computes."),
+    "judge-detector": Step("yolo", "Gate 1: mAP50-95 and milliseconds of a detector, beside the champion's."),
+    "register-detector": Step("yolo", "Register a detector that passed, as champion, and ask for its release."),
     "register-model": Step("publication", "Check a model on disk and register it."),
 }
 

@@ -28,6 +28,7 @@ def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, Deploy
         "train-model",
         "train-candidate",
         "validate-export",
+        "train-yolo",
         "deploy-model",
         "publish-model",
         "adopt-model",

@@ -80,6 +80,8 @@ def test_every_flow_is_deployed_to_both_worlds() -> None:
         "train-candidate/gpu",
         "validate-export/local",
         "validate-export/gpu",
+        "train-yolo/local",
+        "train-yolo/gpu",
     }
 
 
@@ -114,7 +116,7 @@ def test_every_job_variable_is_one_of_the_pools(deployment: dict[str, Any]) -> N
 def test_only_training_and_gate_2_have_a_gpu() -> None:
     on_gpu = [named(found) for found in DEPLOYMENTS if found["work_pool"]["name"] == "gpu"]
 
-    assert on_gpu == ["train-candidate/gpu", "validate-export/gpu"]
+    assert on_gpu == ["train-candidate/gpu", "validate-export/gpu", "train-yolo/gpu"]
 
 
 def test_what_brings_serving_back_has_a_queue_of_its_own() -> None:
