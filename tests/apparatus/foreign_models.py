@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import tritonclient.grpc as triton
 
@@ -102,18 +103,26 @@ class Layouts:
         self.environment.repository.store.write(f"repository/{self.model_name}/{name}", content)
 
 
+class Replica(NamedTuple):
+    """Where a replica listens."""
+
+    grpc: str
+    http: str
+
+
 @contextmanager
 def completing_replicas(environment: Environment, directory: Path, count: int = 2) -> Iterator[Environment]:
     """Yield an environment with replicas of its own, which complete what a config.pbtxt leaves out."""
     with ExitStack() as running:
-        addresses = [
-            running.enter_context(_completing_replica(environment, directory / str(number))) for number in range(count)
+        replicas = [
+            running.enter_context(completing_replica(environment, directory / str(number))) for number in range(count)
         ]
-        yield replace(environment, fleet=TritonFleet(replicas=addresses))
+        yield replace(environment, fleet=TritonFleet(replicas=[replica.grpc for replica in replicas]))
 
 
 @contextmanager
-def _completing_replica(environment: Environment, directory: Path) -> Iterator[str]:
+def completing_replica(environment: Environment, directory: Path, *buckets: str) -> Iterator[Replica]:
+    """Yield a replica whose model control asks for no key; it reads these buckets, too, each as a whole."""
     directory.mkdir()
     bucket, store = environment.repository.bucket, environment.repository.store
     assert bucket is not None
@@ -121,6 +130,7 @@ def _completing_replica(environment: Environment, directory: Path) -> Iterator[s
     place = f"{store.client.meta.endpoint_url}/{store.bucket}/{environment.repository.repository_prefix}"
     port, http_port = free_port(), free_port()
     command = [preflight.prepare_triton_python(), "-c", _SERVE, str(directory), f"--model-repository=s3://{place}"]
+    command += [f"--model-repository=s3://{store.client.meta.endpoint_url}/{also}" for also in buckets]
     command += ["--model-control-mode=explicit", "--strict-readiness=false", "--allow-metrics=false"]
     command += ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1", f"--http-port={http_port}"]
     command += [
@@ -140,7 +150,7 @@ def _completing_replica(environment: Environment, directory: Path) -> Iterator[s
         )
     try:
         await_start(process, directory / "log")
-        yield f"127.0.0.1:{port}"
+        yield Replica(f"127.0.0.1:{port}", f"127.0.0.1:{http_port}")
     finally:
         process.terminate()
         process.wait(30)

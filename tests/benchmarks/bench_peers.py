@@ -1,0 +1,76 @@
+"""How slipway and others get one registered model served: seconds, failed requests, and what they leave behind.
+
+All use one MLflow, one S3 and, where they serve on Triton, the same two of them, which ask for no key and complete what
+a configuration leaves out, as NVIDIA's image starts them. What cannot be had here has a row that says why.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from blocks.environment import Environment
+from blocks.fleet import TritonFleet
+from infra.local.settings import LocalStack
+from tests.apparatus.foreign_models import completing_replica
+from tests.benchmarks.peers import course, ours, theirs
+from tests.benchmarks.peers.contender import WHOLE_BUCKET, Contender, Ground, Unavailable
+
+CONTENDERS: tuple[type[Contender], ...] = (
+    ours.Flows,
+    ours.OurPlugin,
+    ours.OurScripts,
+    theirs.OfficialPlugin,
+    theirs.ReferenceScripts,
+    theirs.MlflowServe,
+    theirs.MLServer,
+)
+ASKED = os.environ.get("PEERS", "").split()  # some of them, by their slugs
+
+
+@pytest.fixture(scope="module")
+def ground(stack: LocalStack, environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """The servers of this run."""
+    directory, store = tmp_path_factory.mktemp("peers"), environment.repository.store
+    if WHOLE_BUCKET not in {bucket["Name"] for bucket in store.client.list_buckets()["Buckets"]}:
+        store.client.create_bucket(Bucket=WHOLE_BUCKET)
+    with ExitStack() as running:
+        replicas = [
+            running.enter_context(completing_replica(environment, directory / f"triton-{number}", WHOLE_BUCKET))
+            for number in range(2)
+        ]
+        yield Ground(
+            replace(environment, fleet=TritonFleet(replicas=[replica.grpc for replica in replicas])),
+            stack.environment() | stack.s3_variables(),
+            stack.s3_url,
+            [replica.http for replica in replicas],
+            [replica.grpc for replica in replicas],
+            directory,
+        )
+
+
+@pytest.mark.timeout(3600)
+def test_a_model_is_created_updated_taken_back_broken_and_deleted_by_each(ground: Ground) -> None:
+    rows = [_run(kind, ground) for kind in CONTENDERS if not ASKED or kind.slug in ASKED]
+
+    _show(rows)
+    slipways = [row for row in rows if row.title.startswith("slipway")]
+    assert all(len(row.cells) == len(course.HEAD) for row in slipways), slipways
+    assert all(row.cells[3].startswith("0 of") and row.cells[5].startswith("0 of") for row in slipways), slipways
+
+
+def _run(kind: type[Contender], ground: Ground) -> course.Row:
+    try:
+        return course.run(kind(ground))
+    except Unavailable as reason:
+        return course.Row(kind.title, (str(reason),))
+
+
+def _show(rows: list[course.Row]) -> None:
+    """Print the table as docs/peers.md has it."""
+    lines = [f"| | {' | '.join(course.HEAD)} |", "|---" * (len(course.HEAD) + 1) + "|"]
+    lines += [f"| {' | '.join((row.title, *row.cells))} |" for row in rows]
+    Console(width=2000, highlight=False, markup=False).print("\n" + "\n".join(lines), soft_wrap=True)
