@@ -140,3 +140,7 @@ def test_what_nvidias_plugin_keeps_is_kept_and_follows_a_rollback(
     assert (back["version"], back["mlflow_model_uri"]) == ("1", f"models:/{model_name}/1")
     answer = client.predict(model_name, INPUT)
     assert answer["outputs"]["OUTPUT0"].tolist() == EXPECTED["outputs"]["OUTPUT0"]
+    assert model_name in {entry["name"] for entry in client.list_deployments()}
+    assert client.delete_deployment(model_name) is None
+    with pytest.raises(ValueError, match=f"Unable to get deployment with name {model_name}"):
+        client.get_deployment(model_name)

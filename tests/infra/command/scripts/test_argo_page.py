@@ -6,6 +6,8 @@ from functools import reduce
 from pathlib import Path
 
 from blocks.environment import Environment
+from flows.deployment import deploy_model
+from flows.training import train_model
 from infra.command.scripts.places import find_registry
 from infra.local.settings import ROOT, LocalStack
 from tests.apparatus.consistency import list_served
@@ -61,6 +63,18 @@ def test_the_commands_of_the_training_template_train_promote_export_and_validate
     registry = find_registry(shell.variables["MLFLOW_TRACKING_URI"])
     assert registry.get_aliases("resnet18-imagenette") == {"champion": 1}
     assert registry.get_aliases("resnet18-imagenette-onnx") == {"deploy": 1}
+
+
+def test_what_is_submitted_to_argo_are_parameters_of_the_flows() -> None:
+    text = (ROOT / "docs" / "migrating" / "argo.md").read_text()
+    lines = re.findall(r"`prefect deployment run (train|deploy)-model/local((?: -p \w+=[\w.:]+)*)`", text)
+    flows = {"train": train_model, "deploy": deploy_model}
+
+    taken = [flows[flow].validate_parameters(dict(re.findall(r"-p (\w+)=(\S+)", given))) for flow, given in lines]
+
+    assert [flow for flow, _ in lines] == ["train", "train", "deploy", "deploy"]
+    shown = {"epochs": 20, "learning_rate": 0.0005, "batch_size": 32, "source": "version:5"}
+    assert {name: value for given in taken for name, value in given.items() if name in shown} == shown
 
 
 def read(file: Path, key: str) -> str:
