@@ -16,7 +16,7 @@ from blocks.environment import Environment
 from blocks.fleet import TritonFleet
 from infra.local.settings import LocalStack
 from tests.apparatus.foreign_models import completing_replica
-from tests.benchmarks.peers import course, ours, theirs
+from tests.benchmarks.peers import course, moving, ours, theirs
 from tests.benchmarks.peers.contender import WHOLE_BUCKET, Contender, Ground, Unavailable
 
 CONTENDERS: tuple[type[Contender], ...] = (
@@ -60,6 +60,29 @@ def test_a_model_is_created_updated_taken_back_broken_and_deleted_by_each(ground
     slipways = [row for row in rows if row.title.startswith("slipway")]
     assert all(len(row.cells) == len(course.HEAD) for row in slipways), slipways
     assert all(row.cells[3].startswith("0 of") and row.cells[5].startswith("0 of") for row in slipways), slipways
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("kind", [theirs.OfficialPlugin, theirs.ReferenceScripts])
+def test_what_another_deployed_is_adopted_released_over_and_rolled_back_and_no_request_fails(
+    ground: Ground, kind: type[Contender]
+) -> None:
+    try:
+        contender = kind(ground)
+    except Unavailable as reason:
+        pytest.skip(f"{kind.title}: {reason}")
+
+    Console(highlight=False, markup=False).print("\n" + moving.adopt(contender), soft_wrap=True)
+
+
+@pytest.mark.timeout(600)
+def test_what_triton_control_registered_is_released(ground: Ground) -> None:
+    try:
+        seen = moving.release_logged(ours.Flows(ground))
+    except Unavailable as reason:
+        pytest.skip(f"mlflow-triton-control: {reason}")
+
+    Console(highlight=False, markup=False).print("\n" + seen, soft_wrap=True)
 
 
 def _run(kind: type[Contender], ground: Ground) -> course.Row:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, NamedTuple
+from uuid import uuid4
 
 from blocks.environment import Environment
 from blocks.errors import SlipwayError
@@ -47,8 +48,8 @@ class Contender(ABC):
     bucket: ClassVar[str] = MODELS_BUCKET
 
     def __init__(self, ground: Ground) -> None:
-        self.ground, self.model_name = ground, f"peers-{self.slug}-onnx"
-        self.folder = ground.folder / self.slug
+        self.ground, self.model_name = ground, f"peers-{self.slug}-{uuid4().hex[:6]}-onnx"
+        self.folder = ground.folder / self.model_name
         self.folder.mkdir(parents=True)
 
     @property

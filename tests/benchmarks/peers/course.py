@@ -33,7 +33,7 @@ def run(contender: Contender) -> Row:
     for version in (*GOOD, BROKEN):
         register(contender.ground.variables["MLFLOW_TRACKING_URI"], contender.model_name, write_version(version))
     try:
-        cells = [f"{_timed(lambda: contender.deploy(1)):.1f}"]
+        cells = [f"{timed(lambda: contender.deploy(1)):.1f}"]
         serving = [each for each in contender.endpoints if each.ask() == "version 1"]
         cells.append(f"{len(serving)} of {len(contender.endpoints)}")
         for change, version in ((lambda: contender.update(2), 2), (contender.undo, 1)):
@@ -50,7 +50,7 @@ def run(contender: Contender) -> Row:
 def _change(change: Callable[[], None], version: int, serving: list[Endpoint]) -> list[str]:
     """Return how long a change took, and how many requests failed; `Failed` where it is not what answers then."""
     with asked(serving) as answers:
-        seconds = _timed(change)
+        seconds = timed(change)
     found = _answers(serving)
     if set(found) != {f"version {version}"} or answers.by_version["other"]:
         raise Failed(f"it says version {version} is served; answers: {dict(found)}, {answers.by_version}")
@@ -78,7 +78,7 @@ def _break(contender: Contender, serving: list[Endpoint]) -> str:
 
 def _delete(contender: Contender) -> str:
     try:
-        seconds = _timed(contender.delete)
+        seconds = timed(contender.delete)
     except (Unavailable, Failed) as reason:
         return str(reason)
     files = contender.list_files()
@@ -94,7 +94,8 @@ def _answers(endpoints: list[Endpoint]) -> Counter[str]:
     return Counter("an error" if (said := each.ask()).startswith("error") else said for each in endpoints)
 
 
-def _timed(call: Callable[[], None]) -> float:
+def timed(call: Callable[[], object]) -> float:
+    """Call it; return the seconds that took."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
