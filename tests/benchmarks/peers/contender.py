@@ -73,19 +73,19 @@ class Contender(ABC):
     def delete(self) -> None:
         """Take the model out of service."""
 
-    def restart(self) -> None:
-        """Do to the model what a restart of its servers does."""
-        fleet = self.ground.environment.fleet
-        for address in fleet.list_addresses():
-            fleet.unload_model(address, self.model_name)
-            with suppress(SlipwayError):  # what it serves then is what is looked at
-                fleet.load_model(address, self.model_name)
+    def restart(self) -> str:
+        """Do to the model what a restart does, on the last Triton alone; return what that answers then."""
+        fleet, address = self.ground.environment.fleet, self.ground.grpc[-1]
+        fleet.unload_model(address, self.model_name)
+        with suppress(SlipwayError):  # what it serves then is what is looked at
+            fleet.load_model(address, self.model_name)
+        return Endpoint.of_kserve(self.ground.http[-1], self.model_name).ask()
 
-    def list_files(self) -> list[str]:
-        """Return what lies where servers would load it from, by its path below the model."""
+    def list_files(self) -> dict[str, str]:
+        """Return what lies where servers would load it from: paths below the model, with what tells contents apart."""
         start = f"{self.prefix}{self.model_name}/"
         found = self.ground.environment.repository.store.client.list_objects_v2(Bucket=self.bucket, Prefix=start)
-        return sorted(each["Key"].removeprefix(start) for each in found.get("Contents", []))
+        return {each["Key"].removeprefix(start): each["ETag"] for each in found.get("Contents", [])}
 
     def clean_up(self) -> None:
         """Leave the ground as it was, whatever the contender left."""

@@ -67,12 +67,11 @@ def _break(contender: Contender, serving: list[Endpoint]) -> str:
             said = "refused"
         seconds = time.perf_counter() - begins
     then, lying = _tell(serving), contender.list_files()
-    contender.restart()
-    more = [name for name in lying if name not in before]
-    left = f"new files {', '.join(more)}" if more else "no new files"
+    changed = [name for name, content in sorted(lying.items()) if before.get(name) != content]
+    left = f"new or changed: {', '.join(changed)}" if changed else "no file changed"
     return (
         f"{said} after {seconds:.1f} s, {answers} requests failed; then {then}; {left}; "
-        f"after a restart {_tell(contender.endpoints)}"
+        f"a server that starts then: {_name(contender.restart())}"
     )
 
 
@@ -82,7 +81,7 @@ def _delete(contender: Contender) -> str:
     except (Unavailable, Failed) as reason:
         return str(reason)
     files = contender.list_files()
-    return f"{seconds:.1f} s; {_tell(contender.endpoints)}; {', '.join(files) if files else 'no files'}"
+    return f"{seconds:.1f} s; {_tell(contender.endpoints)}; {', '.join(sorted(files)) if files else 'no files'}"
 
 
 def _tell(endpoints: list[Endpoint]) -> str:
@@ -91,7 +90,11 @@ def _tell(endpoints: list[Endpoint]) -> str:
 
 def _answers(endpoints: list[Endpoint]) -> Counter[str]:
     """Return how many endpoints give which answer, errors being one."""
-    return Counter("an error" if (said := each.ask()).startswith("error") else said for each in endpoints)
+    return Counter(_name(each.ask()) for each in endpoints)
+
+
+def _name(answer: str) -> str:
+    return "an error" if answer.startswith("error") else answer
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -112,8 +112,8 @@ class Served(Contender):
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
-    def list_files(self) -> list[str]:
-        return []
+    def list_files(self) -> dict[str, str]:
+        return {}
 
     def clean_up(self) -> None:
         self._stop()
@@ -167,8 +167,8 @@ class MlflowServe(Served):
     def delete(self) -> None:
         self._stop()
 
-    def restart(self) -> None:
-        """A process that has ended starts with no version; which one, nothing says."""
+    def restart(self) -> str:
+        return "error: nothing says which version to start"
 
 
 class MLServer(Served):
@@ -189,8 +189,8 @@ class MLServer(Served):
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint.of_kserve(f"127.0.0.1:{self.port}", self.model_name)]
 
-    def list_files(self) -> list[str]:
-        return sorted(path.name for path in self._settings.parent.glob("model-settings.json"))
+    def list_files(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in self._settings.parent.glob("model-settings.json")}
 
     def deploy(self, version: int) -> None:
         self._name(version)
@@ -206,12 +206,16 @@ class MLServer(Served):
     def delete(self) -> None:
         self._ask("unload")
 
-    def restart(self) -> None:
+    def restart(self) -> str:
         self._stop()
         try:
             self._start(self._mlserver, "start", self._settings.parent)
         except Failed:
-            return
+            found = self.endpoints[0].ask()
+            self._stop()
+            self.deploy(1)  # there is something to delete
+            return found
+        return self.endpoints[0].ask()
 
     def _name(self, version: int) -> None:
         uri = f"models:/{self.model_name}/{version}"
