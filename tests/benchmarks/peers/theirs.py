@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX
 from tests.apparatus.ports import free_port
 from tests.benchmarks.peers.asking import INVOCATION, Endpoint
 from tests.benchmarks.peers.contender import COMMAND_S, WHOLE_BUCKET, Contender, Failed, Ground, Unavailable
-from tests.benchmarks.peers.models import CLASSES, SIDE
+from tests.benchmarks.peers.models import BROKEN, CLASSES, SIDE
 
 NAMED = ("PEERS_PLUGIN", "PEERS_SCRIPTS", "PEERS_SCRIPTS_PYTHON", "PEERS_MLSERVER", "PEERS_CONTROL")
 
@@ -105,7 +106,7 @@ class ReferenceScripts(Contender):
 class Served(Contender):
     """What serves by itself: a process of its own, from MLflow's artifacts, without Triton and without a repository."""
 
-    start_s = 120.0
+    start_s = 60.0
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
@@ -118,7 +119,7 @@ class Served(Contender):
     def clean_up(self) -> None:
         self._stop()
 
-    def _start(self, *command: str | Path) -> None:
+    def _start(self, version: int, *command: str | Path) -> None:
         variables = os.environ | dict(self.ground.variables)
         log = self.folder / "server.log"
         with log.open("ab") as output:
@@ -131,7 +132,7 @@ class Served(Contender):
                 start_new_session=True,
             )
         end = time.monotonic() + self.start_s
-        while not self.endpoints[0].ask().startswith("version"):
+        while self.endpoints[0].ask() != f"version {version}":
             if self._process.poll() is not None or time.monotonic() > end:
                 lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
                 raise Failed(f"it does not start: {lines[-1] if lines else 'nothing printed'}")
@@ -140,10 +141,9 @@ class Served(Contender):
     def _stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(COMMAND_S)
-            finally:
-                self._process = None
+            self._process.wait(COMMAND_S)
+            with suppress(ProcessLookupError):  # what it started and did not wait for
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class MlflowServe(Served):
@@ -159,7 +159,7 @@ class MlflowServe(Served):
     def deploy(self, version: int) -> None:
         self._stop()
         serve = ("models", "serve", "-m", f"models:/{self.model_name}/{version}")
-        self._start("mlflow", *serve, "-p", str(self.port), "--env-manager", "local")
+        self._start(version, "mlflow", *serve, "-p", str(self.port), "--env-manager", "local")
 
     def undo(self) -> None:
         self.deploy(1)
@@ -194,7 +194,7 @@ class MLServer(Served):
 
     def deploy(self, version: int) -> None:
         self._name(version)
-        self._start(self._mlserver, "start", self._settings.parent)
+        self._start(version, self._mlserver, "start", self._settings.parent)
 
     def update(self, version: int) -> None:
         self._name(version)
@@ -209,7 +209,7 @@ class MLServer(Served):
     def restart(self) -> str:
         self._stop()
         try:
-            self._start(self._mlserver, "start", self._settings.parent)
+            self._start(BROKEN, self._mlserver, "start", self._settings.parent)
         except Failed:
             found = self.endpoints[0].ask()
             self._stop()
