@@ -97,7 +97,12 @@ soak: setup ## Release many models at once, killed and paused at random; ARGS="-
 
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
-	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_*.py $(WORDS)
+	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging \
+		$(filter-out %/bench_peers.py,$(wildcard tests/benchmarks/bench_*.py)) $(WORDS)
+
+.PHONY: bench-peers
+bench-peers: setup ## Time slipway beside the ways others deploy, in one run; docs/peers.md says what it needs
+	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_peers.py $(WORDS)
 
 .PHONY: images
 images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory

@@ -54,9 +54,14 @@ def ground(stack: LocalStack, environment: Environment, tmp_path_factory: pytest
 
 @pytest.mark.timeout(3600)
 def test_a_model_is_created_updated_taken_back_broken_and_deleted_by_each(ground: Ground) -> None:
-    rows = [_run(kind, ground) for kind in CONTENDERS if not ASKED or kind.slug in ASKED]
+    busy = [os.getloadavg()[0]]
+    rows = []
+    for kind in CONTENDERS:
+        if not ASKED or kind.slug in ASKED:
+            rows.append(_run(kind, ground))
+            busy.append(os.getloadavg()[0])
 
-    _show(rows)
+    _show(rows, busy)
     slipways = [row for row in rows if row.title.startswith("slipway")]
     assert all(len(row.cells) == len(course.HEAD) for row in slipways), slipways
     assert all(row.cells[3].startswith("0 of") and row.cells[5].startswith("0 of") for row in slipways), slipways
@@ -92,8 +97,9 @@ def _run(kind: type[Contender], ground: Ground) -> course.Row:
         return course.Row(kind.title, (str(reason),))
 
 
-def _show(rows: list[course.Row]) -> None:
-    """Print the table as docs/peers.md has it."""
+def _show(rows: list[course.Row], busy: list[float]) -> None:
+    """Print the table as docs/peers.md has it, and what else the machine did."""
     lines = [f"| | {' | '.join(course.HEAD)} |", "|---" * (len(course.HEAD) + 1) + "|"]
     lines += [f"| {' | '.join((row.title, *row.cells))} |" for row in rows]
-    Console(width=2000, highlight=False, markup=False).print("\n" + "\n".join(lines), soft_wrap=True)
+    said = f"{os.cpu_count()} cores, load average {min(busy):.0f} to {max(busy):.0f}"
+    Console(width=2000, highlight=False, markup=False).print("\n".join(["", *lines, said]), soft_wrap=True)
