@@ -43,7 +43,6 @@ class Contender(ABC):
 
     title: ClassVar[str]
     slug: ClassVar[str]
-    back: ClassVar[str]  # the way back, in words
     prefix: ClassVar[str] = f"{REPOSITORY_PREFIX}/"
     bucket: ClassVar[str] = MODELS_BUCKET
 

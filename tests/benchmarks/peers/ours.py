@@ -1,6 +1,5 @@
 """Three ways in to slipway: the flows, `mlflow deployments -t triton`, and the seven scripts."""
 
-import sys
 from pathlib import Path
 
 from infra.local.settings import MODELS_BUCKET, REPOSITORY_PREFIX
@@ -12,7 +11,7 @@ class Flows(Contender):
     """The flows, each in a process of its own, as a worker starts them."""
 
     title = "slipway, the flows `deploy-model`, `rollback-model`, `withdraw-model`"
-    slug, back = "flows", "`rollback-model`"
+    slug = "flows"
 
     def deploy(self, version: int) -> None:
         self._call("deploy", version)
@@ -32,7 +31,7 @@ class OurPlugin(Contender):
     """`mlflow deployments`, with slipway's target `triton`."""
 
     title = "slipway, `mlflow deployments -t triton`"
-    slug, back = "plugin", "`update` to the version before"
+    slug = "plugin"
 
     def deploy(self, version: int) -> None:
         self._call("create", "--flavor", "onnx", "-m", f"models:/{self.model_name}/{version}")
@@ -57,7 +56,7 @@ class OurScripts(Contender):
     """The seven steps as the documents of the reference call them, each a process."""
 
     title = "slipway, the seven scripts `python -m tasks …`"
-    slug, back = "scripts", "`reload-triton --expected-version=1`"
+    slug = "scripts"
 
     def deploy(self, version: int) -> None:
         out, name = self.folder / str(version), f"--model-name={self.model_name}"
@@ -93,5 +92,4 @@ class OurScripts(Contender):
         )
 
     def _step(self, *arguments: str) -> None:
-        assert sys.executable
         self.run_python("-m", "tasks", *arguments, AWS_ENDPOINT_URL=self.ground.s3_url)

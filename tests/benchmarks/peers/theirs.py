@@ -1,7 +1,8 @@
 """The others: NVIDIA's plugin and the reference's scripts, where they are on this machine, MLflow's server, MLServer.
 
 Of the first two nothing is here. An environment that has the plugin is named by PEERS_PLUGIN, the folder with the
-scripts' `steps/` by PEERS_SCRIPTS, with an interpreter that has what they import in PEERS_SCRIPTS_PYTHON.
+scripts' `steps/` by PEERS_SCRIPTS, with an interpreter that has what they import in PEERS_SCRIPTS_PYTHON; an
+environment with MLServer by PEERS_MLSERVER, the interpreter of one with mlflow-triton-control by PEERS_CONTROL.
 """
 
 import json
@@ -20,14 +21,15 @@ from tests.benchmarks.peers.asking import INVOCATION, Endpoint
 from tests.benchmarks.peers.contender import COMMAND_S, WHOLE_BUCKET, Contender, Failed, Ground, Unavailable
 from tests.benchmarks.peers.models import BROKEN, CLASSES, SIDE
 
-NAMED = ("PEERS_PLUGIN", "PEERS_SCRIPTS", "PEERS_SCRIPTS_PYTHON", "PEERS_MLSERVER", "PEERS_CONTROL")
-
 
 def find(variable: str, *inside: str) -> Path:
     """Return what a variable names, or a path in it; `Unavailable` where it is not there."""
-    place = Path(os.environ.get(variable) or "nowhere").absolute().joinpath(*inside)
-    if not place.exists():
+    named = os.environ.get(variable)
+    if not named:
         raise Unavailable(f"not on this machine: {variable} names none")
+    place = Path(named).absolute().joinpath(*inside)
+    if not place.exists():
+        raise Unavailable(f"not on this machine: {variable} names {place}, which is not there")
     return place
 
 
@@ -35,7 +37,7 @@ class OfficialPlugin(Contender):
     """NVIDIA's mlflow-triton-plugin, told one Triton, since it takes one."""
 
     title = "NVIDIA's mlflow-triton-plugin"
-    slug, back = "official", "`update` to the version before"
+    slug = "official"
 
     def __init__(self, ground: Ground) -> None:
         self._mlflow = find("PEERS_PLUGIN", "bin", "mlflow")
@@ -63,7 +65,7 @@ class ReferenceScripts(Contender):
     """The reference's own seven scripts, each a process, told one Triton, since they take one."""
 
     title = "the reference's seven scripts"
-    slug, back = "reference", "all seven again, with the version before"
+    slug = "reference"
     prefix, bucket = "", WHOLE_BUCKET
 
     def __init__(self, ground: Ground) -> None:
@@ -150,7 +152,7 @@ class MlflowServe(Served):
     """`mlflow models serve`: a process a version."""
 
     title = "`mlflow models serve`"
-    slug, back = "serve", "stop, and start the version before"
+    slug = "serve"
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -175,7 +177,7 @@ class MLServer(Served):
     """MLServer with its MLflow runtime, in an environment of its own from PyPI; versions are swapped by its API."""
 
     title = "MLServer with mlserver-mlflow"
-    slug, back = "mlserver", "settings of the version before, `load`"
+    slug = "mlserver"
 
     def __init__(self, ground: Ground) -> None:
         self._mlserver = find("PEERS_MLSERVER", "bin", "mlserver")
