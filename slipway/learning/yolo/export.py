@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError, ValidationFailed
 from blocks.events import tell_gate
-from blocks.labels import GOLDEN_FILE, MODEL_FILE
+from blocks.labels import GOLDEN_FILE, MODEL_FILE, VALIDATION_MAX_DIFF_TAG
 from blocks.registry import ModelRegistry
 from blocks.run import publish_report, say
 from slipway.learning.inference import open_session
@@ -121,4 +121,4 @@ def _log(run_id: str, files: Path, max_diff: float, registry: ModelRegistry) -> 
     client = registry.connect()
     with registry.reaching(f"ONNX model of run {run_id}"):
         client.log_artifacts(run_id, str(files), EXPORT_FOLDER)
-        client.log_metric(run_id, "validation_max_diff", max_diff)
+        client.log_metric(run_id, VALIDATION_MAX_DIFF_TAG, max_diff)

@@ -47,7 +47,7 @@ def _download_champion(
     champion: RegisteredVersion, split: DatasetSplit, into: Path, registry: ModelRegistry
 ) -> DetectorFile:
     subject = f"champion '{champion.model_name}' version {champion.version}"
-    path = registry.download(champion, into / "champion") / MODEL_FILE
+    path = registry.download(champion, into / CHAMPION) / MODEL_FILE
     expected = champion.tags.get(f"{CHECKSUM_TAG}{MODEL_FILE}")
     if expected and path.is_file() and FileDigest.of(path).sha256 != expected:
         raise IntegrityError(f"{subject}: {MODEL_FILE} is not the file that was registered; take the alias away")
