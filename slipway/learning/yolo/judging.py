@@ -9,11 +9,11 @@ from blocks.events import tell_gate
 from blocks.labels import CHAMPION, CHECKSUM_TAG, GATE_1_TAG, MODEL_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
-from slipway.learning.yolo.export import EXPORT_FOLDER, ExportedDetector, download_checked
+from slipway.learning.yolo.export import download_checked
 from slipway.learning.yolo.gate import DetectorVerdict, judge_detector
 from slipway.learning.yolo.measuring import DetectorFile, check_classes, measure, open_detector
 from slipway.learning.yolo.parameters import DetectorCriteria
-from slipway.learning.yolo.splitting import DatasetSplit
+from slipway.learning.yolo.results import EXPORT_FOLDER, DatasetSplit, ExportedDetector
 
 
 def judge_export(
