@@ -7,7 +7,7 @@ import yaml
 
 from infra.kubernetes.releases import CHARTS
 from slipway.releases.version_line import read_line
-from tests.apparatus.charts import render, secrets_of, values_of
+from tests.apparatus.charts import Object, render, secrets_of, values_of
 
 every_application = pytest.mark.parametrize(
     ("application", "name"), [("triton", "triton"), ("triton-git", "triton"), ("slipway", "slipway")]
@@ -18,6 +18,11 @@ def read(application: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((CHARTS.parent / "argocd" / f"{application}.yaml").read_text())
     assert found["metadata"]["name"] == application
     return found
+
+
+def draw(application: str, name: str) -> list[Object]:
+    helm = read(application)["spec"]["source"]["helm"]
+    return render(name, values_of(name, tuple(helm["valueFiles"]), **helm.get("valuesObject", {})))
 
 
 @every_application
@@ -31,7 +36,7 @@ def test_follow_the_chart_with_values_it_accepts(application: str, name: str) ->
     assert spec["syncPolicy"]["automated"] == {"prune": False, "selfHeal": True}
     assert "CreateNamespace=true" in spec["syncPolicy"]["syncOptions"]
     assert spec["ignoreDifferences"][0]["jsonPointers"] == ["/spec/replicas"]
-    assert render(name, values_of(name, tuple(spec["source"]["helm"]["valueFiles"])))
+    assert draw(application, name)
 
 
 @pytest.mark.parametrize("name", ["triton", "slipway"])
@@ -55,5 +60,4 @@ def test_follow_the_branch_to_which_a_models_version_is_committed() -> None:
 def test_name_every_secret_since_one_made_while_rendering_would_be_another_each_time(
     application: str, name: str
 ) -> None:
-    files = tuple(read(application)["spec"]["source"]["helm"]["valueFiles"])
-    assert secrets_of(render(name, values_of(name, files))) == {}
+    assert secrets_of(draw(application, name)) == {}
