@@ -4,6 +4,9 @@ import json
 import re
 from functools import reduce
 from pathlib import Path
+from typing import Any
+
+from prefect import Flow
 
 from blocks.environment import Environment
 from flows.deployment import deploy_model
@@ -68,7 +71,7 @@ def test_the_commands_of_the_training_template_train_promote_export_and_validate
 def test_what_is_submitted_to_argo_are_parameters_of_the_flows() -> None:
     text = (ROOT / "docs" / "migrating" / "argo.md").read_text()
     lines = re.findall(r"`prefect deployment run (train|deploy)-model/local((?: -p \w+=[\w.:]+)*)`", text)
-    flows = {"train": train_model, "deploy": deploy_model}
+    flows: dict[str, Flow[..., Any]] = {"train": train_model, "deploy": deploy_model}
 
     taken = [flows[flow].validate_parameters(dict(re.findall(r"-p (\w+)=(\S+)", given))) for flow, given in lines]
 
