@@ -1,5 +1,6 @@
 """A run in MLflow that is recorded when all of it is known: parameters, figures, tables and pictures."""
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def record_run(
         figures: its pictures, by name.
     """
     client = registry.connect()
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # what a command prints is for others to read
     with registry.reaching(f"a run in experiment '{experiment}'"):
         found = client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else client.create_experiment(experiment)

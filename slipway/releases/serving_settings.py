@@ -29,7 +29,7 @@ TENSORRT_OPTIONS = frozenset(_OPTIONS.split())
 
 def split_commas(value: object) -> object:
     """Take a text with commas for its parts."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if value.strip()] if isinstance(value, str) else value
 
 
 def _split_pairs(value: object) -> object:
