@@ -33,17 +33,18 @@ class Load:
         self.elapsed_ms: list[float] = []
         self.failures: list[str] = []
         self.since = self.until = 0.0
+        self.last = 0.0  # when the last answer that counts was there, and before it the last that does not
 
     async def run(self, channels: list[Any], clients: int, warm_s: float, seconds: float, least: int) -> dict[str, Any]:
         """Return what came of it: `seconds` of it, four times as many at most, until `least` answers were there."""
         calls = [channel.unary_unary(METHOD) for channel in channels]
-        self.since = time.perf_counter() + warm_s
+        self.since = first = time.perf_counter() + warm_s
         self.until = self.since + 4 * seconds
         asking = [
             asyncio.create_task(self._ask(call, number)) for number, call in enumerate(islice(cycle(calls), clients))
         ]
         await asyncio.sleep(warm_s)
-        used = time.process_time()
+        used, first = time.process_time(), self.last or first
         await asyncio.sleep(seconds)
         while time.perf_counter() < self.until and len(self.elapsed_ms) < least and not self.failures:
             await asyncio.sleep(0.05)
@@ -53,7 +54,7 @@ class Load:
         return {
             "clients": clients,
             "requests": len(self.elapsed_ms),
-            "per_second": len(self.elapsed_ms) / lasted,
+            "per_second": len(self.elapsed_ms) / (self.last - first) if self.elapsed_ms else 0.0,
             **summarise(self.elapsed_ms),
             "load_cpu": used / lasted,
             "failures": len(self.failures),
@@ -72,6 +73,8 @@ class Load:
                 self.failures.append(f"{error.code().name}: {error.details()}"[:500])
                 return
             ended = time.perf_counter()
+            if ended < self.until:
+                self.last = ended
             if self.since <= ended < self.until:
                 self.elapsed_ms.append((ended - begun) * 1000)
 

@@ -41,13 +41,13 @@ class LoadGenerator:
     def __init__(self, asked: Asked, process: "subprocess.Popen[str]", errors: IO[str]) -> None:
         self._asked, self._process, self._errors = asked, process, errors
 
-    def ask(self, clients: int, seconds: float) -> dict[str, Any]:
+    def ask(self, clients: int, seconds: float, least: int = LEAST) -> dict[str, Any]:
         """Return what so many clients saw in so many seconds, each asking again as it has its answer.
 
         There are `requests`, `per_second`, `p50_ms`, `p99_ms`, `load_cpu`, `failures` and the first one's `reason`.
         Raises `ServiceUnavailable` where the process with the clients ended.
         """
-        self._tell({"clients": clients, "warm_s": WARM_S, "seconds": seconds, "least": LEAST})
+        self._tell({"clients": clients, "warm_s": WARM_S, "seconds": seconds, "least": least})
         if not (line := _stdout(self._process).readline()):
             self._errors.seek(0)
             raise ServiceUnavailable(

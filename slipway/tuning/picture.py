@@ -7,7 +7,7 @@ from slipway.tuning.trial import Trial
 from slipway.tuning.tuning import Tuning
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
-BLUE, ORANGE, RED = "#2563c9", "#e07a1f", "#c93030"
+GREY, BLUE, ORANGE, RED = "#c3cad2", "#2563c9", "#e07a1f", "#c93030"
 
 
 def draw(tuning: Tuning) -> Figure:
@@ -16,7 +16,7 @@ def draw(tuning: Tuning) -> Figure:
     axes = figure.subplots()
     others = [trial for trial in tuning.trials if trial not in (tuning.start, tuning.best)]
     for trial in others:
-        _plot(axes, trial, GRID if len(others) > 8 else "#c3cad2", "")
+        _plot(axes, trial, GREY, "")
     _plot(axes, tuning.start, ORANGE, f"as it is served: {tuning.start.knobs.describe()}")
     if tuning.best != tuning.start:
         _plot(axes, tuning.best, BLUE, f"best: {tuning.best.knobs.describe()}")
@@ -25,7 +25,7 @@ def draw(tuning: Tuning) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("p99, ms", color=MUTED)
     axes.set_ylabel("Requests answered in a second", color=MUTED)
-    axes.legend(frameon=False, labelcolor=INK, loc="lower right", fontsize=9)
+    figure.legend(frameon=False, labelcolor=INK, loc="outside lower left", fontsize=9)
     axes.grid(color=GRID)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, length=0, which="both")
