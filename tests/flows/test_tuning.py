@@ -1,38 +1,39 @@
 """A tuning measures a candidate, keeps what it found for the next release, and leaves what is served alone."""
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from prefect.client.schemas.objects import State
 
-from blocks.environment import Environment
-from blocks.errors import InvalidInput
+from blocks.environment import Environment, using
 from blocks.repository_layout import name_candidate, parse_candidate
-from flows.deployment import Deployment, deploy_model
-from flows.tuning import tune_model
+from flows.deployment import deploy_model
+from infra.command.main import run
 from slipway.releases.candidate import find_candidates
 from slipway.releases.kept_settings import keep_settings, read_kept
 from slipway.releases.serving_config import make_candidate_config, parse_config
 from slipway.releases.serving_settings import ServingSettings
 from slipway.tuning.report import PICTURE, TABLE
-from slipway.tuning.tuning import Tuning
 from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import given
-from tests.apparatus.transports import Request, Send, interfering
+from tests.apparatus.transports import Request, Send, interfered
 
 SLOW_US = 200_000
+TUNE = (
+    "--latency-ms 5000 --instances= --intra-op-threads= --max-batch-sizes= --queue-delays-us 0 --clients 2 --rounds 1"
+)
 
 
-def test_the_best_is_found_on_a_candidate_kept_and_released_like_any_change(
-    environment: Environment, model_name: str
+def test_the_best_is_found_beside_the_fleet_kept_and_released_like_any_change(
+    environment: Environment, model_name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given(environment, model_name).released()
     _serve_slowly(environment, model_name)
-    repository, replica = environment.repository, environment.fleet.list_addresses()[1]
-    config, before = repository.read_commit(model_name), observed(environment, model_name)
-    _leave_a_candidate(environment, model_name, replica)
-    with pytest.raises(InvalidInput, match="serves traffic"):
-        tune_model(model_name)
+    fleet, repository = environment.fleet, environment.repository
+    ours, spare = fleet.list_addresses()
+    commit, before = repository.read_commit(model_name), observed(environment, model_name)
+    _leave_a_candidate(environment, model_name, spare)
     changed: list[Request] = []
 
     def watch(request: Request, send: Send) -> Any:
@@ -40,35 +41,22 @@ def test_the_best_is_found_on_a_candidate_kept_and_released_like_any_change(
             changed.append(request)
         return send()
 
-    with interfering(watch):
-        state: State[Any] = tune_model(
-            model_name,
-            latency_ms=5000,
-            beside_traffic=True,
-            instances=(),
-            intra_op_threads=(),
-            queue_delays_us=(0,),
-            max_batch_sizes=(),
-            seconds=0.2,
-            clients=2,
-            rounds=1,
-            return_state=True,
-        )
-    tuning: Tuning = state.result()
+    with using(replace(environment, fleet=interfered(fleet.model_copy(update={"replicas": [ours]}), watch))):
+        assert run(["tune", model_name]) != 0, "the one replica serves"
+        refused = capsys.readouterr().err
+        code = run(["tune", model_name, "--replica", spare, "--seconds", "0.2", *TUNE.split()])
+    shown = capsys.readouterr().out
 
-    assert [trial.knobs.queue_delay_us for trial in tuning.trials] == [SLOW_US, 0]
-    assert tuning.verdict.ratio is not None and tuning.verdict.ratio > 5
-    assert all(trial.points and not trial.refusal for trial in tuning.trials), tuning.rows
-    assert {request.address for request in changed if request.method == "load_model"} == {replica}
+    assert "serves traffic" in refused and code == 0, refused + shown
+    assert re.search(r"\d\d+\.\d\d times in the median of 1 rounds", shown), shown
+    assert {request.address for request in changed if request.method == "load_model"} == {spare}
     assert {parse_candidate(str(request.model_name)) for request in changed} == {model_name}, "nothing else is touched"
     assert find_candidates(model_name, environment) == set(), "its own, and the one that was left, are gone"
-    assert repository.read_commit(model_name) == config and observed(environment, model_name) == before
-    files = environment.registry.connect().list_artifacts(str(tuning.run_id))
-    assert {PICTURE, TABLE} <= {file.path for file in files}
+    assert repository.read_commit(model_name) == commit and observed(environment, model_name) == before
+    assert {PICTURE, TABLE} <= _list_files(environment, shown)
+    assert read_kept(repository, model_name).now == ServingSettings(queue_delay_us=0)
 
-    assert tuning.kept and read_kept(repository, model_name).now == ServingSettings(queue_delay_us=0), state.message
-    released = deploy_model(model_name, "alias:live")
-    assert isinstance(released, Deployment) and released.receipt is not None
+    assert run(["config", "set", model_name, "--release"]) == 0, capsys.readouterr()
     batching = parse_config(repository.read_config(model_name) or "").dynamic_batching
     assert batching.max_queue_delay_microseconds == 0
     assert assert_consistent(environment, model_name) == 1
@@ -87,3 +75,8 @@ def _leave_a_candidate(environment: Environment, model_name: str, replica: str) 
     config = make_candidate_config(environment.repository.read_config(model_name) or "", name, 2)
     environment.repository.place_candidate(model_name, 2, name, config)
     environment.fleet.load_model(replica, name)
+
+
+def _list_files(environment: Environment, shown: str) -> set[str]:
+    run_id = re.findall(r"MLflow run (\w+)", shown)[-1]
+    return {file.path for file in environment.registry.connect().list_artifacts(run_id)}
