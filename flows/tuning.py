@@ -49,8 +49,8 @@ def tune_model(
 ) -> Tuning | State[Tuning]:
     """Find out how a model is served fastest within a latency limit, and keep that in its settings.
 
-    What is served stays as it is until a release. The model's lock is held for one trial at a time: a release, or a rollback, goes in
-    between.
+    What is served stays as it is until a release. The model's lock is held for one trial at a time: a release, or a
+    rollback, goes in between.
     """
     with turn_of(model_name) as environment:
         if is_left_to_settle(model_name, environment):

@@ -1,7 +1,7 @@
 """`slipway tune`: how a model is served fastest within a latency limit, measured on a candidate under load."""
 
 import inspect
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
@@ -29,7 +29,7 @@ def tune(model: str, *, dry_run: Annotated[bool, Parameter(negative=())] = False
     require_prefect()
     terms = TuningTerms.model_validate({name: value for name, value in given.items() if value is not None})
     keep_log_off_the_screen()
-    state: State[Any] = tune_model(model, **dict(terms), dry_run=dry_run, return_state=True)
+    state = cast(State[Any], tune_model(model, **dict(terms), dry_run=dry_run, return_state=True))
     outcome: Tuning = state.result()
     table = Table(*(str(name) for name in outcome.rows[0]), box=None, pad_edge=False)
     for row in outcome.rows:

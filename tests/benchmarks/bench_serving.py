@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_the_tuned_config_serves_more_within_the_same_p99(
     keep_settings(model_name, DEFAULTS[default], after=kept, by="bench", environment=environment)
     deploy_model(model_name, input_shapes={"input": (1, 3, SIZE, SIZE)})
 
-    state: State[Any] = tune_model(
+    found = tune_model(
         model_name,
         latency_ms=LATENCY_MS,
         beside_traffic=True,
@@ -104,7 +104,7 @@ def test_the_tuned_config_serves_more_within_the_same_p99(
         dry_run=True,
         return_state=True,
     )
-    tuning: Tuning = state.result()
+    tuning: Tuning = cast(State[Any], found).result()
 
     table = Table(*(str(name) for name in tuning.rows[0]), title=f"Tuned from the default {default}, {LATENCY_MS:g} ms")
     for row in tuning.rows:
