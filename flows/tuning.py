@@ -1,7 +1,7 @@
 """The tuning flow: how a model is served fastest within a latency limit, found on a candidate under load.
 
-choose-ground -> measure-trial (one way to serve it after the other) -> measure-trial (the best beside what is served,
-    in turns) -> report-tuning [-> keep-best]
+choose-ground -> measure-trial (one way to serve it after the other) -> measure-trial (the challenger beside what is
+    served, in turns) -> report-tuning [-> keep-best]
 """
 
 import time
@@ -21,6 +21,7 @@ from flows.running.turns import short_turn_of, turn_of
 from slipway.releases.settlement import is_left_to_settle
 from slipway.tuning.ground import Ground
 from slipway.tuning.knobs import Knobs
+from slipway.tuning.measuring import require_measured
 from slipway.tuning.search import propose_knobs
 from slipway.tuning.terms import TuningTerms
 from slipway.tuning.trial import Trial, choose
@@ -58,8 +59,8 @@ def tune_model(
         ground = choose_ground(model_name=model_name, terms=terms, environment=environment)
     trials = tuple(search(ground, terms))
     tuning = Tuning(ground=ground, latency_ms=terms.latency_ms, trials=trials)
-    if tuning.changes and tuning.best.find_best(terms.latency_ms):
-        tuning = tuning.model_copy(update={"rounds": tuple(compare(tuning, terms))})
+    if tuning.challenger is not None:
+        tuning = tuning.model_copy(update={"rounds": tuple(compare(tuning.start, tuning.challenger, ground, terms))})
     environment = load_environment()
     tuning = report_tuning(tuning=tuning, environment=environment)
     if dry_run or not tuning.verdict.is_better:
@@ -75,20 +76,21 @@ def search(ground: Ground, terms: TuningTerms) -> Iterator[Trial]:
     while knobs is not None and (not trials or time.monotonic() - begun < terms.budget_s):
         best = choose(trials, terms.latency_ms).find_best(terms.latency_ms) if trials else None
         trials.append(measure_in_turn(ground, knobs, terms, best.clients if best else 1))
+        require_measured(trials[0], ground)
         yield trials[-1]
         knobs = propose_knobs(trials, ground.ranges, terms.latency_ms)
 
 
-def compare(tuning: Tuning, terms: TuningTerms) -> Iterator[tuple[Trial, Trial]]:
-    """Yield rounds of measuring again what is served and the best, each from the clients that were its best."""
-    contenders = (tuning.start, tuning.best)
+def compare(served: Trial, challenger: Trial, ground: Ground, terms: TuningTerms) -> Iterator[tuple[Trial, Trial]]:
+    """Yield rounds of measuring both again, one after the other, each from the clients that were its best."""
     for _ in range(terms.rounds):
-        points = [trial.find_best(terms.latency_ms) for trial in contenders]
-        served, best = (
-            measure_in_turn(tuning.ground, trial.knobs, terms, point.clients if point else 1)
-            for trial, point in zip(contenders, points, strict=True)
-        )
-        yield served, best
+        yield measure_again(served, ground, terms), measure_again(challenger, ground, terms)
+
+
+def measure_again(trial: Trial, ground: Ground, terms: TuningTerms) -> Trial:
+    """Return a trial of the same knobs, from the clients that were its best."""
+    best = trial.find_best(terms.latency_ms)
+    return measure_in_turn(ground, trial.knobs, terms, best.clients if best else 1)
 
 
 def measure_in_turn(ground: Ground, knobs: Knobs, terms: TuningTerms, clients: int) -> Trial:

@@ -49,6 +49,18 @@ def climb(load: LoadGenerator, knobs: Knobs, terms: TuningTerms, clients: int) -
     return Trial(knobs=knobs, points=tuple(points))
 
 
+def require_measured(trial: Trial, ground: Ground) -> None:
+    """Raise `LoadFailed` where the replica does not even serve the model as it is served."""
+    if trial.refusal:
+        raise LoadFailed(
+            f"{ground.subject} on Triton {ground.address}: cannot be measured as it is served ({trial.refusal}), expected "
+            "a replica that serves it; choose another one",
+            model_name=ground.model_name,
+            version=ground.version,
+            address=ground.address,
+        )
+
+
 def describe(trial: Trial, latency_ms: float) -> str:
     """Return a trial in a line."""
     best = trial.find_best(latency_ms)

@@ -11,6 +11,7 @@ from slipway.tuning.knobs import Knobs, Ranges
 from slipway.tuning.trial import NOISE, Point, Trial, choose, list_within
 
 WORTH_IT = 1.05  # less is not worth another configuration
+NEAR = 0.75  # of what is served: whoever reached as much, by one measurement, may be the better one
 
 
 def propose_knobs(trials: Sequence[Trial], ranges: Ranges, latency_ms: float) -> Knobs | None:
@@ -40,8 +41,20 @@ def propose_clients(points: Sequence[Point], latency_ms: float, begin: int, most
     return (last.clients + over) // 2 if over - last.clients > max(1, last.clients / 2) else None
 
 
+def find_challenger(trials: Sequence[Trial], latency_ms: float) -> Trial | None:
+    """Return the best trial beside that of what is served, the first; None where none came near it.
+
+    Each was measured at another time: what they reached decides who is compared in turns, not who is better.
+    """
+    served, *others = trials
+    kept = [trial for trial in others if trial.find_best(latency_ms)]
+    best = choose(kept, latency_ms) if kept else None
+    enough = NEAR * served.get_throughput(latency_ms)
+    return best if best is not None and best.get_throughput(latency_ms) >= enough else None
+
+
 class Verdict(NamedTuple):
-    """What the comparison of the best with what is served came to."""
+    """What the comparison of the challenger with what is served came to."""
 
     ratio: float | None
     """The median over the rounds; None where what is served never keeps the limit, so that there is none."""
@@ -51,9 +64,9 @@ class Verdict(NamedTuple):
 
 
 def judge(rounds: Sequence[tuple[Trial, Trial]], latency_ms: float) -> Verdict:
-    """Return what rounds of measuring what is served and the best say, the former first in each."""
+    """Return what rounds of measuring what is served and the challenger say, the former first in each."""
     before = [served.get_throughput(latency_ms) for served, _ in rounds]
-    after = [best.get_throughput(latency_ms) for _, best in rounds]
+    after = [challenger.get_throughput(latency_ms) for _, challenger in rounds]
     kept = statistics.median(after) > 0
     if not kept:
         nearest = min(trial.fastest_p99_ms for pair in rounds for trial in pair)

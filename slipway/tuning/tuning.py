@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slipway.tuning.ground import Ground
 from slipway.tuning.knobs import KNOBS, Knobs
-from slipway.tuning.search import Verdict, judge
-from slipway.tuning.trial import Trial, choose
+from slipway.tuning.search import Verdict, find_challenger, judge
+from slipway.tuning.trial import Trial
 
 
 class Tuning(BaseModel):
@@ -18,7 +18,9 @@ class Tuning(BaseModel):
     ground: Ground
     latency_ms: float
     trials: tuple[Trial, ...] = Field(description="In the order in which they were made, the first as it is served.")
-    rounds: tuple[tuple[Trial, Trial], ...] = Field(default=(), description="What is served beside the best, again.")
+    rounds: tuple[tuple[Trial, Trial], ...] = Field(
+        default=(), description="What is served beside the challenger, again."
+    )
     run_id: str | None = Field(default=None, description="The MLflow run with the table and the picture.")
     kept: bool = Field(default=False, description="Whether the settings of the model say it now.")
 
@@ -28,18 +30,23 @@ class Tuning(BaseModel):
         return self.trials[0]
 
     @property
-    def best(self) -> Trial:
-        """The best that was found."""
-        return choose(self.trials, self.latency_ms)
+    def challenger(self) -> Trial | None:
+        """The best beside it, where one came near it."""
+        return find_challenger(self.trials, self.latency_ms)
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the best is better than what is served, by how much, and in words."""
-        if not self.rounds:
-            first = judge([(self.start, self.best)], self.latency_ms)
-            told = "nothing better was found than how it is served" if first.keeps_limit else first.reason
-            return Verdict(first.ratio, first.keeps_limit, False, told)
-        return judge(self.rounds, self.latency_ms)
+        """Whether the challenger is better than what is served, by how much, and in words."""
+        if self.rounds:
+            return judge(self.rounds, self.latency_ms)
+        alone = judge([(self.start, self.start)], self.latency_ms)
+        told = "nothing came near how it is served" if alone.keeps_limit else alone.reason
+        return Verdict(None, alone.keeps_limit, False, told)
+
+    @property
+    def best(self) -> Trial:
+        """What is better: the challenger, or how it is served."""
+        return self.challenger if self.challenger is not None and self.verdict.is_better else self.start
 
     @property
     def changes(self) -> dict[str, int]:
@@ -50,8 +57,8 @@ class Tuning(BaseModel):
     def rows(self) -> list[dict[str, Any]]:
         """A table with one row a trial, and those of the comparison."""
         rows = [_make_row(f"{number}", trial, self) for number, trial in enumerate(self.trials)]
-        for number, (served, best) in enumerate(self.rounds, 1):
-            rows += [_make_row(f"round {number}, served", served, self), _make_row(f"round {number}, best", best, self)]
+        for number, (served, other) in enumerate(self.rounds, 1):
+            rows += [_make_row(f"round {number}, served", served, self), _make_row(f"round {number}", other, self)]
         return rows
 
 

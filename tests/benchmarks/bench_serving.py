@@ -6,12 +6,14 @@ same cores.
 
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torchvision
@@ -36,6 +38,7 @@ BATCHES = (1, 8, 32)
 BACKEND_GOAL, TUNED_GOAL = 0.9, 1.5
 LATENCY_MS = 300.0
 SIZE = 224
+Compute = Callable[[int], tuple[float, float]]
 RATE = Path(__file__).parents[1] / "apparatus" / "inference_rate.py"
 NAME = "resnet18"
 CONFIG = f"""
@@ -54,12 +57,13 @@ DEFAULTS = {
 
 @pytest.mark.timeout(1200)
 def test_the_local_backend_reaches_nine_tenths_of_onnx_runtime_in_process(tmp_path: Path) -> None:
+    """What a row takes of a core decides: seconds on the clock are others', too, where others use the cores."""
     version = tmp_path / "repository" / NAME / "1"
     version.mkdir(parents=True)
     _export(version / "model.onnx")
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    table = Table("rows a request", "in process", "1 client", "ratio", "2 clients", "ratio", title="Rows a second")
-    reached = {}
+    columns = ("rows a request", "in process", "1 client", "ratio", "2 clients", "ratio", "rows a core's second, ratio")
+    table, reached = Table(*columns, title="Rows a second, median ratios of rounds"), {}
     with plain_triton(tmp_path / "triton", tmp_path / "repository") as server:
         fleet = TritonFleet(replicas=[server.grpc], call_timeout_s=120)
         with _in_process(version / "model.onnx") as compute:
@@ -68,13 +72,12 @@ def test_the_local_backend_reaches_nine_tenths_of_onnx_runtime_in_process(tmp_pa
                 asked = Asked(server.grpc, NAME, 1, [{"input": image}], ["output"])
                 with loading(fleet, asked) as load:
                     rounds = [_measure_round(compute, load, rows) for _ in range(ROUNDS)]
-                floor, one, two = (statistics.median(found) for found in zip(*rounds, strict=True))
-                ratios = [statistics.median(found[at] / found[0] for found in rounds) for at in (1, 2)]
-                reached[rows] = ratios[1]
-                table.add_row(
-                    f"{rows}", f"{floor:.1f}", f"{one:.1f}", f"{ratios[0]:.2f}", f"{two:.1f}", f"{ratios[1]:.2f}"
-                )
-    Console(width=100).print("\n", table)
+                floor, _, one, two, _ = (statistics.median(found) for found in zip(*rounds, strict=True))
+                first, second = (statistics.median(found[at] / found[0] for found in rounds) for at in (2, 3))
+                reached[rows] = statistics.median(found[4] / found[1] for found in rounds)
+                figures = (floor, one, first, two, second, reached[rows])
+                table.add_row(f"{rows}", *(f"{figure:.2f}" for figure in figures))
+    Console(width=110).print("\n", table)
     assert min(reached.values()) >= BACKEND_GOAL, reached
 
 
@@ -113,30 +116,40 @@ def test_the_tuned_config_serves_more_within_the_same_p99(
     assert tuning.verdict.ratio is None or tuning.verdict.ratio >= TUNED_GOAL, tuning.verdict.reason
 
 
-def _measure_round(compute: Callable[[int], float], load: LoadGenerator, rows: int) -> tuple[float, float, float]:
-    """Return the rows a second in process, through Triton with one client, and with two."""
-    floor = compute(rows)
-    one, two = (load.ask(clients, SECONDS, least=5)["per_second"] * rows for clients in (1, 2))
-    return floor, one, two
+def _measure_round(compute: Compute, load: LoadGenerator, rows: int) -> tuple[float, ...]:
+    """Return the rows a second, and a core's second, in process; those with one client and two, and a core's second."""
+    in_process = compute(rows)
+    one = load.ask(1, SECONDS, least=5)["per_second"] * rows
+    used, begun = _count_core_seconds(), time.perf_counter()
+    two = load.ask(2, SECONDS, least=5)["per_second"] * rows
+    cores = (_count_core_seconds() - used) / (time.perf_counter() - begun)
+    return (*in_process, one, two, two / cores)
+
+
+def _count_core_seconds() -> float:
+    """Return what the servers that this process started, and the processes of their backends, took of the cores."""
+    servers = [found for found in psutil.Process().children(recursive=True) if "triton" in found.name()]
+    return sum(sum(server.cpu_times()[:2]) for server in servers)
 
 
 @contextmanager
-def _in_process(model: Path) -> Iterator[Callable[[int], float]]:
-    """Yield what tells how many rows a second ONNX Runtime computes, in batches of so many."""
+def _in_process(model: Path) -> Iterator[Compute]:
+    """Yield what tells how many rows ONNX Runtime computes in batches of so many: a second, and a core's second."""
     command = [preflight.prepare_triton_python(), str(RATE), str(model), "1"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
 
-    def compute(rows: int) -> float:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(f"{rows} {SECONDS}\n")
-        process.stdin.flush()
-        return float(process.stdout.readline())
+    def compute(rows: int) -> tuple[float, float]:
+        stdin.write(f"{rows} {SECONDS}\n")
+        stdin.flush()
+        a_second, a_core_second = map(float, stdout.readline().split())
+        return a_second, a_core_second
 
     try:
         yield compute
     finally:
-        process.stdin.close()
+        stdin.close()
         process.wait(60)
 
 

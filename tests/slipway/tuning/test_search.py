@@ -7,7 +7,7 @@ import pytest
 
 from slipway.releases.serving_settings import ServingSettings
 from slipway.tuning.knobs import Knobs, Ranges, read_knobs
-from slipway.tuning.search import judge, propose_clients, propose_knobs
+from slipway.tuning.search import find_challenger, judge, propose_clients, propose_knobs
 from slipway.tuning.terms import TuningTerms
 from slipway.tuning.trial import Point, Trial, choose
 
@@ -116,6 +116,15 @@ def test_where_nothing_keeps_the_limit_the_nearest_is_where_the_search_goes_on()
     slow, nearer = trial(START, 10, p99_ms=90), trial(START.turn("instances", 2), 8, p99_ms=60)
 
     assert choose([slow, nearer, Trial(knobs=START.turn("instances", 4), refusal="no room")], LIMIT_MS) == nearer
+
+
+def test_who_came_near_what_is_served_is_compared_with_it_in_turns() -> None:
+    lucky, other = trial(START, 100), trial(START.turn("instances", 2), 80)
+    over = trial(START.turn("instances", 4), 900, p99_ms=60)
+
+    assert find_challenger([lucky, over, other], LIMIT_MS) == other
+    assert find_challenger([lucky, trial(other.knobs, 70)], LIMIT_MS) is None
+    assert find_challenger([trial(START, 100, p99_ms=60), trial(other.knobs, 1)], LIMIT_MS) is not None
 
 
 def test_the_median_of_the_rounds_decides() -> None:
