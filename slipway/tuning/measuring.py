@@ -53,8 +53,8 @@ def require_measured(trial: Trial, ground: Ground) -> None:
     """Raise `LoadFailed` where the replica does not even serve the model as it is served."""
     if trial.refusal:
         raise LoadFailed(
-            f"{ground.subject} on Triton {ground.address}: cannot be measured as it is served ({trial.refusal}), expected "
-            "a replica that serves it; choose another one",
+            f"{ground.subject} on Triton {ground.address}: cannot be measured as it is served ({trial.refusal}), "
+            "expected a replica that serves it; choose another one",
             model_name=ground.model_name,
             version=ground.version,
             address=ground.address,
