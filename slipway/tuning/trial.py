@@ -32,8 +32,12 @@ class Trial(BaseModel):
     refusal: str = Field(default="", description="Why it cannot be served so; empty where it can.")
 
     def find_best(self, latency_ms: float) -> Point | None:
-        """Return the point with the highest throughput within the limit, None where there is none."""
-        return max(list_within(self.points, latency_ms), key=lambda point: point.per_second, default=None)
+        """Return the point with the highest throughput within the limit, None where there is none, or it is refused."""
+        return (
+            None
+            if self.refusal
+            else max(list_within(self.points, latency_ms), key=lambda point: point.per_second, default=None)
+        )
 
     def get_throughput(self, latency_ms: float) -> float:
         """Return the highest throughput within the limit, 0 where the limit is never kept."""
@@ -42,8 +46,8 @@ class Trial(BaseModel):
 
     @property
     def fastest_p99_ms(self) -> float:
-        """The shortest p99 that was seen."""
-        return min((point.p99_ms for point in self.points), default=float("inf"))
+        """The shortest p99 that was seen, without end where it is refused."""
+        return min((point.p99_ms for point in self.points if not self.refusal), default=float("inf"))
 
 
 def list_within(points: Iterable[Point], latency_ms: float) -> list[Point]:
