@@ -1,33 +1,30 @@
 """The Triton fleet: every replica behind the names it is known by, spoken to over gRPC, one by one."""
 
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Annotated, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import tritonclient.grpc as triton
 from google.protobuf import text_format
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, StringConstraints
+from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fence import Fenced
 from blocks.load_refusals import explain_load
+from blocks.replica_addresses import Replica, expand, find_metrics
 from blocks.replica_errors import classify_error, explain_silence, read_reason
 from blocks.replica_metrics import METRICS_INTERVAL_S, Gpu, fetch_metrics, read_gpus, sum_used_bytes
 from blocks.transport import KeptChannels, Transport
 from blocks.transport_security import TransportSecurity
 
 Tensors = dict[str, np.ndarray]
-_DNS = "dns:///"
 _PINGED_AT_ONCE = 32
 CONTROL_HEADER = "triton-grpc-protocol-slipway-control"
-
-Replica = Annotated[str, StringConstraints(pattern=r"^(dns:///)?[A-Za-z0-9_.\[\]:-]+:[0-9]+$")]
 
 
 class Answer(NamedTuple):
@@ -94,7 +91,7 @@ class TritonFleet(Fenced, Block):
 
     def list_addresses(self) -> list[str]:
         """Return the address of every replica, names resolved anew on each call."""
-        return list(dict.fromkeys(address for replica in self.replicas for address in self._expanded(replica)))
+        return list(dict.fromkeys(address for replica in self.replicas for address in expand(replica)))
 
     def check(self, leave_silent: bool = False) -> list[str]:
         """Return every replica's address; `ServiceUnavailable` where one of them does not answer.
@@ -259,7 +256,7 @@ class TritonFleet(Fenced, Block):
 
     def read_used_memory_bytes(self, address: str) -> float:
         """Return the memory, of the host and its GPUs, that is in use where a replica runs, by its own metrics."""
-        if (place := self._locate_metrics(address)) is None:
+        if (place := find_metrics(address, self.replicas, self.metrics)) is None:
             raise InvalidInput(
                 f"service level max_memory_mib: the fleet names no metrics address for Triton {address}; set "
                 "SLIPWAY_TRITON_METRICS and register the blocks again, or leave the limit out",
@@ -270,37 +267,14 @@ class TritonFleet(Fenced, Block):
 
     def list_gpus(self, address: str) -> tuple[Gpu, ...]:
         """Return the GPUs of one replica, each with its memory; none where it has none or the fleet has no metrics."""
-        place = self._locate_metrics(address)
+        place = find_metrics(address, self.replicas, self.metrics)
         if place is None or not read_gpus(fetch_metrics(place, address, self.call_timeout_s)):
             return ()
         time.sleep(METRICS_INTERVAL_S)
         return read_gpus(fetch_metrics(place, address, self.call_timeout_s))
 
-    def _locate_metrics(self, address: str) -> str | None:
-        """Return the address of a replica's metrics, None where the fleet names none."""
-        for replica, metrics in zip(self.replicas, self.metrics, strict=False):
-            if address in self._expanded(replica):
-                is_name = replica.startswith(_DNS)
-                return f"{address.rpartition(':')[0]}:{metrics.rpartition(':')[2]}" if is_name else metrics
-        return None
-
     def _control(self) -> dict[str, str] | None:
         return {CONTROL_HEADER: self.control_key.get_secret_value()} if self.control_key else None
-
-    def _expanded(self, replica: str) -> list[str]:
-        if not replica.startswith(_DNS):
-            return [replica]
-        host, _, port = replica.removeprefix(_DNS).rpartition(":")
-        try:
-            answers = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise ServiceUnavailable(
-                f"Triton fleet {replica}: the name does not resolve ({error}); expected the address of every replica: "
-                "check the headless Service",
-                address=replica,
-            ) from error
-        hosts = sorted({str(answer[4][0]) for answer in answers})
-        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in hosts]
 
     @contextmanager
     def _talking(

@@ -1,31 +1,21 @@
 """One S3 bucket as slipway needs it: listed by pages, written in parallel parts, every object's content proven."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 from prefect_aws.s3 import S3Bucket
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES, WHOLE_SHA256, Checksum, FileDigest, LocalChecksums, read_stated_checksum
 from blocks.errors import IntegrityError, InvalidInput
 from blocks.meanings import Answer
+from blocks.s3_client import COPY, RECEIVING, TRANSFER, compute_sha256, list_folders, make_client
 from blocks.store_errors import choose_error, explain_silence, read_answer
 
 if TYPE_CHECKING:
@@ -36,25 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DELETED_AT_ONCE = 200  # and at most four folders of each, a thousand in all
-_TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=8)
-# CopyObject takes up to 5 GB in one request, and stores without UploadPartCopy know nothing else.
-_COPY = TransferConfig(multipart_threshold=5 * 1024**3, multipart_chunksize=512 * 1024**2, max_concurrency=8)
-_BOUNDS = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
-# boto3 repeats requests, but not one whose answer's body breaks off: the connection does, or the object is overwritten.
-_RECEIVING = Retrying(
-    retry=retry_if_exception_type((ResponseStreamingError, IncompleteReadError, ReadTimeoutError)),
-    stop=stop_after_attempt(4),
-    wait=wait_random_exponential(multiplier=0.1, max=2),
-    reraise=True,
-)
-
-
-@cache
-def _make_client(credentials: Any) -> "S3Client":
-    # Making one costs a tenth of a second and more, most of it to read AWS's own description of the service.
-    params = credentials.aws_client_parameters.get_params_override()
-    params["config"] = _BOUNDS.merge(params.get("config", Config()))
-    return credentials.get_boto3_session().client("s3", **params)  # type: ignore[no-any-return]
 
 
 class StoredObject(NamedTuple):
@@ -84,7 +55,7 @@ class ObjectStore:
     @property
     def client(self) -> "S3Client":
         """A boto3 client with the block's credentials and our bounds on time."""
-        return _make_client(self._block.credentials)
+        return make_client(self._block.credentials)
 
     @property
     def address(self) -> str:
@@ -138,7 +109,7 @@ class ObjectStore:
     def get_sha256(self, key: str) -> str:
         """Return the SHA-256 of an object as it is stored, read back in chunks."""
         with self._reaching(key):
-            return self._receive(key, _compute_sha256)
+            return self._receive(key, compute_sha256)
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's content, None where there is no such key."""
@@ -236,7 +207,7 @@ class ObjectStore:
             # hashing lets go of the GIL, so that what the proof will need is there when the transfer ends
             hashed = [beside.submit(local.of, kind) for kind in {WHOLE_SHA256, self._guess_stated(digest)}]
             extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": digest.sha256}}
-            self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=_TRANSFER)
+            self.client.upload_file(str(path), self.bucket, key, ExtraArgs=extra, Config=TRANSFER)
         for future in hashed:
             future.result()
         if local.of(WHOLE_SHA256) != digest.sha256:
@@ -250,7 +221,7 @@ class ObjectStore:
         """Copy an object inside the bucket, on the server's side."""
         self._require_fence()
         with self._reaching(source):
-            self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=_COPY)
+            self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=COPY)
 
     def delete(self, key: str) -> None:
         """Delete one object; none there is no error."""
@@ -269,7 +240,7 @@ class ObjectStore:
 
     def _delete(self, keys: list[str]) -> None:
         self._require_fence()
-        batch = [{"Key": key} for key in [*keys, *self._list_folders(keys)]]
+        batch = [{"Key": key} for key in [*keys, *list_folders(keys, self.client.meta.endpoint_url)]]
         with self._reaching(keys[0]):
             answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
         if errors := answer.get("Errors"):
@@ -279,17 +250,6 @@ class ObjectStore:
                 f"({code} {first.get('Message', '')}); check the bucket's policy and retention, and try again",
                 address=self.address,
             )
-
-    def _list_folders(self, keys: list[str]) -> list[str]:
-        """Return the folders, the deepest first, that a store over a file system may be left with (SeaweedFS).
-
-        It lists them as if they had keys. Deleting one that still has some, or that is none (AWS), changes nothing.
-        """
-        if ".amazonaws.com" in self.client.meta.endpoint_url:
-            return []
-        parts = [key.split("/")[:-1] for key in keys]
-        folders = {"/".join(names[:depth]) + "/" for names in parts for depth in range(2, len(names) + 1)}
-        return sorted(folders, key=lambda folder: folder.count("/"), reverse=True)
 
     def holds(self, key: str, path: Path, digest: FileDigest) -> bool:
         """Tell whether the object under `key` exists and is the local file, by size and checksum."""
@@ -337,7 +297,7 @@ class ObjectStore:
         return Checksum("sha256", in_parts=True)
 
     def _receive(self, key: str, take: "Callable[[StreamingBody], T]") -> T:
-        return _RECEIVING(lambda: take(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]))
+        return RECEIVING(lambda: take(self.client.get_object(Bucket=self.bucket, Key=key)["Body"]))
 
     def _ask_head(self, key: str) -> "HeadObjectOutputTypeDef | None":
         with self._reaching(key):
@@ -354,10 +314,3 @@ class ObjectStore:
             yield
         except (BotoCoreError, ClientError, Boto3Error) as error:
             raise explain_silence(error, self.address, subject) from error
-
-
-def _compute_sha256(body: "StreamingBody") -> str:
-    digest = hashlib.sha256()
-    for chunk in body.iter_chunks(1024**2):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from flows.running.defaults import load_defaults
 from flows.running.forms import with_form
 from flows.running.waiting import wake_parent
 from slipway.learning.parameters import TrainingSettings
-from slipway.learning.training import TrainedModel
+from slipway.learning.results import TrainedModel
 from tasks.policies import FLAT
 from tasks.training.train import train
 

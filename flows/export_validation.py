@@ -12,7 +12,7 @@ from flows.running.defaults import load_defaults
 from flows.running.forms import with_form
 from flows.running.waiting import wake_parent
 from slipway.learning.parameters import ExportRunId, Seed, ValidationTerms
-from slipway.learning.validation import ValidatedOnnx
+from slipway.learning.results import ValidatedOnnx
 from tasks.policies import FLAT
 from tasks.training.validate_onnx import validate_onnx
 

@@ -19,7 +19,6 @@ from flows.deployment import deploy_model
 from flows.running.defaults import load_defaults
 from flows.running.elsewhere import end_children, run_elsewhere
 from flows.running.forms import with_form
-from slipway.learning.export import OnnxExport
 from slipway.learning.gate import Criteria, Verdict
 from slipway.learning.parameters import (
     Deploy,
@@ -28,8 +27,7 @@ from slipway.learning.parameters import (
     ValidationDeployment,
     ValidationTerms,
 )
-from slipway.learning.training import TrainedModel
-from slipway.learning.validation import ValidatedOnnx
+from slipway.learning.results import OnnxExport, TrainedModel, ValidatedOnnx
 from tasks.policies import FLAT
 from tasks.training.export_onnx import export_onnx
 from tasks.training.promote import promote

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.environment import RESULT_STORAGE, load_environment
 from flows.running.forms import with_form
-from slipway.learning.yolo.export import ExportedDetector
 from slipway.learning.yolo.gate import DetectorVerdict
 from slipway.learning.yolo.parameters import (
     Backgrounds,
@@ -23,7 +22,7 @@ from slipway.learning.yolo.parameters import (
     DetectorSettings,
     ParityTolerance,
 )
-from slipway.learning.yolo.training import TrainedDetector
+from slipway.learning.yolo.results import ExportedDetector, TrainedDetector
 from slipway.releases.publication import Publication
 from tasks.policies import FLAT
 from tasks.yolo.check_dataset import check_dataset

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cyclopts import App
@@ -25,7 +26,7 @@ def read_environment_file() -> None:
 
 @app.command
 def build(*names: str, tag: str | None = None, archives: Path | None = None) -> None:
-    """Build images, or all of them.
+    """Build images, or all of them. An archive is written and loaded while the next image is built.
 
     Parameters
     ----------
@@ -40,13 +41,18 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
     settings = ImageSettings()
     images = select_images(names, tag)
     engine = find_engine(settings.builder)
-    for image in images:
-        reference = image.reference(settings.registry)
-        start = time.monotonic()
-        engine.build(image, reference, settings.python_image, settings.build_flags)
-        console.print(f"built {reference}, {engine.read_size(reference)}, in {time.monotonic() - start:.0f} s")
-        if archives:
-            hand_over(engine, reference, archives / f"{image.repository}.tar", settings.load_image)
+    with ThreadPoolExecutor(max_workers=1) as others:
+        handed_over = []
+        for image in images:
+            reference = image.reference(settings.registry)
+            start = time.monotonic()
+            engine.build(image, reference, settings.python_image, settings.build_flags)
+            console.print(f"built {reference}, {engine.read_size(reference)}, in {time.monotonic() - start:.0f} s")
+            if archives:
+                archive = archives / f"{image.repository}.tar"
+                handed_over.append(others.submit(hand_over, engine, reference, archive, settings.load_image))
+        for finished in handed_over:
+            finished.result()
 
 
 def hand_over(engine: Engine, reference: str, archive: Path, load: str | None) -> None:

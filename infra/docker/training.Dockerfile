@@ -1,4 +1,4 @@
-# Runs the training flow, `prefect deploy` and the set-up of a cluster.
+# Runs the training flows.
 ARG PYTHON_IMAGE
 
 FROM ${PYTHON_IMAGE}

@@ -8,7 +8,6 @@ from pathlib import Path
 import mlflow
 import onnx
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.labels import (
@@ -21,28 +20,11 @@ from blocks.labels import (
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import say
+from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES
+from slipway.learning.results import OnnxExport
 from slipway.learning.samples import INPUT, OUTPUT
 from slipway.learning.tracking import tracked_run
 from slipway.learning.weights import load_weights, make_signature
-
-# A protobuf message, which a single ONNX file is, must stay below 2 GiB; the graph needs a little of that.
-SINGLE_FILE_LIMIT_BYTES = 2_000_000_000
-
-
-class OnnxExport(BaseModel):
-    """An ONNX model logged with its export run, not registered yet: gate 2 comes first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    version: int
-    run_id: str
-    model_id: str
-    size_bytes: int
-    external_data: bool
-    opset: int
-    input_shape: list[int]
-    export_duration_s: float
 
 
 def export(

@@ -16,6 +16,8 @@ BUILT_IN_DATASETS = ("digits", "imagenette")
 IN_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^/].*?))?/?")
 IMAGENET = "imagenet"  # torchvision's weights
 IN_REGISTRY = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9][0-9]*)|@(?P<alias>[A-Za-z][A-Za-z0-9_-]*))")
+# A protobuf message, which a single ONNX file is, must stay below 2 GiB; the graph needs a little of that.
+SINGLE_FILE_LIMIT_BYTES = 2_000_000_000
 _SAID = {True: IMAGENET, "true": IMAGENET, False: None, "false": None, "": None}
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.checkpoints import Checkpoints
@@ -28,26 +27,13 @@ from slipway.learning.parameters import TrainingSettings
 from slipway.learning.pretrained import load_pretrained
 from slipway.learning.progress import TrainingProgress
 from slipway.learning.resnet import ARCHITECTURE, ResNet18
+from slipway.learning.results import TrainedModel
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
 from slipway.learning.samples import write_samples
 from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.weights import register_weights
 
 KEPT_SAMPLES = 32
-
-
-class TrainedModel(BaseModel):
-    """A registered candidate: the weights of its best epoch and how well they do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    version: int
-    run_id: str
-    best_epoch: int
-    best_val_accuracy: float
-    best_val_loss: float
-    train_time_s: float
 
 
 def train(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from blocks.errors import ValidationFailed
@@ -28,27 +27,12 @@ from slipway.learning.inference import Array, open_session, run_onnx, run_pytorc
 from slipway.learning.parameters import ValidationTerms
 from slipway.learning.registration import ExportRun, download_export, find_export, record_validation, register_export
 from slipway.learning.report import write_report
+from slipway.learning.results import ValidatedOnnx
 from slipway.learning.samples import draw_inputs, make_input, read_samples, write_golden
 from slipway.learning.weights import load_weights
 
 RANDOM, REAL = "random", "real"
 GOLDEN_OF_EACH = 8
-
-
-class ValidatedOnnx(BaseModel):
-    """An ONNX version that computes what its PyTorch parent computes; it carries the alias `deploy`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    version: int
-    run_id: str
-    samples: int
-    max_diff: float
-    softmax_max_diff: float
-    tolerance: float
-    onnx_speedup: float
-    reason: str
 
 
 def validate(export_run_id: str, terms: ValidationTerms, *, seed: int, registry: ModelRegistry) -> ValidatedOnnx:

@@ -4,8 +4,8 @@ from prefect import task
 
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from slipway.learning.export import SINGLE_FILE_LIMIT_BYTES, OnnxExport, export
-from slipway.learning.parameters import Version
+from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES, Version
+from slipway.learning.results import OnnxExport
 from tasks.policies import PER_RUN
 
 
@@ -22,4 +22,6 @@ def export_onnx(
     The ONNX model takes `input` (batch_size, 3, height, width) float32 and returns `output` (batch_size, classes);
     weights of `single_file_limit_bytes` and more go to `model.onnx.data` beside it.
     """
+    from slipway.learning.export import export  # torch
+
     return export(model_name, version, registry=registry, single_file_limit_bytes=single_file_limit_bytes)

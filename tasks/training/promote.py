@@ -6,7 +6,6 @@ from prefect import task
 
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from slipway.learning import promotion
 from slipway.learning.gate import Criteria, Verdict
 from slipway.learning.parameters import NumWorkers, Version
 from tasks.policies import FLAT, PER_RUN
@@ -26,4 +25,6 @@ def promote(
     Running this again after a success passes again. Raises `NotRegistered` for an unknown version and
     `ServiceUnavailable` for a registry that does not answer, which is not the same as having no champion.
     """
+    from slipway.learning import promotion  # torch
+
     return promotion.promote(model_name, version, criteria, num_workers=num_workers, registry=registry)

@@ -7,9 +7,8 @@ from prefect import task
 
 from blocks.checkpoints import Checkpoints
 from blocks.registry import ModelRegistry
-from slipway.learning import training
 from slipway.learning.parameters import TrainingSettings
-from slipway.learning.training import TrainedModel
+from slipway.learning.results import TrainedModel
 from tasks.policies import FLAT, PER_RUN
 
 NOT_FROM_A_SHELL = Parameter(parse=False)  # where there is no flow run to come back to
@@ -27,4 +26,6 @@ def train(
     Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after the
     last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
     """
+    from slipway.learning import training  # torch
+
     return training.train(settings, registry=registry, checkpoints=checkpoints)

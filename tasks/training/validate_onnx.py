@@ -6,7 +6,7 @@ from prefect import task
 
 from blocks.registry import ModelRegistry
 from slipway.learning.parameters import ExportRunId, Seed, ValidationTerms
-from slipway.learning.validation import ValidatedOnnx, validate
+from slipway.learning.results import ValidatedOnnx
 from tasks.policies import FLAT, PER_RUN
 
 
@@ -19,4 +19,6 @@ def validate_onnx(
     An export that is registered already keeps its version. Raises `ValidationFailed`, with a report in MLflow and
     nothing registered, if a difference exceeds the tolerance, and `InvalidInput` for a run that is no export.
     """
+    from slipway.learning.validation import validate  # torch
+
     return validate(export_run_id, terms, seed=seed, registry=registry)

@@ -2,10 +2,9 @@
 
 from prefect import task
 
-from slipway.learning.yolo import dataset
-from slipway.learning.yolo.dataset import CheckedDataset
 from slipway.learning.yolo.extra import load_ultralytics
 from slipway.learning.yolo.parameters import Backgrounds, DatasetPath
+from slipway.learning.yolo.results import CheckedDataset
 from tasks.policies import PER_RUN
 
 
@@ -15,5 +14,7 @@ def check_dataset(dataset_path: DatasetPath, backgrounds: Backgrounds = False) -
 
     Raises `InvalidInput` with the first findings and how many there are of each kind: nothing is warned about.
     """
+    from slipway.learning.yolo import dataset  # Pillow
+
     load_ultralytics()  # hours of checking would be for nothing without it
     return dataset.check_dataset(dataset_path, backgrounds=backgrounds)

@@ -3,11 +3,8 @@
 from prefect import task
 
 from blocks.registry import ModelRegistry
-from slipway.learning.yolo import export
-from slipway.learning.yolo.export import ExportedDetector
 from slipway.learning.yolo.parameters import ParityTolerance
-from slipway.learning.yolo.splitting import DatasetSplit
-from slipway.learning.yolo.training import TrainedDetector
+from slipway.learning.yolo.results import DatasetSplit, ExportedDetector, TrainedDetector
 from tasks.policies import PER_RUN
 
 
@@ -19,4 +16,6 @@ def export_detector(
 
     Raises `ValidationFailed` if ONNX Runtime answers otherwise, and `IntegrityError` for weights that were changed.
     """
+    from slipway.learning.yolo import export  # torch
+
     return export.export_detector(trained, split, parity_tolerance, registry=registry)

@@ -5,11 +5,9 @@ from typing import Annotated
 from prefect import task
 
 from blocks.registry import ModelRegistry
-from slipway.learning.yolo.export import ExportedDetector
 from slipway.learning.yolo.gate import DetectorVerdict
-from slipway.learning.yolo.judging import judge_export
 from slipway.learning.yolo.parameters import DetectorCriteria
-from slipway.learning.yolo.splitting import DatasetSplit
+from slipway.learning.yolo.results import DatasetSplit, ExportedDetector
 from tasks.policies import FLAT, PER_RUN
 
 
@@ -22,4 +20,6 @@ def judge_detector(
     registry: ModelRegistry,
 ) -> DetectorVerdict:
     """Measure candidate and champion on the test part, here and in turns, and judge; nothing is registered."""
+    from slipway.learning.yolo.judging import judge_export  # onnxruntime, torch
+
     return judge_export(exported, split, criteria, registry=registry)

@@ -5,8 +5,8 @@ from prefect import task
 from blocks.errors import InvalidInput
 from blocks.labels import AGREEMENT_TAG, GATE_1_TAG, GOLDEN_FILE, MODEL_FILE, PARENT_RUN_TAG, VALIDATION_PASSED_TAG
 from blocks.registry import ModelRegistry
-from slipway.learning.yolo.export import EXPORT_FOLDER, ExportedDetector
 from slipway.learning.yolo.gate import DetectorVerdict
+from slipway.learning.yolo.results import EXPORT_FOLDER, ExportedDetector
 from slipway.releases.champion_publication import publish_champion
 from slipway.releases.publication import Publication
 from tasks.policies import PER_RUN

@@ -5,10 +5,8 @@ from typing import Annotated
 from prefect import task
 
 from blocks.registry import ModelRegistry
-from slipway.learning.yolo import training
 from slipway.learning.yolo.parameters import DetectorSettings
-from slipway.learning.yolo.splitting import DatasetSplit
-from slipway.learning.yolo.training import TrainedDetector
+from slipway.learning.yolo.results import DatasetSplit, TrainedDetector
 from tasks.policies import FLAT, PER_RUN
 
 
@@ -20,4 +18,6 @@ def train_detector(
 
     Raises `InvalidInput` where ultralytics is not installed, or the files are no longer those that were checked.
     """
+    from slipway.learning.yolo import training  # torch
+
     return training.train_detector(settings, split, registry=registry)

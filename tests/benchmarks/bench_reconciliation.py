@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from prefect.client.orchestration import get_client
 from rich.console import Console
 
 from blocks.environment import Environment
@@ -138,10 +137,3 @@ def _loaded(environment: Environment, address: str, names: list[str]) -> None:
     for name in names:
         environment.fleet.load_model(address, name)
         environment.fleet.infer(address, name, {"input": np.ones((1, 4), np.float32)}, ["output"], VERSIONS)
-
-
-@pytest.fixture(autouse=True)
-def _no_schedule(environment: Environment) -> None:
-    """Nothing else looks at the models meanwhile; `tests/conftest.py` has paused the reconciler."""
-    with get_client(sync_client=True) as client:
-        assert all(deployment.paused for deployment in client.read_deployments() if deployment.schedules)

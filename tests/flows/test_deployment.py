@@ -219,8 +219,9 @@ def test_two_commits_within_a_second_are_both_seen_by_triton(environment: Enviro
         assert environment.fleet.list_ready_versions(address, model_name) == versions
 
 
-def test_the_deployment_flow_imports_with_torch_absent() -> None:
+@pytest.mark.parametrize("flows", ["deployment", "training, candidate, export_validation, yolo_training"])
+def test_a_flow_is_imported_without_torch_which_a_step_imports_where_it_runs(flows: str) -> None:
     absent = ["torch", "torchvision", "onnxruntime", "onnxscript", "sklearn", "matplotlib"]
-    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import flows.deployment"
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); from flows import {flows}"
 
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)

@@ -23,8 +23,8 @@ from blocks.registry import ModelRegistry
 from flows.training import train_model
 from slipway.learning import training
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.results import TrainedModel
 from slipway.learning.resuming import EpochKeeper
-from slipway.learning.training import TrainedModel
 from slipway.learning.weights import load_weights
 from tasks.training.train import train
 from tests.apparatus.networks import NormalisedNetwork

@@ -105,7 +105,12 @@ def test_what_the_deployment_image_leaves_out_is_in_the_lock() -> None:
 
 @pytest.mark.parametrize(
     "modules",
-    ["flows.deployment, flows.rollback, flows.reconciliation", "infra.command.models", "infra.command.events"],
+    [
+        "flows.deployment, flows.rollback, flows.reconciliation",
+        "infra.command.models",
+        "infra.command.events",
+        "flows.training, flows.yolo_training",
+    ],
 )
 def test_the_deployment_image_runs_without_what_it_leaves_out(modules: str) -> None:
     missing = [name for name in left_out("deployment") if name not in CLIENTS]

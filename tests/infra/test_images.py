@@ -135,6 +135,20 @@ def test_an_archive_is_removed_once_it_is_loaded(
     assert list(loaded.iterdir()) == []
 
 
+def test_an_archive_that_cannot_be_loaded_fails_the_command_and_the_others_are_loaded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = tmp_path / "load"
+    load.write_text(f'#!/bin/sh\ncase $1 in *servers.tar) exit 3 ;; *) cp -t {tmp_path} "$1" ;; esac\n')
+    load.chmod(0o755)
+    monkeypatch.setenv("SLIPWAY_LOAD_IMAGE", str(load))
+
+    with pytest.raises(ImageError, match=r"slipway-servers.tar ended with status 3"):
+        commands.build("servers", "triton", tag="7", archives=tmp_path / "archives")
+
+    assert (tmp_path / "slipway-triton.tar").exists()
+
+
 def test_an_archive_stays_where_nothing_loads_it(engine: Engine, tmp_path: Path) -> None:
     commands.build("servers", "triton", tag="7", archives=tmp_path / "archives")
 

@@ -13,32 +13,19 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.checksums import FileDigest
 from blocks.errors import InvalidInput, bounded
 from blocks.run import say
 from slipway.learning.yolo.label_lines import find_faults, list_lines
 from slipway.learning.yolo.pictures import SUFFIXES, find_picture_fault
+from slipway.learning.yolo.results import CheckedDataset
 
 DESCRIPTION, IMAGES, LABELS, LABEL_SUFFIX = "data.yaml", "images", "labels", ".txt"
 LEAST_PICTURES = 10  # each part of 0.7, 0.2 and 0.1 gets one
 _CLASS_LIST = "classes.txt"  # which labelling programs leave among the labels
 _SHOWN = 10
 _AT_ONCE = 8
-
-
-class CheckedDataset(BaseModel):
-    """A dataset that was found to be sound, and by which content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    root: str
-    classes: tuple[str, ...]
-    pictures: tuple[str, ...] = Field(description="Paths below images/, sorted.")
-    objects: dict[str, int] = Field(description="How many objects of each class are labelled.")
-    backgrounds: int = Field(description="Pictures of nothing.")
-    digest: str = Field(description="SHA-256 of classes, pictures and labels.")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError, ValidationFailed
 from blocks.events import tell_gate
-from blocks.labels import GOLDEN_FILE, MODEL_FILE
+from blocks.labels import GOLDEN_FILE, MODEL_FILE, VALIDATION_MAX_DIFF_TAG
 from blocks.registry import ModelRegistry
 from blocks.run import publish_report, say
 from slipway.learning.inference import open_session
@@ -22,31 +21,11 @@ from slipway.learning.yolo.dataset import IMAGES
 from slipway.learning.yolo.extra import load_ultralytics
 from slipway.learning.yolo.head import compare_heads, name_agreement
 from slipway.learning.yolo.pictures import read_pictures
-from slipway.learning.yolo.splitting import DatasetSplit
-from slipway.learning.yolo.training import WEIGHTS_FILE, TrainedDetector
+from slipway.learning.yolo.results import EXPORT_FOLDER, DatasetSplit, ExportedDetector, TrainedDetector
+from slipway.learning.yolo.training import WEIGHTS_FILE
 
-EXPORT_FOLDER = "onnx"
 _MOST_GOLDEN = 8
 Array = NDArray[np.float32]
-
-
-class ExportedDetector(BaseModel):
-    """An ONNX file with its golden samples, in folder `onnx` of its training's MLflow run, not registered yet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    run_id: str
-    image_size: int
-    sha256: str
-    golden_sha256: str
-    agreement: str
-    max_diff: float
-
-    @property
-    def onnx_name(self) -> str:
-        """The name that it is registered under."""
-        return f"{self.model_name}-onnx"
 
 
 def export_detector(
@@ -142,4 +121,4 @@ def _log(run_id: str, files: Path, max_diff: float, registry: ModelRegistry) -> 
     client = registry.connect()
     with registry.reaching(f"ONNX model of run {run_id}"):
         client.log_artifacts(run_id, str(files), EXPORT_FOLDER)
-        client.log_metric(run_id, "validation_max_diff", max_diff)
+        client.log_metric(run_id, VALIDATION_MAX_DIFF_TAG, max_diff)

@@ -9,11 +9,11 @@ from blocks.events import tell_gate
 from blocks.labels import CHAMPION, CHECKSUM_TAG, GATE_1_TAG, MODEL_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
-from slipway.learning.yolo.export import EXPORT_FOLDER, ExportedDetector, download_checked
+from slipway.learning.yolo.export import download_checked
 from slipway.learning.yolo.gate import DetectorVerdict, judge_detector
 from slipway.learning.yolo.measuring import DetectorFile, check_classes, measure, open_detector
 from slipway.learning.yolo.parameters import DetectorCriteria
-from slipway.learning.yolo.splitting import DatasetSplit
+from slipway.learning.yolo.results import EXPORT_FOLDER, DatasetSplit, ExportedDetector
 
 
 def judge_export(
@@ -47,7 +47,7 @@ def _download_champion(
     champion: RegisteredVersion, split: DatasetSplit, into: Path, registry: ModelRegistry
 ) -> DetectorFile:
     subject = f"champion '{champion.model_name}' version {champion.version}"
-    path = registry.download(champion, into / "champion") / MODEL_FILE
+    path = registry.download(champion, into / CHAMPION) / MODEL_FILE
     expected = champion.tags.get(f"{CHECKSUM_TAG}{MODEL_FILE}")
     if expected and path.is_file() and FileDigest.of(path).sha256 != expected:
         raise IntegrityError(f"{subject}: {MODEL_FILE} is not the file that was registered; take the alias away")

@@ -15,7 +15,8 @@ from blocks.errors import InvalidInput, UnusableModel, bounded
 from slipway.learning.inference import open_session
 from slipway.learning.yolo.extra import load_ultralytics
 from slipway.learning.yolo.gate import DetectorFigures
-from slipway.learning.yolo.splitting import DatasetSplit, lay_out
+from slipway.learning.yolo.results import DatasetSplit
+from slipway.learning.yolo.splitting import lay_out
 from slipway.learning.yolo.training import choose_device
 
 _WARM_UPS, _ROUNDS = 3, 30

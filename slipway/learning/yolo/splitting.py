@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import InvalidInput
 from blocks.run import say
@@ -19,29 +18,10 @@ from slipway.learning.yolo.dataset import (
     LABEL_SUFFIX,
     LABELS,
     LEAST_PICTURES,
-    CheckedDataset,
     compute_digest,
     name_label,
 )
-
-
-class DatasetSplit(BaseModel):
-    """Which pictures are in which part, each a path below images/ and in one part only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    root: str
-    classes: tuple[str, ...]
-    digest: str
-    seed: int
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-
-    @property
-    def pictures(self) -> tuple[str, ...]:
-        """All pictures, sorted, as the dataset has them."""
-        return tuple(sorted(self.train + self.validation + self.test))
+from slipway.learning.yolo.results import CheckedDataset, DatasetSplit
 
 
 class Sizes(NamedTuple):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from blocks.checksums import FileDigest
 from blocks.errors import InvalidInput, bounded
@@ -15,23 +14,11 @@ from blocks.run import say
 from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.yolo.extra import load_ultralytics
 from slipway.learning.yolo.parameters import DetectorSettings
-from slipway.learning.yolo.splitting import DatasetSplit, lay_out
+from slipway.learning.yolo.results import DatasetSplit, TrainedDetector
+from slipway.learning.yolo.splitting import lay_out
 
 WEIGHTS_FILE = "best.pt"
 _MAP = "metrics/mAP50-95(B)"
-
-
-class TrainedDetector(BaseModel):
-    """A training's MLflow run, which holds the weights of the best epoch, and what those weights are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    model_name: str
-    run_id: str
-    weights_sha256: str
-    image_size: int
-    best_epoch: int
-    validation_map50_95: float
 
 
 class _Epochs:

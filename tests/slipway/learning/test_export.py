@@ -9,7 +9,8 @@ import pytest
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, UnusableModel
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.export import OnnxExport, export
+from slipway.learning.export import export
+from slipway.learning.results import OnnxExport
 from tests.apparatus.trained_candidates import register_candidate, registered_names, unused_name
 
 

@@ -16,8 +16,9 @@ from blocks.errors import NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
 from slipway.learning.fitting import evaluate
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.results import TrainedModel
 from slipway.learning.samples import read_samples
-from slipway.learning.training import TrainedModel, train
+from slipway.learning.training import train
 from slipway.learning.weights import load_weights
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.ports import free_port

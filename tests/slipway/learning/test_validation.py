@@ -16,9 +16,9 @@ from blocks.errors import InvalidInput, NotRegistered, ValidationFailed
 from blocks.labels import DEPLOY, REPORT_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning import validation
-from slipway.learning.export import OnnxExport, export
+from slipway.learning.export import export
 from slipway.learning.parameters import ValidationTerms
-from slipway.learning.validation import ValidatedOnnx
+from slipway.learning.results import OnnxExport, ValidatedOnnx
 from tests.apparatus.trained_candidates import register_candidate, registered_names, unused_name
 
 METRICS = (

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.errors import InvalidInput
-from slipway.learning.yolo.dataset import CheckedDataset, check_dataset
+from slipway.learning.yolo.dataset import check_dataset
+from slipway.learning.yolo.results import CheckedDataset
 from slipway.learning.yolo.splitting import compute_sizes, lay_out, split_dataset
 from tests.apparatus.yolo_datasets import draw_dataset
 
