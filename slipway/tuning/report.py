@@ -8,7 +8,6 @@ from blocks.errors import VersionConflict
 from blocks.recorded_runs import record_run
 from blocks.run import get_flow_run_id, make_artifact_key, publish_table, say
 from slipway.releases.kept_settings import keep_settings, read_kept
-from slipway.tuning.picture import draw
 from slipway.tuning.tuning import Tuning
 
 EXPERIMENT = "tuning"
@@ -17,6 +16,8 @@ PICTURE, TABLE = "throughput-over-p99.png", "trials.csv"
 
 def record(tuning: Tuning, environment: Environment) -> Tuning:
     """Return a tuning with the MLflow run that holds its table and its picture; Prefect shows the table, too."""
+    from slipway.tuning.picture import draw  # matplotlib, which the set-up of a cluster imports every flow without
+
     ground, best, verdict = tuning.ground, tuning.best, tuning.verdict
     figures = {"latency_ms": tuning.latency_ms, "served_per_second": tuning.start.get_throughput(tuning.latency_ms)}
     figures["best_per_second"] = best.get_throughput(tuning.latency_ms)
