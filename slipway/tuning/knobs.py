@@ -32,6 +32,9 @@ class Knobs(BaseModel):
         said = {name: value for name, value in self.model_dump().items() if value is not None}
         return ", ".join(f"{name} {value}" for name, value in said.items()) or "as it is"
 
+    def __str__(self) -> str:
+        return self.describe()
+
     def turn(self, name: str, value: int) -> "Knobs":
         """Return it with one knob turned."""
         return self.model_copy(update={name: value})
