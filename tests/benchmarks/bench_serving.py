@@ -4,39 +4,35 @@ All figures of a table are from one run, measured in turns; the median of the ra
 same cores.
 """
 
+import os
 import statistics
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import pytest
 import torch
 import torchvision
-from prefect.client.schemas.objects import State
 from rich.console import Console
 from rich.table import Table
 
-from blocks.environment import Environment
 from blocks.fleet import TritonFleet
 from blocks.load_generator import Asked, LoadGenerator, loading
-from flows.deployment import deploy_model
-from flows.tuning import tune_model
 from infra.local import preflight
-from slipway.releases.kept_settings import keep_settings, read_kept
-from slipway.releases.serving_settings import ServingSettings
-from slipway.tuning.tuning import Tuning
-from tests.apparatus.models import register_directory
+from slipway.tuning.knobs import Knobs
+from slipway.tuning.trial import Point, Trial, choose
 from tests.apparatus.plain_triton import plain_triton
 
-ROUNDS, SECONDS = 5, 3.0
+ROUNDS, SECONDS = 5, 2.0
 BATCHES = (1, 8, 32)
 BACKEND_GOAL, TUNED_GOAL = 0.9, 1.5
-LATENCY_MS = 300.0
 SIZE = 224
 Compute = Callable[[int], tuple[float, float]]
 RATE = Path(__file__).parents[1] / "apparatus" / "inference_rate.py"
@@ -48,11 +44,33 @@ output {{ name: "output" data_type: TYPE_FP32 dims: [1000] }}
 dynamic_batching {{ }}
 instance_group {{ count: 1 kind: KIND_CPU }}
 """
-# as this server completes a configuration that says nothing, and as NVIDIA's ONNX Runtime backend does
-DEFAULTS = {
-    "of the local backend": ServingSettings(max_batch_size=4, queue_delay_us=0, instances=1),
-    "of NVIDIA's backend": ServingSettings(max_batch_size=4, queue_delay_us=0, instances=2, intra_op_threads=2),
+
+
+class Way(NamedTuple):
+    """One way to serve it."""
+
+    instances: int
+    threads: int
+    most: int = 32
+    delay_us: int = 0
+
+    def write(self, name: str) -> str:
+        """Return its config.pbtxt."""
+        threads = f'parameters {{ key: "intra_op_thread_count" value {{ string_value: "{self.threads}" }} }}'
+        config = CONFIG.replace(f'"{NAME}"', f'"{name}"').replace("max_batch_size: 32", f"max_batch_size: {self.most}")
+        config = config.replace("count: 1", f"count: {self.instances}")
+        return config.replace("{ }", f"{{ max_queue_delay_microseconds: {self.delay_us} }}") + threads
+
+
+# as our backend completes a configuration that says nothing, and as NVIDIA's does, whose threads are all cores
+DEFAULTS = {"default": Way(1, 1, most=4), "default-of-nvidia": Way(2, os.cpu_count() or 1, most=4)}
+TRIED = {
+    "two-instances": Way(2, 1),
+    "two-threads": Way(1, 2),
+    "three-instances": Way(3, 1),
+    "waits": Way(2, 1, 32, 5000),
 }
+CLIENTS = (1, 2, 4, 8)
 
 
 @pytest.mark.timeout(1200)
@@ -81,47 +99,61 @@ def test_the_local_backend_reaches_nine_tenths_of_onnx_runtime_in_process(tmp_pa
     assert min(reached.values()) >= BACKEND_GOAL, reached
 
 
-@pytest.mark.timeout(3000)
-@pytest.mark.parametrize("default", DEFAULTS)
-def test_the_tuned_config_serves_more_within_the_same_p99(
-    environment: Environment, model_name: str, tmp_path: Path, default: str
-) -> None:
+@pytest.mark.timeout(1200)
+def test_the_best_way_serves_more_than_the_defaults_within_their_p99(tmp_path: Path) -> None:
+    """The ways that a tuning tries are measured in turns, seconds apart: what others take is taken from each."""
     _export(tmp_path / "model.onnx")
-    (tmp_path / "MLmodel").write_text("flavors:\n  onnx:\n    data: model.onnx\n")
-    register_directory(environment.registry, model_name, tmp_path)
-    kept = read_kept(environment.repository, model_name)
-    keep_settings(model_name, DEFAULTS[default], after=kept, by="bench", environment=environment)
-    deploy_model(model_name, input_shapes={"input": (1, 3, SIZE, SIZE)})
+    ways = DEFAULTS | TRIED
+    for name, way in ways.items():
+        version = tmp_path / "repository" / name / "1"
+        version.mkdir(parents=True)
+        (version / "model.onnx").hardlink_to(tmp_path / "model.onnx")
+        (version.parent / "config.pbtxt").write_text(way.write(name))
+    with plain_triton(tmp_path / "triton", tmp_path / "repository") as server, ExitStack() as loads:
+        fleet = TritonFleet(replicas=[server.grpc], call_timeout_s=120)
+        image = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
+        asked = {name: Asked(server.grpc, name, 1, [{"input": image}], ["output"]) for name in ways}
+        load = {name: loads.enter_context(loading(fleet, asked[name])) for name in ways}
+        found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for _ in range(ROUNDS):
+            for clients, name in product(CLIENTS, ways):
+                found[name, clients].append(load[name].ask(clients, SECONDS, least=1))
+    trials = {name: _summarise(name, way, found) for name, way in ways.items()}
+    table = Table("way", *(f"{clients} clients" for clients in CLIENTS), title="Requests a second, p99 ms: medians")
+    for name, trial in trials.items():
+        table.add_row(name, *(f"{point.per_second:.1f}, {point.p99_ms:.0f}" for point in trial.points))
+    Console(width=110).print("\n", table)
+    reached = {name: _compare(trials[name], [trials[tried] for tried in TRIED]) for name in DEFAULTS}
+    for name, (ratio, limit_ms, best) in reached.items():
+        Console(width=110).print(f"{name}: {ratio:.2f} times within its p99 of {limit_ms:.0f} ms, {best}")
+    assert min(ratio for ratio, *_ in reached.values()) >= TUNED_GOAL, reached
 
-    found = tune_model(
-        model_name,
-        latency_ms=LATENCY_MS,
-        beside_traffic=True,
-        intra_op_threads=(1, 2),
-        instances=(1, 2, 3),
-        queue_delays_us=(0, 2000),
-        max_batch_sizes=(4, 8),
-        clients=16,
-        seconds=SECONDS,
-        rounds=ROUNDS,
-        dry_run=True,
-        return_state=True,
-    )
-    tuning: Tuning = cast(State[Any], found).result()
 
-    table = Table(*(str(name) for name in tuning.rows[0]), title=f"Tuned from the default {default}, {LATENCY_MS:g} ms")
-    for row in tuning.rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=140).print("\n", table, tuning.verdict.reason)
-    assert tuning.verdict.ratio is None or tuning.verdict.ratio >= TUNED_GOAL, tuning.verdict.reason
+def _summarise(name: str, way: Way, found: dict[tuple[str, int], list[dict[str, Any]]]) -> Trial:
+    """Return the medians of what was measured of one way."""
+    points = []
+    for clients in CLIENTS:
+        rate, p50, p99 = (
+            statistics.median(each[key] for each in found[name, clients]) for key in ("per_second", "p50_ms", "p99_ms")
+        )
+        points.append(Point(clients=clients, requests=ROUNDS, per_second=rate, p50_ms=p50, p99_ms=p99))
+    knobs = Knobs(instances=way.instances, intra_op_threads=way.threads, max_batch_size=way.most)
+    return Trial(knobs=knobs.turn("queue_delay_us", way.delay_us), points=tuple(points))
+
+
+def _compare(default: Trial, tried: list[Trial]) -> tuple[float, float, str]:
+    """Return how many times a default's throughput the best reaches within the p99 that the default has there."""
+    served = max(default.points, key=lambda point: point.per_second)
+    best = choose(tried, served.p99_ms)
+    return best.get_throughput(served.p99_ms) / served.per_second, served.p99_ms, best.knobs.describe()
 
 
 def _measure_round(compute: Compute, load: LoadGenerator, rows: int) -> tuple[float, ...]:
     """Return the rows a second, and a core's second, in process; those with one client and two, and a core's second."""
     in_process = compute(rows)
-    one = load.ask(1, SECONDS, least=5)["per_second"] * rows
+    one = load.ask(1, SECONDS, least=8)["per_second"] * rows
     used, begun = _count_core_seconds(), time.perf_counter()
-    two = load.ask(2, SECONDS, least=5)["per_second"] * rows
+    two = load.ask(2, SECONDS, least=8)["per_second"] * rows
     cores = (_count_core_seconds() - used) / (time.perf_counter() - begun)
     return (*in_process, one, two, two / cores)
 
