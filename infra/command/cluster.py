@@ -56,6 +56,7 @@ def smoke(
     *addresses: str,
     namespace: str = "triton",
     release: str = "triton",
+    server: str | None = None,
     http: Annotated[bool, Parameter(negative=())] = False,
     input: Path | None = None,  # noqa: A002
     shape: str | None = None,
@@ -74,6 +75,8 @@ def smoke(
         The release's namespace.
     release
         Its name.
+    server
+        One of the release's tritonServers; all where it is left out.
     http
         Ask the release's pods over HTTP, not gRPC.
     input
@@ -90,7 +93,7 @@ def smoke(
     replicas = (
         map(name_replica, addresses, _place_metrics(addresses, metrics, gpu))
         if addresses
-        else find_replicas(release, namespace, over_http=http, on_gpu=gpu)
+        else find_replicas(release, namespace, server, over_http=http, on_gpu=gpu)
     )
     for replica in replicas:
         _show(smoke_test(asked, replica))

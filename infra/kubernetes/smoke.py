@@ -56,14 +56,18 @@ class Replica(NamedTuple):
     metrics: str | None = None  # host:port; where given, the answer has to come from a GPU
 
 
-def find_replicas(release: str, namespace: str, *, over_http: bool = False, on_gpu: bool = False) -> Iterator[Replica]:
-    """Yield each replica of a release of the chart `triton`, reached through the Kubernetes API while it is asked."""
-    selector = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
-    replicas = list_pods(namespace, selector)
+def find_replicas(
+    release: str, namespace: str, server: str | None = None, *, over_http: bool = False, on_gpu: bool = False
+) -> Iterator[Replica]:
+    """Yield each replica of a release of the chart `triton`, reached through the Kubernetes API while it is asked.
+
+    Where `server` is given, those of that one of the release's `tritonServers`.
+    """
+    replicas = list_pods(namespace, select_replicas(release, server))
     if not replicas:
         raise ClusterError(
-            f"namespace {namespace} has no pod of release {release}; install it with make deploy-triton, or name "
-            "another with NAMESPACE=… RELEASE=…"
+            f"namespace {namespace} has no pod of {f'server {server} of ' if server else ''}release {release}; install "
+            'it with make deploy-triton, or name another with NAMESPACE=… and ARGS="--release=… --server=…"'
         )
     scheme, port = ("http", HTTP_PORT) if over_http else ("grpc", GRPC_PORT)
     for pod in replicas:
@@ -72,6 +76,12 @@ def find_replicas(release: str, namespace: str, *, over_http: bool = False, on_g
             address = forwarded.enter_context(forward(namespace, pod.name, port))
             metrics = forwarded.enter_context(forward(namespace, pod.name, METRICS_PORT)) if on_gpu else None
             yield Replica(pod.name, f"{scheme}://{address}", metrics)
+
+
+def select_replicas(release: str, server: str | None = None) -> str:
+    """Return the labels of the replicas of a release, or of one of its `tritonServers`, as kubectl takes them."""
+    labels = f"app.kubernetes.io/instance={release},app.kubernetes.io/component=server"
+    return f"{labels},triton-server={server}" if server else labels
 
 
 def _require_running(pod: Pod) -> None:

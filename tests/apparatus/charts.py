@@ -31,9 +31,11 @@ def values_of(name: str, files: tuple[str, ...], **values: Any) -> dict[str, Any
     return merge_values([CHARTS / name / file for file in files if file != "values.yaml"], values)
 
 
-def render(name: str, values: dict[str, Any] | None = None, version: str = CURRENT) -> list[Object]:
+def render(
+    name: str, values: dict[str, Any] | None = None, version: str = CURRENT, release: str | None = None
+) -> list[Object]:
     """Return what a chart, released under its own name into the namespace `ours`, puts on a cluster of a version."""
-    options = {"name": name, "namespace": "ours", "is_install": True, "kube_version": version}
+    options = {"name": release or name, "namespace": "ours", "is_install": True, "kube_version": version}
     with Chart.load(CHARTS / name) as chart:
         rendered = json.loads(
             engine.call_string("helm_render", chart._raw(), json.dumps(values or {}), json.dumps(options))

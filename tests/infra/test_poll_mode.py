@@ -1,10 +1,11 @@
-"""`make up TRITON_MODE=poll`: what lies in a directory is served, under the name its folder has."""
+"""Poll mode, `make up TRITON_MODE=poll`: what lies in a directory is served, under the name its folder has."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from infra.errors import StackError
@@ -78,6 +79,38 @@ def test_a_renamed_folder_is_served_under_its_new_name_and_no_longer_under_its_o
         begun = time.monotonic()
         await_all(lambda: serves("python-model"), lambda: not serves("onnx-model"))
         measured(f"poll mode: a renamed folder is served after {time.monotonic() - begun:.1f} s")
+
+
+def test_a_link_that_is_moved_to_other_folders_is_followed_and_no_request_fails(
+    tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    link = tmp_path / "current"  # as git-sync moves it from one commit's folder to the next one's
+    for commit, weights in (("first", 1), ("second", 2)):
+        version = tmp_path / commit / "served" / "linear" / "1"
+        version.mkdir(parents=True)
+        (version / "model.onnx").write_bytes(linear_model(random_weights(weights)).SerializeToString())
+        (version.parent / "config.pbtxt").write_text(_CONFIG)
+    link.symlink_to("first")
+
+    with plain_triton(tmp_path / "triton", link / "served", mode="poll") as triton:
+
+        def answer() -> list[float]:
+            asked = {"name": "input", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+            url = f"http://{triton.http}/v2/models/linear/infer"
+            (output,) = httpx.post(url, json={"inputs": [asked]}, timeout=10).raise_for_status().json()["outputs"]
+            return [round(value, 3) for value in output["data"]]
+
+        await_all(lambda: httpx.get(f"http://{triton.http}/v2/models/linear/ready", timeout=10).is_success)
+        before = answer()
+        (tmp_path / "next").symlink_to("second")
+        (tmp_path / "next").rename(link)
+        begun = time.monotonic()
+        await_all(lambda: answer() != before)
+        measured(f"poll mode: a link that was moved is followed after {time.monotonic() - begun:.1f} s")
+        after = answer()
+
+    expected = [np.asarray([1, 2, 3, 4]) @ random_weights(seed) for seed in (1, 2)]
+    assert [before, after] == [pytest.approx(list(row), abs=0.01) for row in expected]
 
 
 def await_all(*conditions: Callable[[], bool]) -> None:

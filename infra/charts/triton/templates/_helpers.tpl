@@ -1,14 +1,18 @@
 {{- define "triton.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- $release := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{- if .Server -}}
+{{- printf "%s-%s" ($release | trunc (int (sub 52 (len .Server))) | trimSuffix "-") .Server -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" -}}
+{{- $release | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "triton.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- with .Server }}
+triton-server: {{ . }}
+{{- end -}}
 {{- end -}}
 
 {{- define "triton.labels" -}}
@@ -28,9 +32,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
 {{- define "triton.image" -}}
-{{- with .Values.image -}}
 {{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag }}{{- end -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "triton.controlSecret" -}}
