@@ -1,5 +1,6 @@
 """A model's turn: its lock held for as long as a flow changes it, waited for without taking a worker's place."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,12 +14,13 @@ from blocks.run import get_owner
 from flows.running.defaults import load_defaults
 from flows.running.waiting import LOCK, get_waited_s, give_place_back, wake
 from slipway.releases.journal import open_journal
-from slipway.releases.lock import WAIT_S, Fence, acquire, keeping
+from slipway.releases.lock import WAIT_S, Fence, acquire, keeping, model_lock
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.workspace import private_workspace
 from tasks.deployment.settle_release import settle_release
 
 IN_PLACE_S = 5.0
+BETWEEN_S = 1.0  # who waits for the lock looks at least twice meanwhile
 _DEFAULT_MODEL = load_defaults().deploy_model.model_name
 
 
@@ -38,6 +40,22 @@ def turn_of(model_name: ModelName) -> Iterator[Environment]:
         finally:
             with suppress(HTTPError):  # who waits looks again by itself
                 wake(LOCK, model_name, default_name=_DEFAULT_MODEL)
+
+
+@contextmanager
+def short_turn_of(model_name: ModelName) -> Iterator[Environment]:
+    """Hold a model's lock for one part of a run that goes on afterwards, and yield the environment behind its fence.
+
+    It is waited for in place: a run that is executed again would have lost what it found. Who waits goes in between.
+    """
+    environment = load_environment()
+    try:
+        with model_lock(model_name, environment.repository) as fence:
+            yield fence.around(environment)
+    finally:
+        with suppress(HTTPError):
+            wake(LOCK, model_name, default_name=_DEFAULT_MODEL)
+        time.sleep(BETWEEN_S)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ COMMANDS = {
     "adopt": ("infra.command.takeover:adopt", "Take over a model that is served; nothing is loaded for it."),
     "withdraw": ("infra.command.takeover:withdraw", "Take a model out of service; its versions go to the archive."),
     "config": ("infra.command.config:app", "Show or set how a model is served: batching, instances and the rest."),
+    "tune": ("infra.command.tuning:tune", "Find how a model is served fastest within a latency limit, under load."),
     "publish": ("infra.command.publication:publish", "Register a model on this machine, checked as a release would."),
     "predict": ("infra.command.prediction:predict", "Ask a served model about pictures or a request."),
     "generate-input": ("infra.command.prediction:generate_input", "Write a request that a served model takes."),

@@ -27,9 +27,9 @@ trt_timing_cache_enable trt_timing_cache_path
 TENSORRT_OPTIONS = frozenset(_OPTIONS.split())
 
 
-def _split(value: object) -> object:
+def split_commas(value: object) -> object:
     """Take a text with commas for its parts."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if value.strip()] if isinstance(value, str) else value
 
 
 def _split_pairs(value: object) -> object:
@@ -59,7 +59,7 @@ def _split_shape(value: object) -> object:
 
 
 Rows = Annotated[int, Field(ge=1, le=MOST_ROWS)]
-RowCounts = Annotated[tuple[Rows, ...], BeforeValidator(_split), Field(min_length=1, max_length=16)]
+RowCounts = Annotated[tuple[Rows, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=16)]
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split_shape)]
 Microseconds = Annotated[int, Field(ge=1, le=_HOUR_US)]
 
@@ -96,7 +96,7 @@ class ServingSettings(BaseModel):
         Field(description="Where they compute; auto: on GPUs, where there are."),
     ] = None
     gpus: Annotated[
-        Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], BeforeValidator(_split), Field(min_length=1)]
+        Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], BeforeValidator(split_commas), Field(min_length=1)]
         | None,
         Field(description="Numbers of the GPUs to compute on, with instance_kind gpu: 0,1."),
     ] = None

@@ -109,7 +109,7 @@ def test_what_the_deployment_image_leaves_out_is_in_the_lock() -> None:
         "flows.deployment, flows.rollback, flows.reconciliation",
         "infra.command.models",
         "infra.command.events",
-        "flows.training, flows.yolo_training",
+        "flows.training, flows.yolo_training, flows.tuning",
     ],
 )
 def test_the_deployment_image_runs_without_what_it_leaves_out(modules: str) -> None:

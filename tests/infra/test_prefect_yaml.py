@@ -67,6 +67,7 @@ def test_every_flow_is_deployed_to_both_worlds() -> None:
         "deploy-model",
         "publish-model",
         "adopt-model",
+        "tune-model",
         "rollback-model",
         "withdraw-model",
         "reconcile-models",
