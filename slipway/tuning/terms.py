@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from blocks.fleet import Replica
+from blocks.replica_addresses import Replica
 from slipway.releases.serving_settings import MOST_ROWS, split_commas
 from slipway.tuning.knobs import Knobs, Ranges
 
