@@ -12,6 +12,7 @@ from blocks.names import ModelName
 from blocks.repository import ModelRepository
 from blocks.run import get_owner
 from flows.running.defaults import load_defaults
+from flows.running.termination import ending_when_told
 from flows.running.waiting import LOCK, get_waited_s, give_place_back, wake
 from slipway.releases.journal import open_journal
 from slipway.releases.lock import WAIT_S, Fence, acquire, keeping, model_lock
@@ -35,7 +36,7 @@ def turn_of(model_name: ModelName) -> Iterator[Environment]:
     with private_workspace():
         fence = _take_turn(model_name, environment.repository)
         try:
-            with keeping(fence), _saying_that_it_was_lost(fence):
+            with keeping(fence), _saying_that_it_was_lost(fence), ending_when_told():
                 yield fence.around(environment)
         finally:
             with suppress(HTTPError):  # who waits looks again by itself
@@ -50,7 +51,7 @@ def short_turn_of(model_name: ModelName) -> Iterator[Environment]:
     """
     environment = load_environment()
     try:
-        with model_lock(model_name, environment.repository) as fence:
+        with model_lock(model_name, environment.repository) as fence, ending_when_told():
             yield fence.around(environment)
     finally:
         with suppress(HTTPError):
@@ -63,7 +64,8 @@ def journaled(plan: ReleasePlan, environment: Environment) -> Iterator[None]:
     """Open the journal of a release, and undo, or finish, the release where the block fails."""
     try:
         open_journal(environment.repository, plan)
-        yield
+        with ending_when_told():
+            yield
     except ReleaseTakenOver:
         raise
     except Exception:
