@@ -5,6 +5,7 @@ import io
 
 from blocks.environment import Environment
 from blocks.errors import VersionConflict
+from blocks.labels import TRITON_VERSION_TAG
 from blocks.recorded_runs import record_run
 from blocks.run import get_flow_run_id, make_artifact_key, publish_table, say
 from slipway.releases.kept_settings import keep_settings, read_kept
@@ -27,7 +28,7 @@ def record(tuning: Tuning, environment: Environment) -> Tuning:
         environment.registry,
         EXPERIMENT,
         f"tune {ground.model_name}",
-        tags={"model": ground.model_name, "triton_version": str(ground.version), "verdict": verdict.reason},
+        tags={"model": ground.model_name, TRITON_VERSION_TAG: str(ground.version), "verdict": verdict.reason},
         params={"replica": ground.address, **{f"best.{key}": value for key, value in best.knobs.model_dump().items()}},
         metrics=figures,
         texts={TABLE: write_table(tuning)},
