@@ -33,6 +33,7 @@ def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, Deploy
         "publish-model",
         "adopt-model",
         "rollback-model",
+        "tune-model",
         "withdraw-model",
         "reconcile-models",
         "poll-aliases",
