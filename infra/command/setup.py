@@ -14,7 +14,7 @@ from infra.setup.settings import AlertSettings, ClusterSettings
 
 
 def set_up(world: Literal["local", "kubernetes"], *, only: Literal["blocks", "deployments"] | None = None) -> int:
-    """Set one world up, as often as you like: the deployments */local, or */kubernetes on the pools cpu and gpu.
+    """Set one world up, as often as you like: the deployments FLOW/local, or FLOW/kubernetes on the pools cpu and gpu.
 
     Parameters
     ----------

@@ -75,7 +75,9 @@ def test_a_limit_of_no_pool_is_refused(client: SyncPrefectClient) -> None:
         apply_pools(client, CLUSTER.model_copy(update={"pool_limits": {"tpu": 1}}))
 
 
-def test_what_is_switched_off_or_on_stays_so(client: SyncPrefectClient, nightly: DeploymentResponse) -> None:
+def test_what_is_switched_off_or_on_stays_so(
+    client: SyncPrefectClient, nightly: DeploymentResponse, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = read_switches(client)  # the tests' stack has paused what acts by itself
     assert [switch.paused for switch in before.values()].count(True) == 2
     assert [list(switch.triggers.values()) for switch in before.values() if switch.triggers] == [[False]]
@@ -84,3 +86,4 @@ def test_what_is_switched_off_or_on_stays_so(client: SyncPrefectClient, nightly:
     assert apply_deployments(client, "local") == 0
 
     assert read_switches(client) == before
+    assert capfd.readouterr().out.count("successfully created") == len(before)  # each of them once
