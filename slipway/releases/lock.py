@@ -142,12 +142,17 @@ def renew(fence: Fence, lease_s: float | None = None) -> None:
 
 
 def release(fence: Fence) -> None:
-    """Let a lock go, its epoch kept; one that was lost meanwhile is left alone."""
-    found = fence.repository.read_lock(fence.model_name)
-    entry = read_entry(found)
-    if found is not None and (entry.owner, entry.epoch) == (fence.owner, fence.epoch):
+    """Let a lock go, its epoch kept; one that was lost meanwhile is left alone.
+
+    A renewal that was on its way may come between reading and writing: then it is read again.
+    """
+    while (found := fence.repository.read_lock(fence.model_name)) is not None:
+        entry = read_entry(found)
+        if (entry.owner, entry.epoch) != (fence.owner, fence.epoch):
+            return
         free = entry.model_copy(update={"owner": None})
-        fence.repository.write_lock(fence.model_name, free.model_dump_json(), found.etag)
+        if fence.repository.write_lock(fence.model_name, free.model_dump_json(), found.etag) is not None:
+            return
 
 
 def describe_holder(entry: LockEntry) -> str:

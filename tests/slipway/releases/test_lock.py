@@ -135,6 +135,26 @@ def test_a_lock_is_renewed_while_it_is_held(
             time.sleep(0.05)
 
 
+def test_a_lock_is_let_go_though_a_renewal_that_was_on_its_way_comes_between(
+    repository: ModelRepository, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fence = acquire(model_name, repository, "run a")
+    read, reads = ModelRepository.read_lock, []
+
+    def read_and_be_overtaken(*args: Any) -> Any:
+        found = read(*args)
+        reads.append(found)
+        if len(reads) == 1:
+            lock.renew(fence)
+        return found
+
+    monkeypatch.setattr(ModelRepository, "read_lock", read_and_be_overtaken)
+    release(fence)
+
+    assert read_entry(read(repository, model_name)).owner is None
+    assert acquire(model_name, repository, "run b", wait_s=0).epoch == fence.epoch + 1
+
+
 def test_who_lost_the_lock_is_stopped_whatever_it_waits_for(
     repository: ModelRepository, model_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
