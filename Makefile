@@ -74,8 +74,8 @@ test-kinds: setup ## Release every kind of model twice, ask from 16 clients at o
 	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,directory_kinds,random_models,exported_models}.py $(WORDS)
 
 .PHONY: test-all
-test-all: setup ## What CI runs: make test, and of make test-faults every other point; the stacks are started once
-	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive" $(WORDS)
+test-all: setup ## What CI runs: make test, of make test-faults every other point, and the benchmarks, small; the stacks are started once
+	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive and not peers" $(WORDS)
 
 .PHONY: coverage
 coverage: setup ## Run the tests with every process measured; show what share of lines and branches ran
@@ -97,12 +97,11 @@ soak: setup ## Release many models at once, killed and paused at random; ARGS="-
 
 .PHONY: bench
 bench: setup ## Time a release step by step, against plain boto3 and one Triton load
-	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging \
-		$(filter-out %/bench_peers.py,$(wildcard tests/benchmarks/bench_*.py)) $(WORDS)
+	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging -m benchmark --full-size tests/benchmarks $(WORDS)
 
 .PHONY: bench-peers
 bench-peers: setup ## Time slipway beside the ways others deploy, in one run; docs/peers.md says what it needs
-	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging tests/benchmarks/bench_peers.py $(WORDS)
+	@$(call split,ARGS) $(RUN) pytest -q -s -p no:logging -m peers tests/benchmarks $(WORDS)
 
 .PHONY: images
 images: setup ## Build the container images; IMAGES="deployment servers" TAG=name ARCHIVES=directory

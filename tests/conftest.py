@@ -36,6 +36,7 @@ Measured = Callable[[str], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "use the running stack of this state directory instead of starting one, and leave it running"
     parser.addoption("--rounds", type=int, default=1, help="rounds of the soak test")
+    parser.addoption("--full-size", action="store_true", help="benchmarks as large as their limits are meant for")
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 
@@ -44,6 +45,9 @@ LONG = (
     "test_model_kinds",
     "test_directory_kinds",
     "test_large_model",
+    "bench_deployment",
+    "bench_large_model",
+    "bench_serving",
     "test_demo",
     "test_traffic",
     "test_faulty_servers",

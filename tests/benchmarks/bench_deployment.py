@@ -27,36 +27,38 @@ from slipway.releases.serving_config import generate_config
 from tasks.deployment.fetch_model import fetch_model
 from tests.apparatus.models import register_directory
 from tests.apparatus.runs import STEPS, steps_of
+from tests.benchmarks.size import Size
 
 RUNS = 3
 LIMIT_S = 8.0
 ROLLBACK_LIMIT_S = 0.5
 MODEL_NAME = "bench-resnet18-onnx"
+pytestmark = pytest.mark.benchmark
 
 
 @pytest.mark.timeout(900)
 def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
-    environment: Environment, stack: LocalStack, tmp_path: Path
+    environment: Environment, stack: LocalStack, tmp_path: Path, size: Size
 ) -> None:
     floors, totals, steps = [], [], []
-    for seed in range(RUNS):
+    for seed in range(size.choose(RUNS, 1)):
         registered = _register_resnet18(environment, tmp_path / str(seed), seed)
         floors.append(_floor(environment, registered, tmp_path))
         total, by_step = _release(MODEL_NAME)
         totals.append(total)
         steps.append(by_step)
     _report(floors, totals, steps)
-    assert statistics.median(totals) <= LIMIT_S
+    assert statistics.median(totals) <= size.most(LIMIT_S)
 
 
 @pytest.mark.timeout(900)
 def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_second(
-    environment: Environment, tmp_path: Path
+    environment: Environment, tmp_path: Path, size: Size
 ) -> None:
     name, proven, whole = f"{MODEL_NAME}-back", [], []
     _register_resnet18(environment, tmp_path / "first", RUNS, name)
     _release(name)
-    for seed in range(RUNS):
+    for seed in range(size.choose(RUNS, 1)):
         _register_resnet18(environment, tmp_path / str(seed), seed, name)
         _release(name)
         start = time.perf_counter()
@@ -64,11 +66,11 @@ def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_
         whole.append(time.perf_counter() - start)
         assert isinstance(rolled_back, Rollback) and rolled_back.proven_s is not None
         proven.append(rolled_back.proven_s)
-    table = Table("", *(f"run {n + 1}" for n in range(RUNS)), "median", title="Rollback, 45 MB ResNet18, seconds")
+    table = Table("", *_count(proven), "median", title="Rollback, 45 MB ResNet18, seconds")
     _row(table, "call to proof on both replicas", proven)
     _row(table, "whole flow run, tidying up included", whole)
     Console(width=100).print("\n", table)
-    assert statistics.median(proven) <= ROLLBACK_LIMIT_S
+    assert statistics.median(proven) <= size.most(ROLLBACK_LIMIT_S)
 
 
 def _register_resnet18(
@@ -134,9 +136,7 @@ def _release(model_name: str) -> tuple[float, dict[str, float]]:
 
 
 def _report(floors: list[dict[str, float]], totals: list[float], steps: list[dict[str, float]]) -> None:
-    table = Table(
-        "step", *(f"run {n + 1}" for n in range(RUNS)), "median", title="Seven steps, 45 MB ResNet18, seconds"
-    )
+    table = Table("step", *_count(totals), "median", title="Seven steps, 45 MB ResNet18, seconds")
     for step in STEPS:
         _row(table, step, [times.get(step, 0.0) for times in steps])
     _row(table, "whole flow run", totals)
@@ -148,6 +148,10 @@ def _report(floors: list[dict[str, float]], totals: list[float], steps: list[dic
     table.add_section()
     _row(table, "ratio to the floor", [total / low for total, low in zip(totals, floor, strict=True)])
     Console(width=100).print("\n", table)
+
+
+def _count(runs: list[float]) -> list[str]:
+    return [f"run {number}" for number in range(1, len(runs) + 1)]
 
 
 def _row(table: Table, name: str, values: list[float]) -> None:

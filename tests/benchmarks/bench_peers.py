@@ -28,6 +28,7 @@ CONTENDERS: tuple[type[Contender], ...] = (
     theirs.MlflowServe,
     theirs.MLServer,
 )
+pytestmark = pytest.mark.peers
 ASKED = os.environ.get("PEERS", "").split()  # some of them, by their slugs
 
 

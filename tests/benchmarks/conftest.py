@@ -1,0 +1,28 @@
+"""The size of the benchmarks, which CI runs small so that none of them rots; what they release, they take away."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.benchmarks.size import Size
+
+OURS = "bench-"
+"""What the names of models begin with that benchmarks release."""
+
+
+@pytest.fixture(scope="session")
+def size(request: pytest.FixtureRequest) -> Size:
+    return Size(full=request.config.getoption("--full-size"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave the replicas, and the models that are looked after, as they were: in CI other tests go on with them."""
+    environment = request.getfixturevalue("environment") if "environment" in request.fixturenames else None
+    yield
+    if environment is not None:
+        from tests.apparatus.given import withdraw
+
+        withdraw(environment, OURS)
+        for prefix in ("journal", "archive", "records"):
+            environment.repository.store.delete_all(list(environment.repository.store.list_keys(f"{prefix}/{OURS}")))
