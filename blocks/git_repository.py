@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -55,6 +55,10 @@ class GitRepository(BaseModel):
         default=True,
         description="Commit as slipway, or as GIT_USERNAME and GIT_EMAIL say; else as git itself is configured.",
     )
+    token_block: str | None = Field(
+        default=None,
+        description="A Secret block of Prefect with a token; GIT_TOKEN, or git's credential helper, where left out.",
+    )
     timeout_s: float = Field(default=120, gt=0, description="Seconds a fetch or a push may take.")
 
     @field_validator("url")
@@ -88,8 +92,20 @@ class GitRepository(BaseModel):
         """Yield the repository, with a place on this machine for what is fetched; it is gone afterwards."""
         if shutil.which("git") is None:
             raise InvalidInput("git: is not on PATH, expected the program; install it")
+        token = {TOKEN: _load_token(self.token_block)} if self.token_block else {}
         with tempfile.TemporaryDirectory(prefix="slipway-git-") as place:
-            yield OpenRepository(self, Path(place)).prepare()
+            yield OpenRepository(self, Path(place), os.environ | token).prepare()
+
+
+def _load_token(block: str) -> str:
+    from prefect.blocks.system import Secret
+
+    try:
+        return str(cast(Secret[str], Secret.load(block)).get())
+    except ValueError as error:
+        raise InvalidInput(
+            f"Secret block '{block}': Prefect has none of that name ({error}); make it, or leave token_block out"
+        ) from error
 
 
 class OpenRepository:

@@ -4,6 +4,8 @@
 ARG PYTHON_IMAGE
 
 FROM ${PYTHON_IMAGE}
+# for deploy-by-git
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --user-group --home-dir /tmp --no-create-home --shell /usr/sbin/nologin slipway
 WORKDIR /opt/slipway
 COPY pyproject.toml uv.lock infra/uv.txt ./

@@ -4,14 +4,30 @@ Git's own condition, that a branch moves only from the head that was read, is th
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from pydantic import Field
+
 from blocks.errors import InvalidInput, VersionConflict
-from blocks.git_repository import GitFile, OpenRepository
+from blocks.git_repository import GitFile, GitRepository, OpenRepository
 from slipway.releases.version_line import VersionLine, read_line
 
 ATTEMPTS = 10  # of a branch that others push to: each finds it elsewhere only if one of them was faster
-_MODEL, _VERSION, _BEFORE = "Slipway-Model", "Slipway-Version", "Slipway-Before"
+_MODEL, _VERSION, _BEFORE, _OWNER = "Slipway-Model", "Slipway-Version", "Slipway-Before", "Slipway-Run"
+
+
+class GitRecord(GitRepository):
+    """Where Git says which version of a model is served: a file on the branch that what serves it follows."""
+
+    path: str = Field(description="The values file, or a config.pbtxt, from the repository's root.")
+
+    @contextmanager
+    def open_pointer(self, model_name: str) -> Iterator["GitPointer"]:
+        """Yield what reads and commits the version of one model."""
+        with self.opened() as opened:
+            yield GitPointer(opened, self.path, model_name)
 
 
 class GitBump(NamedTuple):
@@ -20,6 +36,8 @@ class GitBump(NamedTuple):
     version: int
     before: int
     commit: str
+    owner: str = ""
+    """The run that committed it, "" where that was a command."""
 
 
 class GitPointer(NamedTuple):
@@ -38,7 +56,7 @@ class GitPointer(NamedTuple):
         """Return what is committed now; `InvalidInput` where the file does not say it clearly."""
         return self._read()[1]
 
-    def write(self, version: int, *, before: int, message: str = "") -> GitBump:
+    def write(self, version: int, *, before: int, message: str = "", owner: str = "") -> GitBump:
         """Commit a version in the place of another, on top of whatever else was pushed meanwhile.
 
         Raises `VersionConflict` where the line says neither by now, or the branch never stands still, `AccessRefused`
@@ -54,8 +72,9 @@ class GitPointer(NamedTuple):
             content = line.replace(version).encode()
             said = message or f"Serve {self.model_name} version {version}\n"
             trailers = f"\n{_MODEL}: {self.model_name}\n{_VERSION}: {version}\n{_BEFORE}: {before}\n"
+            trailers += f"{_OWNER}: {owner}\n" if owner else ""
             if commit := self.repository.write(self.path, content, after=file, message=said + trailers):
-                return GitBump(version, before, commit)
+                return GitBump(version, before, commit, owner)
         raise VersionConflict(
             f"{self.subject}: the branch was elsewhere at each of {ATTEMPTS} pushes; nothing was changed: run it again"
         )
@@ -84,7 +103,7 @@ class GitPointer(NamedTuple):
         before = said.get(_BEFORE, "")
         if (said.get(_MODEL), said.get(_VERSION)) != (self.model_name, str(version)) or not before.isdecimal():
             return None
-        return GitBump(version, int(before), last.commit)
+        return GitBump(version, int(before), last.commit, said.get(_OWNER, ""))
 
     def _read(self) -> tuple[GitFile, VersionLine]:
         file = self.repository.read(self.path)

@@ -80,7 +80,13 @@ class Seen(NamedTuple):
 
 
 def release(
-    pointer: GitPointer, version: int, served: Served, *, told_apart: bool = True, patience: Patience = PATIENCE
+    pointer: GitPointer,
+    version: int,
+    served: Served,
+    *,
+    told_apart: bool = True,
+    patience: Patience = PATIENCE,
+    owner: str = "",
 ) -> GitRelease:
     """Commit a version, and return once every replica answers as it does; otherwise the commit is reverted.
 
@@ -89,7 +95,7 @@ def release(
     stays, since silence proves nothing, and run again this goes on. Raises what `GitPointer.write` does.
     """
     before = pointer.read().version
-    found = pointer.find_bump(version) if before == version else pointer.write(version, before=before)
+    found = pointer.find_bump(version) if before == version else pointer.write(version, before=before, owner=owner)
     try:
         seen = await_replicas(served, patience)
     except (VerificationFailed, LoadFailed) as error:
@@ -116,6 +122,14 @@ def release(
         replicas=tuple(proven),
         told_apart=told_apart,
     )
+
+
+def take_back_commit_of(owner: str, pointer: GitPointer, reason: str) -> str | None:
+    """Revert what a run committed that did not prove it, and say what came of it; None where it committed nothing."""
+    found = pointer.find_bump(pointer.read().version)
+    if found is None or found.owner != owner:
+        return None
+    return _take_back(pointer, found, InvalidInput(reason))
 
 
 def await_replicas(served: Served, patience: Patience) -> list[Seen]:

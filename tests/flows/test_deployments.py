@@ -30,6 +30,7 @@ def test_every_flow_is_deployed_and_says_what_it_does(deployed: dict[str, Deploy
         "validate-export",
         "train-yolo",
         "deploy-model",
+        "deploy-by-git",
         "publish-model",
         "adopt-model",
         "rollback-model",

@@ -65,6 +65,7 @@ def test_every_flow_is_deployed_to_both_worlds() -> None:
     flows = {
         "train-model",
         "deploy-model",
+        "deploy-by-git",
         "publish-model",
         "adopt-model",
         "tune-model",

@@ -5,18 +5,13 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number as Limits
 
-from blocks.errors import InvalidInput, NotRegistered
-from blocks.fleet import TritonFleet
-from blocks.git_repository import GitRepository
-from blocks.registry import ModelRegistry, RegisteredVersion
 from infra.command.screen import console
 from infra.command.scripts.options import ModelName, Source, TrackingUri, TritonUrl
 from infra.command.scripts.places import find_fleet, find_registry
 from slipway.releases.fetching import fetch
-from slipway.releases.git_pointer import GitPointer, choose_version
-from slipway.releases.git_release import Patience, Served, release
-from slipway.releases.known_answers import are_told_apart, know_answers
-from slipway.releases.version_line import VersionLine
+from slipway.releases.git_planning import GitPlan, carry_out, plan_commit
+from slipway.releases.git_pointer import GitRecord
+from slipway.releases.git_release import GitRelease, Patience
 
 Switch = Literal["true", "false", "True", "False"]
 
@@ -50,70 +45,24 @@ def update_triton_config(
         console.print(f"{model_name}: no version was registered, nothing is done")
         return
     fleet, registry = find_fleet(triton_url), find_registry(mlflow_tracking_uri)
-    repository = GitRepository(url=repo_url, branch=branch, configure_author=configure_git.lower() == "true")
-    with repository.opened() as opened:
-        pointer = GitPointer(opened, values_path, model_name)
-        line = pointer.read()
-        registered = _find_version(registry, _choose_name(line.registered_as, model_name, "registered"), source)
-        version = choose_version(line, registered.version, source, pointer.subject)
+    record = GitRecord(url=repo_url, branch=branch, path=values_path, configure_author=configure_git.lower() == "true")
+    with record.open_pointer(model_name) as pointer:
+        plan = plan_commit(pointer, registry, source=source, served_as=served_as)
         if dry_run:
-            console.print(f"{model_name}: says version {line.version}, {version} would be committed to {values_path}")
+            console.print(
+                f"{model_name}: says version {plan.before}, {plan.version} would be committed to {record.path}"
+            )
             return
-        name = served_as or _choose_name(line.served_as, model_name, "served")
-        _release(pointer, line, registered, fleet, registry, name, timeout)
+        fetched = fetch(plan.registered, f"version:{plan.version}", registry)
+        _report(plan, carry_out(plan, fetched, pointer, fleet, registry, patience=Patience(timeout)))
 
 
-def _release(
-    pointer: GitPointer,
-    line: VersionLine,
-    registered: RegisteredVersion,
-    fleet: TritonFleet,
-    registry: ModelRegistry,
-    name: str,
-    timeout_s: float,
-) -> None:
-    """Know the answers of the version before anything is committed, then release it."""
-    version = registered.version
-    fetched = fetch(registered, f"version:{version}", registry)
-    on_gpu = any(fleet.computes_on_gpu(address, name) for address in fleet.check())
-    served = Served(fleet, name, version, know_answers(fetched, registry, on_gpu=on_gpu))
-    told_apart = line.version != version and _is_told_apart(served, line.version, registered, registry)
-    outcome = release(pointer, version, served, told_apart=told_apart, patience=Patience(timeout_s))
+def _report(plan: GitPlan, outcome: GitRelease) -> None:
     done = f"commit {outcome.commit}" if outcome.commit else "was committed already"
     differences = max(replica.comparison.max_difference for replica in outcome.replicas)
     console.print(
-        f"{pointer.model_name}: version {version} ({done}) answers on {len(outcome.replicas)} replicas, largest "
+        f"{plan.model_name}: version {plan.version} ({done}) answers on {len(outcome.replicas)} replicas, largest "
         f"difference {differences:.1e}"
     )
-    if not told_apart and line.version != version:
-        console.print(f"  version {line.version} is not known to answer otherwise: answers do not tell which it is")
-
-
-def _is_told_apart(served: Served, before: int, registered: RegisteredVersion, registry: ModelRegistry) -> bool:
-    try:
-        other = fetch(registry.get_version(registered.model_name, before), f"version:{before}", registry)
-    except NotRegistered:  # deleted since
-        return False
-    return are_told_apart(served.proof, other, registry)
-
-
-def _find_version(registry: ModelRegistry, name: str, source: str | None) -> RegisteredVersion:
-    """Return the version that is asked for; `NotRegistered` where the registry was asked and has none."""
-    if source is not None:
-        return registry.resolve(name, source)
-    newest = next(registry.list_versions(name), None)
-    if newest is None:
-        raise NotRegistered(
-            f"model '{name}': the registry at {registry.tracking_uri} has no version of it; register one",
-            model_name=name,
-        )
-    return registry.get_version(name, newest[0])
-
-
-def _choose_name(found: set[str], model_name: str, what: str) -> str:
-    if len(found) > 1:
-        raise InvalidInput(
-            f"model '{model_name}': its servers have it {what} as {', '.join(sorted(found))}, expected one name; call "
-            "this once for each, with --model_name=NAME of the server"
-        )
-    return next(iter(found), model_name)
+    if not outcome.told_apart and plan.before != plan.version:
+        console.print(f"  version {plan.before} is not known to answer otherwise: answers do not tell which it is")
