@@ -171,6 +171,10 @@ class Cluster:
         (image,) = select_images((name,), os.environ.get("TAG"))
         return {"repository": f"{ImageSettings().registry}/{image.repository}", "tag": image.tag}
 
+    def find_image(self, name: str) -> str:
+        """Return one of slipway's images by its whole name."""
+        return "{repository}:{tag}".format(**self._image(name))
+
     def _install(self, chart: str, values: dict[str, Any]) -> None:
         files = [path for path in (CHARTS / chart).glob("values-laptop.yaml") if chart != "servers"]
         install(chart, chart, self.namespace, files, values)
