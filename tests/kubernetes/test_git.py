@@ -38,12 +38,13 @@ def git_server(cluster: Cluster) -> str:
         "image": cluster.find_image("deployment"),
         "command": ["sh", "-c", SERVE],
         "env": [{"name": "VALUES", "value": VALUES}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "git", "labels": labels},
-        "spec": {"containers": [container]},
+        "spec": {"containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]},
     }
     service = {
         "apiVersion": "v1",
