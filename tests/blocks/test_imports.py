@@ -1,6 +1,8 @@
 """Large imports are made without the garbage collector, which is back afterwards."""
 
 import gc
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,22 @@ def test_nothing_is_collected_inside_and_everything_afterwards() -> None:
         inside = gc.isenabled()
 
     assert (inside, gc.isenabled()) == (False, True)
+
+
+def test_what_an_import_made_is_not_looked_at_again_and_what_else_was_made_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some_module.py").write_text("made = [[] for _ in range(1000)]")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = gc.get_freeze_count()
+    with keep_what_is_made():
+        made = [[number] for number in range(1000)]
+    assert gc.get_freeze_count() <= before
+
+    with keep_what_is_made():
+        import_module("some_module")
+
+    assert gc.get_freeze_count() >= before + 1000 and len(made) == 1000
 
 
 def test_an_import_that_fails_leaves_the_collector_on() -> None:
