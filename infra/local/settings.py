@@ -252,7 +252,7 @@ class LocalStack(Settings):
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_API_AUTH_STRING": self.prefect_auth_string,
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "DO_NOT_TRACK": "1",
         }
 
