@@ -94,7 +94,8 @@ def _make_mlflow_variables(stack: LocalStack) -> dict[str, str]:
 
 
 def _make_prefect_variables(stack: LocalStack) -> dict[str, str]:
-    return {
+    database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": stack.prefect_database} if stack.prefect_database else {}
+    return database | {
         "PREFECT_SERVER_API_AUTH_STRING": stack.prefect_auth_string,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{stack.prefect_url},http://localhost:{stack.prefect_port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

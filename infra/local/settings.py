@@ -73,6 +73,9 @@ class LocalStack(Settings):
     triton_replicas: str | None = Field(
         None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
     )
+    prefect_database: str | None = Field(
+        None, description="`postgresql+asyncpg://…` of Prefect's database; SQLite in the state directory by default."
+    )
     worker_limit: int = Field(8, ge=1, description="Flow runs the worker executes at once.")
 
     @field_validator("host")
