@@ -7,14 +7,16 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.errors import InvalidInput, ServiceUnavailable
 from slipway.learning import datasets
 from slipway.learning.datasets import load_dataset
-from slipway.learning.fitting import Fitting, deterministic
+from slipway.learning.fitting import Fitting
+from slipway.learning.planning import Plan
+from slipway.learning.recipes import Recipe
+from slipway.learning.reproducing import seeded
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.stores import repository_in_memory
 
@@ -143,11 +145,9 @@ def test_imagenette_that_cannot_be_downloaded_says_what_else_to_do(monkeypatch: 
 def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None:
     images = load_dataset(str(folder), SHAPE, 2)
 
-    with deterministic(0):
+    with seeded(0):
         history = list(
-            Fitting(
-                SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu")
-            ).train_epochs()
+            Fitting(SmallNetwork(2), images, Plan(Recipe(epochs=8, learning_rate=0.05), batch_size=6)).train_epochs()
         )
 
     assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"

@@ -14,7 +14,7 @@ from torch import nn
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
-from slipway.learning.fitting import evaluate
+from slipway.learning.evaluation import evaluate
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.results import TrainedModel
 from slipway.learning.samples import read_samples
