@@ -122,6 +122,11 @@ class EpochKeeper:
         if self._checkpoints is None:
             return
         if (checkpoint := self._checkpoints.find_latest(self._training)) is None:
+            if others := self._checkpoints.list_others(self._training):
+                warn(
+                    f"training {self._training} begins anew: this flow run keeps checkpoints of {', '.join(others)}, "
+                    "with other settings, other images or by an earlier slipway; expected one of this training"
+                )
             return
         with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
             file = Path(directory) / "checkpoint.pt"

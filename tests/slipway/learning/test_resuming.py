@@ -115,6 +115,20 @@ def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoi
     assert checkpoints.store.list_keys(checkpoints.prefix) == before
 
 
+def test_a_checkpoint_that_is_another_trainings_is_told_of_before_the_training_begins_anew(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_run, told = str(uuid4()), list[str]()
+    train_until(1, f"{flow_run}/earlier", registry, checkpoints)
+    monkeypatch.setattr("slipway.learning.resuming.warn", told.append)
+
+    with keeping(f"{flow_run}/now", registry, checkpoints) as keeper:
+        assert keeper.resume(begun).epoch == 0
+
+    [warning] = told
+    assert "begins anew" in warning and f"keeps checkpoints of {flow_run}/earlier" in warning
+
+
 @pytest.mark.parametrize("damage", ["changed", "gone", "foreign", "pointer"])
 def test_a_checkpoint_that_cannot_be_used_costs_its_epochs_and_not_the_training(
     registry: ModelRegistry, checkpoints: Checkpoints, damage: str
