@@ -6,8 +6,13 @@ from typing import Any, get_args
 import pytest
 
 from infra.local.settings import ROOT
+from slipway.learning.fitting import Fitting
 from slipway.learning.parameters import RecipeName, TrainingSettings
+from slipway.learning.planning import Plan
 from slipway.learning.recipes import ACCURACY_SEEN, RECIPES, Recipe, follow_recipe
+from slipway.learning.reproducing import seeded
+from slipway.learning.resnet import ResNet18
+from tests.apparatus.trained_candidates import digits
 
 PAGE = (ROOT / "docs" / "training.md").read_text()
 
@@ -37,6 +42,14 @@ def test_every_name_has_a_recipe_of_as_many_epochs_as_it_says_with_every_trick()
         if name != "plain":
             assert recipe.epochs == int(name.rpartition("-")[2])
             assert recipe.label_smoothing and recipe.averaged_epochs and recipe.first_size < 1
+
+
+@pytest.mark.exhaustive
+def test_on_digits_a_plain_training_comes_to_the_accuracy_that_was_seen() -> None:
+    with seeded(0):
+        *_, last = Fitting(ResNet18(10), digits(), Plan(RECIPES["plain"])).train_epochs()
+
+    assert last.best_val_accuracy == pytest.approx(ACCURACY_SEEN["plain"], abs=0.01)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,17 +1,21 @@
 """What a training changes of its process, and puts back."""
 
 import os
+from typing import Any
 
 import torch
 
 from slipway.learning.precision import forcing_full_precision
 from slipway.learning.reproducing import seeded
 
+MEMORY: Any = torch.utils.deterministic
+
 
 def state() -> tuple[object, ...]:
     return (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
+        MEMORY.fill_uninitialized_memory,
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.allow_tf32,
         torch.backends.cuda.matmul.allow_tf32,
