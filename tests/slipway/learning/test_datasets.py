@@ -11,7 +11,7 @@ from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.errors import InvalidInput, ServiceUnavailable
-from slipway.learning import datasets
+from slipway.learning import datasets, image_folder
 from slipway.learning.datasets import load_dataset
 from slipway.learning.fitting import Fitting
 from slipway.learning.planning import Plan
@@ -84,6 +84,19 @@ def test_a_folder_is_decoded_once_until_it_changes(folder: Path, monkeypatch: py
     Image.new("RGB", (64, 64), (255, 255, 255)).save(folder / "val" / "red" / "0.png")
     changed = load_dataset(str(folder), SHAPE, 2)
     assert len(decoded) == 6 and changed.validation_digest != first.validation_digest
+
+
+@pytest.mark.parametrize("threads", [0, 3, None])
+def test_however_many_threads_decode_a_folder_each_image_is_in_its_place(
+    folder: Path, tmp_path: Path, threads: int | None
+) -> None:
+    for shade, file in enumerate(sorted((folder / "train").rglob("*.png"))):
+        Image.new("RGB", (64, 64), (10 * shade, 0, 0)).save(file)
+
+    images, labels = image_folder.decode(folder / "train", ("blue", "red"), (32, 48), tmp_path / "cache", threads)
+
+    assert images[:, 0, 0, 0].tolist() == [10 * shade for shade in range(12)]
+    assert labels.tolist() == [0] * 6 + [1] * 6
 
 
 def test_a_folder_without_validation_images_is_refused(folder: Path) -> None:
