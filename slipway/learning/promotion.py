@@ -16,14 +16,16 @@ from blocks.labels import (
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
 from slipway.learning.datasets import load_dataset
-from slipway.learning.fitting import evaluate
+from slipway.learning.evaluation import evaluate
 from slipway.learning.gate import Criteria, Verdict, judge
 from slipway.learning.weights import load_weights
 
 MEASURED_AGAIN = (BEST_ACCURACY, BEST_LOSS)
 
 
-def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: int, registry: ModelRegistry) -> Verdict:
+def promote(
+    model_name: str, version: int, criteria: Criteria, *, num_workers: int | None, registry: ModelRegistry
+) -> Verdict:
     """Judge a version against the threshold and the champion; if it passes, it carries `champion`.
 
     The champion is judged on the candidate's validation data: by what its run recorded if the data had the same
@@ -42,7 +44,7 @@ def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: i
 
 
 def _reach_verdict(
-    candidate: RegisteredVersion, criteria: Criteria, num_workers: int, registry: ModelRegistry
+    candidate: RegisteredVersion, criteria: Criteria, num_workers: int | None, registry: ModelRegistry
 ) -> Verdict:
     champion = registry.find_at_alias(candidate.model_name, CHAMPION)
     while True:
@@ -65,7 +67,7 @@ def _find_champion_value(
     champion: RegisteredVersion | None,
     candidate: RegisteredVersion,
     metric_name: str,
-    num_workers: int,
+    num_workers: int | None,
     registry: ModelRegistry,
 ) -> float | None:
     if champion is None or champion.version == candidate.version:
@@ -92,7 +94,7 @@ def _measure_again(
     champion: RegisteredVersion,
     candidate: RegisteredVersion,
     metric_name: str,
-    num_workers: int,
+    num_workers: int | None,
     registry: ModelRegistry,
 ) -> float:
     """Evaluate the champion, at its own input size, on the data the candidate was validated on."""
