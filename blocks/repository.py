@@ -6,6 +6,7 @@ from there to the archive; what is deleted was proven to be elsewhere.
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from blocks.repository_layout import (
     StoredVersions,
     parse_candidate,
 )
+from blocks.repository_listing import Listing, read_listing
 from blocks.repository_records import RepositoryRecords
 
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -53,6 +55,20 @@ class ModelRepository(RepositoryRecords):
             staged=frozenset(self.store.list_names(f"{self.staging_prefix}/")),
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
+
+    def list_all(self, model_names: tuple[str, ...] | None = None) -> Listing:
+        """Return what lies where Triton reads and in the archive: of the named models, of all where none are named."""
+        archive = f"{self.archive_prefix}/"
+        if model_names is None:
+            ours = f"{RECORDS_FOLDER}/"
+            stored = (found for found in self.store.scan(self._root) if not found[0].startswith(ours))
+            return read_listing(stored, self.store.scan(archive))
+        return read_listing(self._scan(self._root, model_names), self._scan(archive, model_names))
+
+    def _scan(self, root: str, model_names: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+        for name in model_names:
+            for path, fingerprint in self.store.scan(f"{root}{name}/"):
+                yield f"{name}/{path}", fingerprint
 
     def list_versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
