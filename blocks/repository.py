@@ -95,9 +95,12 @@ class ModelRepository(RepositoryRecords):
         """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
         return self.store.read(f"{self._root}{model_name}/{name}")
 
-    def find_next_version(self, model_name: str) -> int:
-        """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
-        stored = self.list_versions(model_name)
+    def find_next_version(self, model_name: str, stored: StoredVersions | None = None) -> int:
+        """Return the number of the next version: one more than any that was ever taken, gaps are not filled.
+
+        `stored` is what lies where, if it was listed already.
+        """
+        stored = stored or self.list_versions(model_name)
         return max((*stored.repository, *stored.archive, *self.list_recorded(model_name)), default=0) + 1
 
     def read_config(self, model_name: str) -> str | None:
@@ -266,10 +269,10 @@ class ModelRepository(RepositoryRecords):
         keys = [key for key in keys if key[len(source) :] not in leave]
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
-            if self._is_same(key, copied):
+            if self._is_same(copied, key):
                 continue  # begun before and broken off; written anew, Triton would take it for changed
             self.store.copy(key, copied)
-            if not self._is_same(key, copied):
+            if not self._is_same(copied, key):
                 raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
         return keys
 
@@ -280,8 +283,7 @@ class ModelRepository(RepositoryRecords):
 
     def _is_same(self, key: str, other: str) -> bool:
         """Tell whether two objects exist and have one content."""
-        one, two = self.store.get_fingerprint(key), self.store.get_fingerprint(other)
-        if one is None or two is None:
+        if (one := self.store.get_fingerprint(key)) is None or (two := self.store.get_fingerprint(other)) is None:
             return False
         if one == two:
             return True

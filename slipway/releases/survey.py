@@ -241,7 +241,7 @@ class _Surveyor(NamedTuple):
 
     def _is_registered(self, name: str, version: int) -> bool:
         try:
-            self.environment.registry.get_version(name, version)
+            self.environment.registry.require_version(name, version)
         except NotRegistered:
             return False
         return True
