@@ -9,7 +9,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment, load_environment
-from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
+from blocks.errors import NotRegistered, ReleaseInProgress, ReleaseTakenOver, SlipwayError
 from blocks.events import Happened, tell
 from blocks.names import ModelName
 from blocks.run import warn
@@ -104,7 +104,10 @@ def repair_alone(model_name: str, keep_archived: int, environment: Environment) 
         raise
     except SlipwayError as error:
         warn(f"model '{model_name}' was not repaired whole: {error}")
-    (state,) = survey_models(model_names=(model_name,), depth=depth, environment=environment)
+    try:
+        (state,) = survey_models(model_names=(model_name,), depth=depth, environment=environment)
+    except NotRegistered:  # what was repaired was all that was left of it
+        return ModelState(name=model_name, aliases={}, policy=(), repository=(), archive=(), served={}, drift=())
     return state
 
 
