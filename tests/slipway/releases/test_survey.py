@@ -1,7 +1,6 @@
 """What is drift, given what is committed, stored, registered and served; and what of it is safe to put right."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
@@ -15,12 +14,10 @@ from slipway.releases.journal import open_journal
 from slipway.releases.serving_config import apply_policy
 from slipway.releases.survey import Depth, ModelState, survey
 from slipway.releases.version_files import record_files
-from slipway.releases.withdrawn import Withdrawn
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.paper import ADDRESSES, PaperReplicas, Shelf, make_plan
 
 DEPTH = Depth(ask_replicas=False)
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -226,15 +223,6 @@ def test_what_is_released_after_all_was_listed_is_listed_anew(three: Shelf, monk
 
     (state,) = (state for state in states if state.name == three.model_name)
     assert (state.policy, state.repository, state.drift) == ((3, 4), (3, 4), ())
-
-
-def test_a_model_out_of_service_is_told_unless_nobody_asks(three: Shelf) -> None:
-    three.environment.repository.store.delete(f"repository/{three.model_name}/config.pbtxt")
-    entry = Withdrawn(model_name=three.model_name, at=LONG_AGO, flow_run_id="run", registry_version=3, served=(3,))
-    write(three, "records/{}/withdrawn.json", entry.model_dump_json().encode())
-
-    assert look(three).withdrawn == LONG_AGO
-    assert look(three, DEPTH._replace(tell_withdrawn=False)).withdrawn is None
 
 
 def test_a_served_version_without_files_is_missing(three: Shelf, repository: ModelRepository) -> None:
