@@ -69,6 +69,11 @@ class DirectoryStore(ObjectStore):
             found = (path for path in folder.rglob("*") if not path.name.startswith(_UNFINISHED))
             return {f"{prefix}{path.relative_to(folder)}": path.stat().st_size for path in found if path.is_file()}
 
+    def scan(self, prefix: str) -> Iterator[tuple[str, str | None]]:
+        """Yield every key below `prefix`, without it; what tells its content, the file has to be read for."""
+        for key in self.list_keys(prefix):
+            yield key[len(prefix) :], None
+
     def exists(self, key: str) -> bool:
         """Tell whether there is a file under a key."""
         with self._reaching(key):

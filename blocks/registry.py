@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PAGE = 200
 _PUBLISHED = "published-models"  # the experiment that holds what was not trained here
-_DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
 
 
 class RegisteredVersion(BaseModel):
@@ -139,6 +138,11 @@ class ModelRegistry(Fenced, Block):
         with self.reaching(f"model '{model_name}' version {version}"):
             return self._describe(self._make_client().get_model_version(model_name, str(version)))
 
+    def require_version(self, model_name: str, version: int) -> None:
+        """Raise `NotRegistered` where a model has no such version; what its run recorded is not asked for."""
+        with self.reaching(f"model '{model_name}' version {version}"):
+            self._make_client().get_model_version(model_name, str(version))
+
     def find_at_alias(self, model_name: str, alias: str) -> RegisteredVersion | None:
         """Return the version an alias points to, None where the registry knows no such model or alias."""
         try:
@@ -240,8 +244,10 @@ class ModelRegistry(Fenced, Block):
         """Stream a version's files into a directory, which is created, and return the folder in it that holds them."""
         from mlflow.artifacts import download_artifacts
 
+        from blocks.registry_access import choose_chunk_bytes
+
         client = self._make_client()
-        os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(_choose_chunk_bytes()))
+        os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(choose_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
         with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
             # of models:/… MLflow asks the server that the process names, or a database of its own, whatever it is told
@@ -283,15 +289,6 @@ class ModelRegistry(Fenced, Block):
             if is_absent(error):
                 return None
             raise
-
-
-def _choose_chunk_bytes() -> int:
-    """Return the size of the chunks that MLflow may download at once and still hold no more than 64 MiB.
-
-    It takes two a core, 20 at most, and has each in memory twice; its own choice of 100 MB means up to 4 GB.
-    """
-    at_once = min(2 * (os.cpu_count() or 1), 20)
-    return _DOWNLOAD_MEMORY_BYTES // (2 * at_once)
 
 
 def _describe_model(found: Any) -> RegisteredModel:

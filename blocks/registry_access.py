@@ -13,6 +13,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 _PROVIDER = "slipway"
+_DOWNLOAD_MEMORY_BYTES = 64 * 1024**2
 _AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
 _authorizations: dict[str, str] = {}
 
@@ -51,3 +52,12 @@ _request_auth_provider_registry.register(_Provider)  # type: ignore[no-untyped-c
 def _base(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def choose_chunk_bytes() -> int:
+    """Return the size of the chunks that MLflow may download at once and still hold no more than 64 MiB.
+
+    It takes two a core, 20 at most, and has each in memory twice; its own choice of 100 MB means up to 4 GB.
+    """
+    at_once = min(2 * (os.cpu_count() or 1), 20)
+    return _DOWNLOAD_MEMORY_BYTES // (2 * at_once)

@@ -6,6 +6,7 @@ from there to the archive; what is deleted was proven to be elsewhere.
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from blocks.repository_layout import (
     StoredVersions,
     parse_candidate,
 )
+from blocks.repository_listing import Listing, read_listing
 from blocks.repository_records import RepositoryRecords
 
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
@@ -54,6 +56,20 @@ class ModelRepository(RepositoryRecords):
             journals=frozenset(key.removeprefix(f"{self.journal_prefix}/").removesuffix(".json") for key in journals),
         )
 
+    def list_all(self, model_names: tuple[str, ...] | None = None) -> Listing:
+        """Return what lies where Triton reads and in the archive: of the named models, of all where none are named."""
+        archive = f"{self.archive_prefix}/"
+        if model_names is None:
+            ours = f"{RECORDS_FOLDER}/"
+            stored = (found for found in self.store.scan(self._root) if not found[0].startswith(ours))
+            return read_listing(stored, self.store.scan(archive))
+        return read_listing(self._scan(self._root, model_names), self._scan(archive, model_names))
+
+    def _scan(self, root: str, model_names: tuple[str, ...]) -> Iterator[tuple[str, str | None]]:
+        for name in model_names:
+            for path, fingerprint in self.store.scan(f"{root}{name}/"):
+                yield f"{name}/{path}", fingerprint
+
     def list_versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
         return StoredVersions(
@@ -79,9 +95,12 @@ class ModelRepository(RepositoryRecords):
         """Return one file that lies beside a model's versions where Triton reads, None where there is none."""
         return self.store.read(f"{self._root}{model_name}/{name}")
 
-    def find_next_version(self, model_name: str) -> int:
-        """Return the number of the next version: one more than any that was ever taken, gaps are not filled."""
-        stored = self.list_versions(model_name)
+    def find_next_version(self, model_name: str, stored: StoredVersions | None = None) -> int:
+        """Return the number of the next version: one more than any that was ever taken, gaps are not filled.
+
+        `stored` is what lies where, if it was listed already.
+        """
+        stored = stored or self.list_versions(model_name)
         return max((*stored.repository, *stored.archive, *self.list_recorded(model_name)), default=0) + 1
 
     def read_config(self, model_name: str) -> str | None:
@@ -250,10 +269,10 @@ class ModelRepository(RepositoryRecords):
         keys = [key for key in keys if key[len(source) :] not in leave]
         for key in keys:
             copied = f"{target}{key[len(source) :]}"
-            if self._is_same(key, copied):
+            if self._is_same(copied, key):
                 continue  # begun before and broken off; written anew, Triton would take it for changed
             self.store.copy(key, copied)
-            if not self._is_same(key, copied):
+            if not self._is_same(copied, key):
                 raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
         return keys
 
@@ -264,8 +283,7 @@ class ModelRepository(RepositoryRecords):
 
     def _is_same(self, key: str, other: str) -> bool:
         """Tell whether two objects exist and have one content."""
-        one, two = self.store.get_fingerprint(key), self.store.get_fingerprint(other)
-        if one is None or two is None:
+        if (one := self.store.get_fingerprint(key)) is None or (two := self.store.get_fingerprint(other)) is None:
             return False
         if one == two:
             return True

@@ -9,7 +9,7 @@ from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.environment import Environment, load_environment
-from blocks.errors import ReleaseInProgress, ReleaseTakenOver, SlipwayError
+from blocks.errors import NotRegistered, ReleaseInProgress, ReleaseTakenOver, SlipwayError
 from blocks.events import Happened, tell
 from blocks.names import ModelName
 from blocks.run import warn
@@ -47,7 +47,7 @@ def reconcile_models(
 
     Releases go on meanwhile: a model that is being released is left alone.
     """
-    environment, depth = load_environment(), Depth(keep_archived=keep_archived)
+    environment, depth = load_environment(), Depth(keep_archived=keep_archived, tell_withdrawn=False)
     states = survey_models(
         model_names=tuple(model_names) if model_names else None, depth=depth, environment=environment
     )
@@ -93,7 +93,7 @@ def repair_all(states: tuple[ModelState, ...], keep_archived: int, environment: 
 
 def repair_alone(model_name: str, keep_archived: int, environment: Environment) -> ModelState:
     """Repair one model, its lock held: what was seen before that may have been a release half way."""
-    depth = Depth(keep_archived=keep_archived)
+    depth = Depth(keep_archived=keep_archived, tell_withdrawn=False)
     try:
         settle(model_name, environment)
         (state,) = survey_models(model_names=(model_name,), depth=depth, environment=environment)
@@ -104,7 +104,10 @@ def repair_alone(model_name: str, keep_archived: int, environment: Environment) 
         raise
     except SlipwayError as error:
         warn(f"model '{model_name}' was not repaired whole: {error}")
-    (state,) = survey_models(model_names=(model_name,), depth=depth, environment=environment)
+    try:
+        (state,) = survey_models(model_names=(model_name,), depth=depth, environment=environment)
+    except NotRegistered:  # what was repaired was all that was left of it
+        return ModelState(name=model_name, aliases={}, policy=(), repository=(), archive=(), served={}, drift=())
     return state
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from slipway.releases.serving_settings import ServingSettings
 from slipway.releases.survey import Depth, ModelState, survey
 from slipway.releases.versions_compared import VersionsCompared, compare_versions
 from slipway.releases.withdrawn import Withdrawn
+
+_MOST_COLUMNS = 4
 
 
 def _check_numbers(_: type, versions: str) -> None:
@@ -145,14 +148,19 @@ def reconcile(*models: str, dry_run: Annotated[bool, Parameter(negative=())] = F
 
 
 def make_model_table(states: tuple[ModelState, ...]) -> Table:
-    """Return a table with one row a model; what is too long for its column goes on below, the longest first."""
+    """Return a table with one row a model; what is too long for its column goes on below, the longest first.
+
+    Each replica has a column of its own, as long as there are few.
+    """
     addresses = sorted({address for state in states for address in state.served})
-    headers = ("model", "aliases", "policy", "repository", "archive", *addresses, "drift")
+    columns = addresses if len(addresses) <= _MOST_COLUMNS else [f"on {len(addresses)} replicas"]
+    headers = ("model", "aliases", "policy", "repository", "archive", *columns, "drift")
     table = Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
     for state in states:
         versions = (_list_versions(held) for held in (state.policy, state.repository, state.archive))
-        served = (_describe_served(state.served[address]) for address in addresses)
-        table.add_row(state.name, format_aliases(state.aliases), *versions, *served, _name_drift(state))
+        served = [_describe_served(state.served[address]) for address in addresses]
+        cells = served if len(addresses) <= _MOST_COLUMNS else [_sum_up(served)]
+        table.add_row(state.name, format_aliases(state.aliases), *versions, *cells, _name_drift(state))
     return table
 
 
@@ -235,6 +243,14 @@ def _describe_drift(drift: Drift) -> str:
 
 def _describe_served(versions: tuple[int, ...] | None) -> Text:
     return Text("silent", "red") if versions is None else Text(_list_versions(versions))
+
+
+def _sum_up(served: list[Text]) -> Text:
+    """Return what many replicas serve: how many of them do, where they differ."""
+    counted = Counter(text.plain for text in served)
+    if len(counted) == 1:
+        return served[0]
+    return Text("; ".join(f"{said}: {number}" for said, number in counted.most_common()), "red")
 
 
 def _list_versions(versions: tuple[int, ...]) -> str:

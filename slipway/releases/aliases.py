@@ -41,7 +41,7 @@ def update(
         if plan:
             require_open(repository, plan)
         if after.get(LIVE) == registry_version:
-            registry.get_version(model_name, registry_version)
+            registry.require_version(model_name, registry_version)
         move_aliases(registry, repository, model_name, before, after)
     return AliasChange(before=before, after=after, dry_run=dry_run)
 
@@ -137,7 +137,7 @@ def _derive_from_policy(served: tuple[int, ...], repository: ModelRepository, mo
 
 def _is_registered(registry: ModelRegistry, model_name: str, version: int) -> bool:
     try:
-        registry.get_version(model_name, version)
+        registry.require_version(model_name, version)
     except NotRegistered:
         return False
     return True

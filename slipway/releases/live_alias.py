@@ -44,7 +44,7 @@ def _work_out(
             f"model '{model_name}': a release of it goes on, or was broken off; wait for it, or run the last "
             "reload-triton again, which settles it"
         )
-    registry.get_version(model_name, registry_version)
+    registry.require_version(model_name, registry_version)
     live = max(read_committed(repository, model_name), default=None)
     served = read_metadata(model_name, live, repository).registry_version if live is not None else None
     if live is None or served != registry_version:

@@ -4,6 +4,7 @@ from blocks.environment import Environment
 from blocks.errors import ForeignModel, NotRegistered, VersionConflict
 from blocks.labels import LIVE, PREVIOUS
 from blocks.repository import ModelRepository
+from blocks.repository_layout import StoredVersions
 from blocks.run import get_owner
 from slipway.releases.aliases import derive_aliases
 from slipway.releases.companions import leave_strangers
@@ -52,7 +53,7 @@ def plan_release(
     begun = read_open(repository, name)
     if begun and (begun.plan.registry_version, begun.plan.flow_run_id) == (fetched.registered.version, owner):
         return begun.plan.model_copy(update={"epoch": environment.epoch})
-    config = repository.read_config(name)
+    stored, config = repository.list_versions(name), repository.read_config(name)
     served, aliases = read_policy(config), environment.registry.get_aliases(name)
     live = max(served, default=None)
     settings, settings_before = read_kept(repository, name).now, read_recorded(repository, name, live)
@@ -61,8 +62,8 @@ def plan_release(
     if live is not None and is_live and (force_version == live or (force_version is None and not is_reset)):
         version, exists = live, True
     else:
-        version, exists = _choose_number(fetched, force_version, repository)
-    older = _choose_older(fetched, version, config, keep_served, also_serve, environment)
+        version, exists = _choose_number(fetched, force_version, stored, repository)
+    older = _choose_older(fetched, version, stored, config, keep_served, also_serve, environment)
     is_served = version == live and set(older) <= set(served)
     plan = ReleasePlan(
         model_name=name,
@@ -87,11 +88,12 @@ def plan_release(
     return plan
 
 
-def _choose_number(fetched: FetchedModel, force_version: int | None, repository: ModelRepository) -> tuple[int, bool]:
+def _choose_number(
+    fetched: FetchedModel, force_version: int | None, stored: StoredVersions, repository: ModelRepository
+) -> tuple[int, bool]:
     """Return the number of a release, and whether its files are stored under it already."""
     if force_version is None:
-        return repository.find_next_version(fetched.model_name), False
-    stored = repository.list_versions(fetched.model_name)
+        return repository.find_next_version(fetched.model_name, stored), False
     if force_version not in (*stored.repository, *stored.archive):
         return force_version, False
     if not _holds(repository, force_version, fetched):
@@ -106,6 +108,7 @@ def _choose_number(fetched: FetchedModel, force_version: int | None, repository:
 def _choose_older(
     fetched: FetchedModel,
     version: int,
+    stored: StoredVersions,
     config: str | None,
     keep_served: int,
     also_serve: tuple[int, ...],
@@ -113,7 +116,6 @@ def _choose_older(
 ) -> tuple[int, ...]:
     """Return the older versions to serve, those that other models call among them."""
     model_name, served, repository = fetched.model_name, read_policy(config), environment.repository
-    stored = repository.list_versions(model_name)
     needed = {older for older in list_needed(repository, model_name) if older in served and older < version}
     released = list_released(dict(environment.registry.list_versions(model_name)), repository, model_name, stored)
     chosen = choose_older(
@@ -170,9 +172,11 @@ def _find_registered(model_name: str, live: int | None, environment: Environment
         return None
     version = read_metadata(model_name, live, environment.repository).registry_version
     try:
-        return environment.registry.get_version(model_name, version).version if version is not None else None
+        if version is not None:
+            environment.registry.require_version(model_name, version)
     except NotRegistered:
         return None
+    return version
 
 
 def _holds(repository: ModelRepository, version: int | None, fetched: FetchedModel) -> bool:

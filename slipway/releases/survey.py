@@ -1,6 +1,6 @@
 """What is, beside what ought to be: aliases, policy, files and every replica of every model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import NamedTuple
@@ -16,9 +16,10 @@ from blocks.errors import (
     ServiceUnavailable,
 )
 from blocks.fleet import TritonFleet
-from blocks.labels import LIVE, PREVIOUS
+from blocks.labels import CONFIG_FILE, LIVE, PREVIOUS
 from blocks.registry import ModelRegistry, RegisteredModel
 from blocks.repository_layout import RepositoryContents, parse_candidate
+from blocks.repository_listing import Listing
 from slipway.releases.alias_update import explain_refusal
 from slipway.releases.drift import Drift, Kind, report
 from slipway.releases.journal import read_open
@@ -27,7 +28,7 @@ from slipway.releases.retention import find_superfluous
 from slipway.releases.serving_config import read_policy
 from slipway.releases.version_files import find_changes
 from slipway.releases.withdrawn import read_withdrawn
-from slipway.releases.wrong_answers import find_wrong_answers
+from slipway.releases.wrong_answers import Asked, find_wrong_answers, read_asked
 
 _AT_ONCE = 8
 Served = dict[str, dict[str, tuple[int, ...]]]
@@ -61,6 +62,8 @@ class Depth(NamedTuple):
     compare_files: bool = True
     keep_archived: int | None = 5
     """How many archived versions are in order; None: any number."""
+    tell_withdrawn: bool = True
+    """Whether to read when what is committed no more was taken out of service: it is no drift."""
 
 
 def survey(
@@ -70,18 +73,20 @@ def survey(
 ) -> tuple[ModelState, ...]:
     """Return the state of the named models, of all where none are named; nothing is changed.
 
-    All that one call can tell of all models is asked for once: aliases by the page, a replica's models by its index.
-    Raises `NotRegistered` for a name that neither the registry nor the repository knows.
+    All that one call can tell of many models is asked for once: aliases and files by the page, a replica's models by
+    its index. Raises `NotRegistered` for a name that neither the registry nor the repository knows.
     """
-    contents = environment.repository.list_contents()
-    registered = list(_look_up(environment.registry, model_names, contents.all))
-    aliases = {model.name: model.aliases for model in registered}
-    refused = {model.name: reason for model in registered if (reason := explain_refusal(model)) is not None}
-    live = {name for name, of_model in aliases.items() if LIVE in of_model}
-    wanted = sorted(contents.all | live | refused.keys()) if model_names is None else list(model_names)
-    surveyor = _Surveyor(environment, aliases, refused, contents, _ask_indexes(environment.fleet), depth)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return tuple(pool.map(surveyor.look_at, wanted))
+        listing = pool.submit(environment.repository.list_all, model_names)
+        indexes = pool.submit(_ask_indexes, environment.fleet)
+        contents = environment.repository.list_contents()
+        registered = list(_look_up(environment.registry, model_names, contents.all))
+        aliases = {model.name: model.aliases for model in registered}
+        refused = {model.name: reason for model in registered if (reason := explain_refusal(model)) is not None}
+        live = {name for name, of_model in aliases.items() if LIVE in of_model}
+        wanted = sorted(contents.all | live | refused.keys()) if model_names is None else list(model_names)
+        known = _Known(aliases, refused, contents, listing.result(), indexes.result())
+        return tuple(pool.map(_Surveyor(environment, known, depth).look_at, wanted))
 
 
 def _look_up(
@@ -110,34 +115,49 @@ def _ask_indexes(fleet: TritonFleet) -> dict[str, dict[str, tuple[int, ...]] | N
         return dict(zip(addresses, pool.map(index, addresses), strict=True))
 
 
-class _Surveyor(NamedTuple):
-    """All that is known of all models, and how to find out the rest of one."""
+class _Known(NamedTuple):
+    """What was asked for once, for all models."""
 
-    environment: Environment
     aliases: dict[str, dict[str, int]]
     refused: dict[str, str]
     contents: RepositoryContents
+    listing: Listing
     indexes: dict[str, dict[str, tuple[int, ...]] | None]
+
+
+class _Surveyor(NamedTuple):
+    """What is known of all models, and how to find out the rest of one."""
+
+    environment: Environment
+    known: _Known
     depth: Depth
 
     def look_at(self, name: str) -> ModelState:
-        """Return one model as it is; what of it cannot be read is a finding of its own."""
+        """Return one model as it is; what of it cannot be read is a finding of its own.
+
+        Where what was listed does not fit what is committed, it may have been released since: then it is listed anew.
+        """
+        state = self._look_at(name, self.known.listing)
+        if state.foreign or state.repository == tuple(sorted(state.policy)):
+            return state
+        return self._look_at(name, self.environment.repository.list_all((name,)))
+
+    def _look_at(self, name: str, listing: Listing) -> ModelState:
+        stored, indexes = listing.get_versions(name), self.known.indexes
         state = ModelState(
             name=name,
-            aliases=self.aliases.get(name, {}),
+            aliases=self.known.aliases.get(name, {}),
             policy=(),
-            repository=(),
-            archive=(),
-            served={a: None if index is None else index.get(name, ()) for a, index in self.indexes.items()},
+            repository=stored.repository,
+            archive=stored.archive,
+            served={a: None if index is None else index.get(name, ()) for a, index in indexes.items()},
             drift=(),
-            foreign=self.contents.is_foreign(name),
+            foreign=self.known.contents.is_foreign(name),
         )
-        stored = self.environment.repository.list_versions(name)
-        state = state.model_copy(update={"repository": stored.repository, "archive": stored.archive})
         if state.foreign:
             return state
         try:
-            config = self.environment.repository.read_config(name)
+            config = self.environment.repository.read_config(name) if CONFIG_FILE in listing.get_files(name) else None
             policy = read_policy(config)
         except (IntegrityError, InvalidInput) as error:
             found = report(name, Kind.CONFIG_UNREADABLE, str(error), "a policy")
@@ -147,34 +167,36 @@ class _Surveyor(NamedTuple):
             found = report(name, Kind.CONFIG_UNREADABLE, "no specific versions", "a policy as slipway committed it")
             return state.model_copy(update={"drift": (found,)})
         try:
-            return state.model_copy(update={"drift": tuple(self._find_drift(state, config))})
+            return state.model_copy(update={"drift": tuple(self._find_drift(state, config, listing.get_files(name)))})
         except (IntegrityError, InvalidInput) as error:
             found = report(name, Kind.RECORD_UNREADABLE, str(error), "a record as slipway wrote it")
             return state.model_copy(update={"drift": (found,)})
 
     def _find_withdrawal(self, name: str, config: str | None) -> datetime | None:
-        found = read_withdrawn(self.environment.repository, name) if config is None else None
+        if config is not None or not self.depth.tell_withdrawn:
+            return None
+        found = read_withdrawn(self.environment.repository, name)
         return found.at if found is not None else None
 
-    def _find_drift(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+    def _find_drift(self, state: ModelState, config: str | None, listed: Mapping[str, str | None]) -> Iterator[Drift]:
         name = state.name
-        if (reason := self.refused.get(name)) is not None:
+        if (reason := self.known.refused.get(name)) is not None:
             yield report(name, Kind.UPDATE_REFUSED, reason, "an alias 'deploy' that can be answered")
-        if name in self.contents.journals and read_open(self.environment.repository, name) is not None:
+        if name in self.known.contents.journals and read_open(self.environment.repository, name) is not None:
             yield report(name, Kind.UNFINISHED_RELEASE, "an open journal", "none between releases")
-        if name in self.contents.staged:
+        if name in self.known.contents.staged:
             yield report(name, Kind.STAGING_LEFT, "files in staging", "none between releases")
         yield from self._find_candidates(name)
-        yield from self._find_in_files(state)
+        yield from self._find_in_files(state, listed)
         yield from self._find_in_aliases(state)
         yield from self._find_in_replicas(state, config)
 
     def _find_candidates(self, name: str) -> Iterator[Drift]:
-        held = {a: found for a, index in self.indexes.items() if (found := _list_candidates(index, name))}
-        if name in self.contents.candidates or held:
+        held = {a: found for a, index in self.known.indexes.items() if (found := _list_candidates(index, name))}
+        if name in self.known.contents.candidates or held:
             yield report(name, Kind.CANDIDATE_LEFT, f"a candidate, loaded on {list(held) or 'no replica'}", "none")
 
-    def _find_in_files(self, state: ModelState) -> Iterator[Drift]:
+    def _find_in_files(self, state: ModelState, listed: Mapping[str, str | None]) -> Iterator[Drift]:
         name = state.name
         if missing := [version for version in state.policy if version not in state.repository]:
             yield report(name, Kind.VERSION_MISSING, f"no files of {missing}", f"those of {list(state.policy)}")
@@ -189,10 +211,8 @@ class _Surveyor(NamedTuple):
             if superfluous:
                 yield report(name, Kind.ARCHIVE_FULL, f"{list(superfluous)} in the archive", f"the best {keep}")
         if self.depth.compare_files:
-            for version in state.policy:
-                for change in (
-                    find_changes(self.environment.repository, name, version) if version in state.repository else []
-                ):
+            for version in [version for version in state.policy if version in state.repository]:
+                for change in find_changes(self.environment.repository, name, version, listed):
                     yield report(name, Kind.FILES_CHANGED, change, "what was committed")
 
     def _find_in_aliases(self, state: ModelState) -> Iterator[Drift]:
@@ -202,7 +222,7 @@ class _Surveyor(NamedTuple):
             read_metadata(name, version, self.environment.repository).registry_version
             for version in reversed(state.policy)
         ]
-        if name not in self.aliases and any(served):
+        if name not in self.known.aliases and any(served):
             yield report(name, Kind.MODEL_UNREGISTERED, "no such model in the registry", f"one named '{name}'")
             return
         live = served[0] if served else None
@@ -221,19 +241,21 @@ class _Surveyor(NamedTuple):
 
     def _is_registered(self, name: str, version: int) -> bool:
         try:
-            self.environment.registry.get_version(name, version)
+            self.environment.registry.require_version(name, version)
         except NotRegistered:
             return False
         return True
 
     def _find_in_replicas(self, state: ModelState, config: str | None) -> Iterator[Drift]:
+        asked: Asked | None = None
         for address, served in state.served.items():
             if served is None:
                 yield report(state.name, Kind.REPLICA_SILENT, "no answer", "one in time", address)
             elif served != state.policy:
                 yield report(state.name, Kind.REPLICA_BEHIND, str(list(served)), str(list(state.policy)), address)
             elif self.depth.ask_replicas and config is not None:
-                yield from find_wrong_answers(state.name, state.policy, config, address, self.environment)
+                asked = asked or read_asked(state.name, state.policy, config, self.environment.repository)
+                yield from find_wrong_answers(asked, address, self.environment.fleet)
 
 
 def _list_candidates(index: dict[str, tuple[int, ...]] | None, model_name: str) -> list[str]:

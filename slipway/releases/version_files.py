@@ -1,5 +1,7 @@
 """The files of a stored version, as they were when it was committed: what changed under it since is drift."""
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from blocks.errors import IntegrityError
@@ -34,15 +36,27 @@ def record_files(repository: ModelRepository, model_name: str, version: int) -> 
     return files
 
 
-def find_changes(repository: ModelRepository, model_name: str, version: int) -> list[str]:
+def find_changes(
+    repository: ModelRepository, model_name: str, version: int, listed: Mapping[str, str | None] | None = None
+) -> list[str]:
     """Return, for each file of a committed version that is not what was committed, what it is now.
 
     An object whose fingerprint is the recorded one has not changed; another's content is read and compared. Raises
     `IntegrityError` where what was recorded cannot be read.
+
+    Args:
+        repository: where the version is.
+        model_name: the model.
+        version: Triton's version of it.
+        listed: fingerprints of the model's files, by their paths below its folder, as a listing told them; whatever it
+            does not tell, or tells otherwise than is recorded, is asked for.
     """
+    listed = listed or {}
     content = repository.read_record(model_name, version, FILES_FILE)
     changed = []
     for file in _parse(content, model_name, version) if content is not None else ():
+        if listed.get(f"{version}/{file.name}") == file.fingerprint:
+            continue
         key = f"{repository.directory(model_name, version)}{file.name}"
         fingerprint = repository.store.get_fingerprint(key)
         if fingerprint is None:

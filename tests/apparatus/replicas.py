@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -59,12 +59,16 @@ class Replica:
 
     def stub(self, model_name: str) -> psutil.Process:
         """The newest process that computes this model, or one whose name contains it."""
-        stubs = [
-            child
-            for child in self.process.children()
-            if child.status() != psutil.STATUS_ZOMBIE and any(model_name in word for word in child.cmdline())
-        ]
-        return max(stubs, key=lambda stub: stub.create_time())
+        return max(self.stubs(model_name), key=lambda stub: stub.create_time())
+
+    def stubs(self, model_name: str) -> list[psutil.Process]:
+        """The processes that compute this model, or one whose name contains it, those of other versions included."""
+        found = []
+        for child in self.process.children():
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                if child.status() != psutil.STATUS_ZOMBIE and any(model_name in word for word in child.cmdline()):
+                    found.append(child)
+        return found
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:

@@ -1,4 +1,5 @@
-"""How long the seven steps take for a 45 MB ResNet18, step by step, and how far that is from the floor.
+"""How long the seven steps take for a 45 MB ResNet18, step by step, how far that is from the floor, and how often each
+server is asked.
 
 The plain floor is the same bytes moved by plain boto3 (from MLflow's bucket to disk, from disk into the model
 repository) plus one Triton load, on the same servers in the same run: no checks, one replica. The safe floor adds what
@@ -27,6 +28,7 @@ from slipway.learning.resnet import ResNet18
 from slipway.releases.fetched import ensure_files
 from slipway.releases.serving_config import generate_config
 from tasks.deployment.fetch_model import fetch_model
+from tests.apparatus.calls import SERVERS, Calls, counted_calls
 from tests.apparatus.models import register_directory
 from tests.apparatus.runs import STEPS, steps_of
 from tests.benchmarks.size import Size
@@ -43,14 +45,16 @@ pytestmark = pytest.mark.benchmark
 def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
     environment: Environment, stack: LocalStack, tmp_path: Path, size: Size
 ) -> None:
-    floors, totals, steps = [], [], []
+    floors, totals, steps, calls = [], [], [], list[Calls]()
     for seed in range(size.choose(RUNS, 1)):
         registered = _register_resnet18(environment, tmp_path / str(seed), seed)
         floors.append(_floor(environment, registered, tmp_path))
-        total, by_step = _release(MODEL_NAME)
+        with counted_calls(stack) as of_release:
+            total, by_step = _release(MODEL_NAME)
         totals.append(total)
         steps.append(by_step)
-    _report(floors, totals, steps)
+        calls.append(of_release)
+    _report(floors, totals, steps, calls)
     assert statistics.median(totals) <= size.most(LIMIT_S)
 
 
@@ -158,7 +162,9 @@ def _release(model_name: str) -> tuple[float, dict[str, float]]:
     return flow_run.total_run_time.total_seconds(), steps
 
 
-def _report(floors: list[dict[str, float]], totals: list[float], steps: list[dict[str, float]]) -> None:
+def _report(
+    floors: list[dict[str, float]], totals: list[float], steps: list[dict[str, float]], calls: list[Calls]
+) -> None:
     table = Table("step", *_count(totals), "median", title="Seven steps, 45 MB ResNet18, seconds")
     for step in STEPS:
         _row(table, step, [times.get(step, 0.0) for times in steps])
@@ -174,6 +180,10 @@ def _report(floors: list[dict[str, float]], totals: list[float], steps: list[dic
     for name, floor in (("plain", plain), ("safe", safe)):
         ratios = [total / low for total, low in zip(totals, floor, strict=True)]
         _row(table, f"ratio to the {name} floor", ratios)
+    table.add_section()
+    for server in SERVERS:
+        counted = [of_release[server] for of_release in calls]
+        table.add_row(f"requests to {server}", *map(str, counted), f"{statistics.median(counted):.0f}")
     Console(width=100).print("\n", table)
 
 

@@ -183,6 +183,20 @@ def test_a_fingerprint_changes_with_the_content_and_only_then(store: ObjectStore
     store.delete_below("print/")
 
 
+def test_a_listing_tells_each_key_and_no_fingerprint_that_is_not_that_of_its_content(store: ObjectStore) -> None:
+    store.write("repository/scanned/1/model.onnx", b"one")
+    store.write("repository/scanned/2/model.onnx", b"two")
+
+    found = dict(store.scan("repository/scanned/"))
+
+    assert set(found) == {"1/model.onnx", "2/model.onnx"}
+    assert len({*found.values()} - {None}) in {0, 2}
+    for path, fingerprint in found.items():
+        asked = store.get_fingerprint(f"repository/scanned/{path}")
+        assert fingerprint is None or fingerprint == asked or str(asked).startswith(fingerprint.partition(":")[0])
+    store.delete_below("repository/scanned/")
+
+
 def test_the_sha256_of_an_object_is_that_of_its_content(store: ObjectStore) -> None:
     content = os.urandom(2 * 1024**2 + 1)
     store.write("hashed/key", content)

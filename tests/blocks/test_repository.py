@@ -70,6 +70,22 @@ def test_numbers_grow_over_gaps_archives_and_what_was_removed(repository: ModelR
     assert repository.find_next_version(model_name) == 13
 
 
+def test_all_models_are_listed_as_each_of_them_is_alone(repository: ModelRepository, model_name: str) -> None:
+    other = f"other-{model_name}"
+    for place, name, version in (("repository", model_name, 2), ("archive", model_name, 1), ("archive", other, 7)):
+        stored(repository, place, name, version)
+    repository.store.write(f"repository/{model_name}/config.pbtxt", b"")
+
+    listing, alone = repository.list_all(), repository.list_all((model_name,))
+
+    for name in (model_name, other):
+        assert listing.get_versions(name) == repository.list_versions(name)
+    assert alone.get_versions(model_name) == repository.list_versions(model_name)
+    assert alone.get_files(model_name) == listing.get_files(model_name)
+    assert set(listing.get_files(model_name)) == {"config.pbtxt", "2/model.onnx", "2/metadata.json"}
+    assert listing.get_files(other) == {} and alone.get_versions(other).archive == ()
+
+
 def test_a_version_is_placed_from_staging_or_archive_and_only_when_complete(
     repository: ModelRepository, model_name: str
 ) -> None:

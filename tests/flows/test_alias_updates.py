@@ -181,16 +181,20 @@ def test_a_name_slipway_does_not_take_is_told_by_no_event_that_releases(registry
     registry.connect().delete_registered_model(name)
 
 
-def runs_of(model_name: str) -> list[FlowRun]:
-    """Return every run of deploy-model for a model."""
+def newest_runs() -> list[FlowRun]:
+    """Return the last runs of deploy-model."""
     with get_client(sync_client=True) as client:
         # the newest: by itself Prefect lists them by their random ids, and no more than 200
-        found = client.read_flow_runs(
+        return client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=["deploy-model"])),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=200,
         )
-    return [run for run in found if run.parameters.get("model_name") == model_name]
+
+
+def runs_of(model_name: str) -> list[FlowRun]:
+    """Return every run of deploy-model for a model."""
+    return [run for run in newest_runs() if run.parameters.get("model_name") == model_name]
 
 
 def await_live(registry: ModelRegistry, model_name: str, version: int, within_s: float = 120) -> None:

@@ -68,6 +68,20 @@ def test_what_an_upload_and_a_candidate_left_is_removed(environment: Environment
     assert assert_consistent(environment, model_name) == 2
 
 
+def test_what_was_left_of_a_model_that_nobody_registered_keeps_no_other_from_being_looked_after(
+    environment: Environment, model_name: str
+) -> None:
+    unregistered, lost = f"a-{model_name}", environment.fleet.list_addresses()[0]
+    environment.repository.store.write(f"staging/{unregistered}/1/model.onnx", b"half")
+    environment.fleet.unload_model(lost, model_name)
+
+    outcome = reconcile_models([unregistered, model_name])
+
+    assert kinds(outcome) == ([Kind.STAGING_LEFT, Kind.REPLICA_BEHIND], [])
+    assert environment.repository.store.list_keys(f"staging/{unregistered}/") == {}
+    assert assert_consistent(environment, model_name) == 2
+
+
 def test_a_model_that_is_being_released_is_left_alone(environment: Environment, model_name: str) -> None:
     environment.fleet.unload_model(environment.fleet.list_addresses()[0], model_name)
 

@@ -101,6 +101,20 @@ def test_a_long_name_leaves_the_other_columns_whole() -> None:
     assert shown.getvalue().count("n" * 10) and "…" not in shown.getvalue() and "[::1]:8001" in shown.getvalue()
 
 
+@pytest.mark.parametrize(("odd", "said"), [((3,), "3 "), ((2,), "3: 15; 2: 1"), (None, "3: 15; silent: 1")])
+def test_what_many_replicas_serve_is_one_column_that_counts_those_that_differ(
+    odd: tuple[int, ...] | None, said: str
+) -> None:
+    served = {f"replica-{number}:8001": (3,) for number in range(15)} | {"odd:8001": odd}
+    state = ModelState(name="m", aliases={}, policy=(3,), repository=(3,), archive=(), served=served, drift=())
+    shown = StringIO()
+
+    Console(file=shown, markup=False, width=120).print(make_model_table((state,)))
+
+    header, row = shown.getvalue().splitlines()
+    assert "on 16 replicas" in header and said in row
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -210,6 +210,21 @@ def test_files_that_are_not_what_was_committed_are_told_file_by_file(three: Shel
     assert [drift.observed for drift in look(three).drift] == [f"repository/{three.model_name}/3/model.onnx is gone"]
 
 
+def test_what_is_released_after_all_was_listed_is_listed_anew(three: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = three.environment.repository
+    before = repository.list_all()
+    three.released(1)
+    list_all = ModelRepository.list_all
+    monkeypatch.setattr(
+        ModelRepository, "list_all", lambda self, names=None: list_all(self, names) if names else before
+    )
+
+    states = survey(None, three.environment, DEPTH)
+
+    (state,) = (state for state in states if state.name == three.model_name)
+    assert (state.policy, state.repository, state.drift) == ((3, 4), (3, 4), ())
+
+
 def test_a_served_version_without_files_is_missing(three: Shelf, repository: ModelRepository) -> None:
     repository.store.delete_below(f"repository/{three.model_name}/2/")
 

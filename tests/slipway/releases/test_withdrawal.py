@@ -49,6 +49,8 @@ def assert_out_of_service(shelf: Shelf) -> None:
     assert read_open(repository, name) is None
     (state,) = survey((name,), shelf.environment, DEPTH)
     assert state.drift == () and state.withdrawn is not None
+    (unasked,) = survey((name,), shelf.environment, DEPTH._replace(tell_withdrawn=False))
+    assert unasked == state.model_copy(update={"withdrawn": None})
 
 
 def test_a_model_is_taken_out_of_service_and_its_records_stay(three: Shelf) -> None:

@@ -19,7 +19,7 @@ from slipway.releases.proof import Proof, write_proof
 from slipway.releases.release import Terms
 from slipway.releases.replicas import reload_all
 from slipway.releases.samples import Exchange
-from slipway.releases.wrong_answers import find_wrong_answers
+from slipway.releases.wrong_answers import find_wrong_answers, read_asked
 from tests.apparatus.paper import ADDRESSES, Shelf
 
 NAME, CONFIG = "m-onnx", 'name: "m-onnx" backend: "python" max_batch_size: 8'
@@ -87,7 +87,8 @@ def asked(shelf: Shelf) -> Asked:
 
 def look(asked: Asked, told: dict[int, float], config: str = CONFIG) -> tuple[list[Drift], list[int]]:
     environment, transport = asked.through((1, 2, 3), told)
-    return list(find_wrong_answers(NAME, (1, 2, 3), config, ADDRESSES[0], environment)), transport.asked
+    proven = read_asked(NAME, (1, 2, 3), config, environment.repository)
+    return list(find_wrong_answers(proven, ADDRESSES[0], environment.fleet)), transport.asked
 
 
 def test_right_answers_are_no_drift_and_older_versions_are_asked_once(asked: Asked) -> None:
