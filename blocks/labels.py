@@ -12,6 +12,7 @@ PREVIOUS = "previous"  # A release sets it: the version that a rollback goes bac
 
 # Tags of a version that training registers.
 GATE_1_TAG = "gate_1"  # Gate 1's verdict on a PyTorch version: passed or rejected.
+GATE_1_VERDICT_TAG = "gate_1_verdict"  # The same with every figure, as JSON; a variant is asked the same question.
 PARENT_MODEL_TAG = "parent_pytorch_model"  # The model that an ONNX version was exported from.
 PARENT_VERSION_TAG = "parent_pytorch_version"  # The version of that model.
 PARENT_RUN_TAG = "parent_training_run_id"  # The MLflow run that trained it.
