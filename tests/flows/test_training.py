@@ -192,7 +192,7 @@ def test_what_is_handed_to_another_pool_is_all_that_training_takes_and_comes_bac
 def test_what_gate_2_is_handed_on_another_pool_is_all_that_it_takes() -> None:
     terms = ValidationTerms(validation_tolerance=1e-4, validation_samples=7)
 
-    handed = list_handed("5e" * 16, terms, seed=3)
+    handed = list_handed("5e" * 16, terms, seed=3, num_workers=4)
 
     assert handed == validate_export.validate_parameters(handed)
     assert handed.keys() == parameter_schema(validate_export).properties.keys()
