@@ -54,7 +54,7 @@ def judge_precisions(
         export: where all of them come from.
         parent: the PyTorch version it was made of.
         files: by precision, the directory of what was exported.
-        inputs: what gate 2 compares, by name.
+        inputs: images by name, on which a variant's kernels have to agree.
         num_workers: threads that decode images from files.
     """
     verdict, images = read_verdict(parent), load_recorded(parent, num_workers).validation
