@@ -53,22 +53,25 @@ def run(model_name: str, **changed: Any) -> State[Any]:
     return state
 
 
-def test_int8_passes_the_gates_and_is_released_where_it_is_asked_for(environment: Environment) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("int8", "5e-02"), ("fp16", "2e-02")])
+def test_a_variant_that_is_asked_for_passes_the_gates_and_is_released(
+    environment: Environment, precision: str, tolerance: str
+) -> None:
     name = unused_name()
 
-    state = run(name, precision="int8", deploy=True)
+    state = run(name, precision=precision, deploy=True)
 
     assert state.is_completed(), state.message
     result = state.result()
-    assert isinstance(result, Training) and result.validated.precision == "int8"
-    assert [each.precision for each in result.exported.variants] == ["int8"]
+    assert isinstance(result, Training) and result.validated.precision == precision
+    assert [each.precision for each in result.exported.variants] == [precision]
     assert environment.registry.get_aliases(f"{name}-onnx") == {"deploy": 1, "live": 1}
     assert_served_as_judged(environment, f"{name}-onnx", result.validated)
     told = explain_live(f"{name}-onnx", environment)
     assert told.receipt is not None
-    assert "int8 against fp32, " in told.receipt.gates["gate 2"]
-    assert "5e-02 allowed (tag slipway.tolerance of the version)" in told.receipt.gates["candidate"]
-    assert told.receipt.precision == "int8"
+    assert f"{precision} against fp32, " in told.receipt.gates["gate 2"]
+    assert f"{tolerance} allowed (tag slipway.tolerance of the version)" in told.receipt.gates["candidate"]
+    assert told.receipt.precision == precision
 
 
 def assert_served_as_judged(environment: Environment, model_name: str, validated: ValidatedOnnx) -> None:
