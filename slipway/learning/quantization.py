@@ -21,7 +21,7 @@ from slipway.learning.recorded_dataset import load_recorded
 from slipway.learning.samples import INPUT, make_input
 
 CALIBRATION_IMAGES = 256
-_BATCH = 32
+_BATCH = 8  # all activations of a batch are held at once: 0.3 GB at 224 pixels
 
 
 class TrainingImages(CalibrationDataReader):  # type: ignore[misc]
