@@ -19,6 +19,7 @@ PARENT_RUN_TAG = "parent_training_run_id"  # The MLflow run that trained it.
 VALIDATION_PASSED_TAG = "validation_passed"  # Gate 2 measured this version and passed it.
 VALIDATION_MAX_DIFF_TAG = "validation_max_diff"  # The largest difference gate 2 found; its run has the figure, too.
 PRECISION_TAG = "slipway.precision"  # In what an exported version computes: fp32, or a variant, fp16 or int8.
+VARIANT_GATE_1_TAG = "variant_gate_1"  # By which figures a variant passed gate 1, in words.
 CHANGED_CLASSES_TAG = "variant_changed_classes"  # Share of the validation images that a variant sees otherwise.
 SIBLINGS_TAG = "variant_siblings"  # Where the other precisions of the same export lie, in the same MLflow run.
 CHECKSUM_TAG = "sha256/"  # With a file's name behind it: the SHA-256 of the file that gate 2 measured.

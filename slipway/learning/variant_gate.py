@@ -14,6 +14,7 @@ from blocks.labels import (
     TOLERANCE_TAG,
     VALIDATION_MAX_DIFF_TAG,
     VALIDATION_PREFIX,
+    VARIANT_GATE_1_TAG,
     VARIANTS_FILE,
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
@@ -111,7 +112,7 @@ def make_tags(judged: JudgedPrecision) -> dict[str, str]:
         TOLERANCE_TAG: f"{TOLERANCES[judged.precision]:g}",
         VALIDATION_MAX_DIFF_TAG: f"{figures.max_diff:.3e}",
         CHANGED_CLASSES_TAG: f"{figures.changed_classes:.2%}",
-        GATE_1_VERDICT_TAG: verdict.model_dump_json(),
+        VARIANT_GATE_1_TAG: verdict.findings,
     }
 
 

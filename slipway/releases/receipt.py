@@ -16,6 +16,7 @@ from blocks.labels import (
     RECEIPT_TAG,
     VALIDATION_MAX_DIFF_TAG,
     VALIDATION_PASSED_TAG,
+    VARIANT_GATE_1_TAG,
 )
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
@@ -148,7 +149,8 @@ def list_gates(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict
     """Return each gate a version passed, with its figures; one that left no trace is not named."""
     tags, gates = fetched.registered.tags, {}
     if parent := tags.get(PARENT_MODEL_TAG):
-        gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted"
+        own = f"; {tags.get(PRECISION_TAG)}: {found}" if (found := tags.get(VARIANT_GATE_1_TAG)) else ""
+        gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted{own}"
     if tags.get(VALIDATION_PASSED_TAG, "").lower() == "true":
         gates["gate 2"] = f"{_name_compared(tags)}, largest difference {tags.get(VALIDATION_MAX_DIFF_TAG, '?')}"
     if candidate is not None and (candidate.source or candidate.comparison):

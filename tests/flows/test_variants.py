@@ -69,6 +69,7 @@ def test_a_variant_that_is_asked_for_passes_the_gates_and_is_released(
     assert_served_as_judged(environment, f"{name}-onnx", result.validated)
     told = explain_live(f"{name}-onnx", environment)
     assert told.receipt is not None
+    assert f"version 1 promoted; {precision}: best_val_accuracy 0.9" in told.receipt.gates["gate 1"]
     assert f"{precision} against fp32, " in told.receipt.gates["gate 2"]
     assert f"{tolerance} allowed (tag slipway.tolerance of the version)" in told.receipt.gates["candidate"]
     assert told.receipt.precision == precision

@@ -78,11 +78,11 @@ def registered(export: OnnxExport, registry: ModelRegistry, precision: str) -> R
 
 
 def test_variants_are_logged_in_the_run_of_their_export(exported: OnnxExport, registry: ModelRegistry) -> None:
-    run = registry.connect().get_run(exported.run_id)
+    outputs = registry.connect().get_run(exported.run_id).outputs
 
     assert [(each.precision, each.problem) for each in exported.variants] == [("fp16", None), ("int8", None)]
     ids = {exported.model_id, *(each.model_id for each in exported.variants)}
-    assert {found.model_id for found in run.outputs.model_outputs} == ids and len(ids) == 3
+    assert outputs is not None and {found.model_id for found in outputs.model_outputs} == ids and len(ids) == 3
 
 
 def test_int8_is_registered_where_it_is_asked_for_and_passes(
@@ -94,6 +94,7 @@ def test_int8_is_registered_where_it_is_asked_for_and_passes(
     assert version.tags["slipway.tolerance"] == "0.05"
     assert version.tags["parent_pytorch_version"] == str(parent.version)
     assert version.tags["variant_siblings"].startswith(f"fp32 models:/{exported.model_id}, fp16 models:/m-")
+    assert version.tags["variant_gate_1"].startswith("best_val_accuracy 0.9")
     assert 1e-4 < float(version.tags["validation_max_diff"]) < 0.3
     assert version.tags["variant_changed_classes"].endswith("%")
     assert registry.get_aliases(version.model_name)[DEPLOY] == version.version
