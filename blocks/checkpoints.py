@@ -75,6 +75,11 @@ class Checkpoints(Block):
                 f"({error.error_count()} errors); expected what `keep` wrote: delete it to begin anew"
             ) from error
 
+    def list_others(self, training: str) -> list[str]:
+        """Return the names of the other trainings that keep something in the same flow run."""
+        flow_run, _, own = training.partition("/")
+        return [f"{flow_run}/{name}" for name in self.store.list_prefixes(f"{self.prefix}/{flow_run}/") if name != own]
+
     def fetch(self, checkpoint: Checkpoint, into: Path) -> None:
         """Stream a checkpoint into a file; `IntegrityError` where it is gone or not what was stored."""
         subject = f"{self.store.address}, key {checkpoint.key}"

@@ -13,7 +13,7 @@ from blocks.environment import RESULT_STORAGE, load_environment
 from flows.running.defaults import load_defaults
 from flows.running.forms import with_form
 from flows.running.waiting import wake_parent
-from slipway.learning.parameters import ExportRunId, NumWorkers, Seed, ValidationTerms
+from slipway.learning.parameters import DecodingThreads, ExportRunId, Seed, ValidationTerms
 from slipway.learning.results import RefusedPrecision, ValidatedOnnx
 from tasks.policies import FLAT
 from tasks.training.validate_onnx import validate_onnx
@@ -37,7 +37,7 @@ def validate_export(
     export_run_id: ExportRunId,
     terms: Annotated[ValidationTerms, FLAT],
     seed: Seed = DEFAULTS.seed,
-    num_workers: NumWorkers = DEFAULTS.num_workers,
+    num_workers: DecodingThreads = DEFAULTS.num_workers,
 ) -> ValidatedOnnx | State[RefusedPrecision]:
     """Compare an export with the version it was made of, and set `deploy` on it where it computes the same.
 

@@ -27,8 +27,8 @@ from slipway.learning.parameters import (
     ValidationDeployment,
     ValidationTerms,
 )
-from slipway.learning.precisions import Variants, list_variants
 from slipway.learning.results import OnnxExport, RefusedPrecision, TrainedModel, ValidatedOnnx
+from slipway.learning.served_precision import Variants, list_variants
 from tasks.policies import FLAT
 from tasks.training.export_onnx import export_onnx
 from tasks.training.promote import promote
@@ -137,7 +137,7 @@ def validate_here_or_elsewhere(
     return VALIDATED.validate_python(run_elsewhere(deployment, handed, VALIDATION_DEADLINE_S).result())
 
 
-def list_handed(export_run_id: str, terms: ValidationTerms, seed: int, num_workers: int) -> dict[str, Any]:
+def list_handed(export_run_id: str, terms: ValidationTerms, seed: int, num_workers: int | None) -> dict[str, Any]:
     """Return the parameters of a run of validate-export."""
     own = {"export_run_id": export_run_id, "seed": seed, "num_workers": num_workers}
     return own | terms.model_dump(mode="json")

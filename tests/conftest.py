@@ -97,7 +97,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             stack = stack_on_free_ports(tmp_path_factory.mktemp("stack"))
             cleanup.enter_context(_stopped_afterwards(stack))
             local.up(stack, lambda line: None)
-        cleanup.enter_context(_pointed_at(stack))
+        cleanup.enter_context(pointed_at(stack))
         _pause_what_acts_by_itself()
         yield stack
 
@@ -110,11 +110,12 @@ def _pause_what_acts_by_itself() -> None:
     pause_schedules()
 
 
-def stack_on_free_ports(state: Path) -> LocalStack:
+def stack_on_free_ports(state: Path, **settings: object) -> LocalStack:
     """Return the settings of a stack that can run beside any other."""
     fields = [name for name in LocalStack.model_fields if name.endswith("_port")]
     ports = dict(zip(fields, free_ports(len(fields)), strict=True))
-    return LocalStack.model_validate({"state": state, "triton_replicas": TRITON_STARTED_OTHERWISE, **ports})
+    given = {"state": state, "triton_replicas": TRITON_STARTED_OTHERWISE, **ports, **settings}
+    return LocalStack.model_validate(given)
 
 
 def free_ports(count: int) -> list[int]:
@@ -147,7 +148,8 @@ def _end_session(*_: object) -> NoReturn:
 
 
 @contextmanager
-def _pointed_at(stack: LocalStack) -> Iterator[None]:
+def pointed_at(stack: LocalStack) -> Iterator[None]:
+    """Have this process's Prefect, MLflow and blocks be those of a stack."""
     from prefect.context import refresh_global_settings_context
     from prefect.logging.handlers import APILogHandler
 

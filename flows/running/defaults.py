@@ -14,7 +14,7 @@ from blocks.errors import InvalidInput
 from blocks.names import ModelName, Source
 from slipway.learning.gate import Criteria
 from slipway.learning.parameters import Deploy, TrainingSettings, ValidationTerms
-from slipway.learning.precisions import Variants
+from slipway.learning.served_precision import Variants
 
 LOCATION = "SLIPWAY_DEFAULTS"
 

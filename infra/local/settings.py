@@ -73,6 +73,9 @@ class LocalStack(Settings):
     triton_replicas: str | None = Field(
         None, description="gRPC addresses `host:port,host:port` of Tritons started otherwise; none starts here then."
     )
+    prefect_database: str | None = Field(
+        None, description="`postgresql+asyncpg://…` of Prefect's database; SQLite in the state directory by default."
+    )
     worker_limit: int = Field(8, ge=1, description="Flow runs the worker executes at once.")
 
     @field_validator("host")
@@ -252,7 +255,7 @@ class LocalStack(Settings):
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_API_AUTH_STRING": self.prefect_auth_string,
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "DO_NOT_TRACK": "1",
         }
 

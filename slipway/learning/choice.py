@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blocks.labels import BEST_ACCURACY
 from slipway.learning.gate import Criteria, Verdict, judge
-from slipway.learning.precisions import FASTEST, PRECISIONS, Precision
+from slipway.learning.served_precision import FASTEST, PRECISIONS, Precision
 
 LEVEL = 0.03  # within which two speeds are one: then the more exact precision is the better one
 

@@ -59,8 +59,8 @@ class ImageDataset:
         return _compute_digest(self.train, self.classes)
 
 
-def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> ImageDataset:
-    """Return a dataset at the size of `input_shape` ([1, 3, height, width]).
+def load_dataset(dataset: str, input_shape: list[int], num_workers: int | None) -> ImageDataset:
+    """Return a dataset at the size of `input_shape` ([1, 3, height, width]), decoded by so many threads, or all cores.
 
     Raises `InvalidInput` for a folder that is not laid out as train/<class>/ and val/<class>/, and
     `ServiceUnavailable` where Imagenette cannot be downloaded, or S3 does not answer.
@@ -75,7 +75,9 @@ def load_dataset(dataset: str, input_shape: list[int], num_workers: int) -> Imag
     return _load_folder(Path(dataset), size, num_workers)
 
 
-def _load_from_s3(dataset: str, bucket: str, prefix: str, size: tuple[int, int], num_workers: int) -> ImageDataset:
+def _load_from_s3(
+    dataset: str, bucket: str, prefix: str, size: tuple[int, int], num_workers: int | None
+) -> ImageDataset:
     brought = fetch_images(bucket, prefix, image_folder.EXTENSIONS, _find_data_directory() / "s3")
     found = _load_folder(brought, size, num_workers)
     return replace(found, name=prefix.rpartition("/")[2] or bucket, source=dataset)
@@ -100,7 +102,7 @@ def _load_digits(size: tuple[int, int]) -> ImageDataset:
     )
 
 
-def _load_imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
+def _load_imagenette(size: tuple[int, int], num_workers: int | None) -> ImageDataset:
     root = _find_data_directory()
     try:
         downloaded = Imagenette(root, split="train", size="320px", download=True)
@@ -122,7 +124,7 @@ def _load_imagenette(size: tuple[int, int], num_workers: int) -> ImageDataset:
     )
 
 
-def _load_folder(root: Path, size: tuple[int, int], num_workers: int) -> ImageDataset:
+def _load_folder(root: Path, size: tuple[int, int], num_workers: int | None) -> ImageDataset:
     classes = image_folder.list_classes(root)
     cache = _find_data_directory() / "decoded"
     train, validation = (

@@ -25,11 +25,11 @@ from blocks.labels import (
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import say
 from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES
-from slipway.learning.precisions import Variant
 from slipway.learning.quantization import MadeVariant, count_bytes, load_calibration, make_variant
 from slipway.learning.registration import ONNX_MODEL
 from slipway.learning.results import ExportedVariant, OnnxExport
 from slipway.learning.samples import INPUT, OUTPUT
+from slipway.learning.served_precision import Variant
 from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.weights import load_weights, make_signature
 
@@ -40,7 +40,7 @@ def export(
     *,
     registry: ModelRegistry,
     variants: Sequence[Variant] = (),
-    num_workers: int = 0,
+    num_workers: int | None = None,
     seed: int = 0,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
 ) -> OnnxExport:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from slipway.learning.fitting import EpochFigures
+from slipway.learning.history import EpochFigures
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
 BLUE, ORANGE, RED = "#2563c9", "#e07a1f", "#c93030"

@@ -1,108 +1,53 @@
 """The training loop: an optimiser under a one-cycle schedule, the best epoch kept, the same seed the same weights."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blocks.errors import InvalidInput, UnusableModel
+from blocks.errors import IntegrityError
+from slipway.learning.augmentation import prepare
+from slipway.learning.averaging import WeightAverage
 from slipway.learning.datasets import ImageDataset, ImageSplit
-from slipway.learning.parameters import Optimizer
-
-EVALUATION_BATCH = 256
-WEIGHT_DECAY = 0.05  # AdamW's, apart from the gradient
-_L2, _MOMENTUM = 5e-4, 0.9  # of SGD, where it is part of the gradient
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How a model does on a split: accuracy from 0 to 1, mean cross-entropy, logits (n, classes) float32."""
-
-    accuracy: float
-    loss: float
-    logits: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class EpochFigures:
-    """What one epoch came to. Accuracies are fractions; `best_*` are of the best epoch so far."""
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    epoch_time_s: float
-    best_epoch: int
-    best_val_accuracy: float
-    best_val_loss: float
-
-
-@contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Make what is computed inside depend on nothing but `seed`, and leave the process' settings as they were."""
-    before = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        # Only warned about: a GPU kernel without a deterministic variant is no reason not to train.
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-
-
-def count_steps(images: int, batch_size: int) -> int:
-    """Return the optimiser steps in one epoch; a last, smaller batch is left for another epoch's shuffle."""
-    return max(1, images // batch_size)
-
-
-def make_optimiser(model: nn.Module, kind: Optimizer, learning_rate: float) -> torch.optim.Optimizer:
-    """Return an optimiser of the weights that are not frozen."""
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if kind == "sgd":
-        return torch.optim.SGD(weights, lr=learning_rate, momentum=_MOMENTUM, weight_decay=_L2)
-    if kind == "adam":
-        return torch.optim.Adam(weights, lr=learning_rate)
-    return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+from slipway.learning.evaluation import Judgement, compute_logits, evaluate, judge
+from slipway.learning.history import EpochFigures, correct_best, sum_up_epoch
+from slipway.learning.optimisation import choose_size, count_steps, make_optimiser
+from slipway.learning.planning import Plan
+from slipway.learning.precision import FULL, autocast, make_scaler
 
 
 class Fitting:
     """A model that is trained in place, epoch by epoch; at the end it carries the best epoch's weights.
 
-    The best epoch has the highest validation accuracy, among equals the lowest loss. On a GPU: mixed precision,
-    channels last, decoded images resident.
+    The best epoch has the highest validation accuracy, among equals the lowest loss. With an average of the weights,
+    that is what is judged, and kept. On a GPU everything lies there, and neither a batch nor a random number comes from
+    outside; epochs are judged in halves, and the best one again in full precision once all are done.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        dataset: ImageDataset,
-        *,
-        epochs: int,
-        learning_rate: float,
-        batch_size: int,
-        device: torch.device,
-        optimizer: Optimizer = "adamw",
-    ) -> None:
-        _move(model, device)
+    def __init__(self, model: nn.Module, dataset: ImageDataset, plan: Plan) -> None:
         self.model, self.history = model, list[EpochFigures]()
-        self._dataset, self._device, self._epochs, self._batch_size = dataset, device, epochs, batch_size
-        self._images, self._labels = _make_resident(dataset.train, device)
-        self._steps = count_steps(len(self._labels), batch_size)
-        self._optimiser = make_optimiser(model, optimizer, learning_rate)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, learning_rate, total_steps=epochs * self._steps
+        self._plan, self._recipe, self._dataset = plan, plan.recipe, dataset
+        model.to(plan.device)
+        if plan.precision != FULL:
+            model.to(memory_format=torch.channels_last)
+        self._network = torch.compile(model, dynamic=False) if plan.compiled else model
+        self._images, self._labels = _make_resident(dataset.train, plan.device)
+        self._validation = _make_resident(dataset.validation, plan.device)[0] if plan.device.type != "cpu" else None
+        self._steps = count_steps(len(self._labels), plan.batch_size)
+        self._optimiser = make_optimiser(
+            model, self._recipe.optimizer, self._recipe.learning_rate, fused=plan.device.type == "cuda"
         )
-        self._scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, self._recipe.learning_rate, total_steps=self._recipe.epochs * self._steps
+        )
+        self._scaler = make_scaler(plan.device, plan.precision)
+        reach = self._recipe.averaged_epochs * self._steps
+        self._average = WeightAverage(model, reach) if reach else None
         self._best_weights: dict[str, Tensor] = {}
 
     @property
@@ -113,15 +58,17 @@ class Fitting:
     @property
     def steps_left(self) -> int:
         """The optimiser steps that are still to be done."""
-        return (self._epochs - self.epoch) * self._steps
+        return (self._recipe.epochs - self.epoch) * self._steps
 
     def train_epochs(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochFigures]:
         """Train the epochs that are left and yield the figures of each; `UnusableModel` once a loss is no number."""
-        while self.epoch < self._epochs:
+        while self.epoch < self._recipe.epochs:
             figures = self._run_epoch(on_step)
+            if figures.is_best:
+                self._best_weights = _copy(self._judged.state_dict())
+            if figures.epoch == self._recipe.epochs and self._plan.precision != FULL:
+                figures = correct_best(figures, self._judge_best_again())
             self.history.append(figures)
-            if figures.best_epoch == figures.epoch:
-                self._best_weights = _copy(self.model.state_dict())
             yield figures
         self.model.load_state_dict(self._best_weights)
 
@@ -131,80 +78,91 @@ class Fitting:
         Between two epochs only. It consists of tensors and plain values, in a form that `torch.load` reads with
         `weights_only`.
         """
-        best_now = self.history[-1].best_epoch == self.epoch
+        # the best weights are a copy that nothing changes, and never stored twice
+        judged = self._best_weights if self.history[-1].is_best else _copy(self._judged.state_dict())
         return {
-            # the best weights are a copy that nothing changes, and never stored twice
-            "weights": self._best_weights if best_now else _copy(self.model.state_dict()),
+            "weights": judged if self._average is None else _copy(self.model.state_dict()),
+            "average": None if self._average is None else judged,
             "best_weights": self._best_weights,
             "optimiser": deepcopy(self._optimiser.state_dict()),
             "schedule": deepcopy(self._schedule.state_dict()),
             "scaler": self._scaler.state_dict(),
             "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+            "cuda_random": torch.cuda.get_rng_state(self._plan.device) if self._plan.device.type == "cuda" else None,
             "history": [asdict(figures) for figures in self.history],
+            "batch_size": self._plan.batch_size,
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Set the training to a snapshot: the next epochs are those that would have followed it."""
+        """Set the training to a snapshot: the next epochs are those that would have followed it.
+
+        Raises `IntegrityError`, and changes nothing, where the snapshot is another training's.
+        """
+        _require_own(snapshot, self._plan.batch_size)
         self.model.load_state_dict(snapshot["weights"])
+        if self._average is not None:
+            self._average.model.load_state_dict(snapshot["average"])
         self._best_weights = snapshot["best_weights"]
-        self._optimiser.load_state_dict(snapshot["optimiser"])
+        self._optimiser.load_state_dict(_fuse_as(self._optimiser, snapshot["optimiser"]))
         self._schedule.load_state_dict(snapshot["schedule"])
-        # a scaler that was switched off, on a CPU, has no state
+        # a scaler that was switched off, on a CPU or with bfloat16, has no state
         if snapshot["scaler"]:
             self._scaler.load_state_dict(snapshot["scaler"])
-        if self._device.type == "cuda" and snapshot["cuda_random"] is not None:
-            torch.cuda.set_rng_state(snapshot["cuda_random"], self._device)
+        if self._plan.device.type == "cuda" and snapshot["cuda_random"] is not None:
+            torch.cuda.set_rng_state(snapshot["cuda_random"], self._plan.device)
         self.history = [EpochFigures(**figures) for figures in snapshot["history"]]
         torch.set_rng_state(snapshot["random"])
 
+    @property
+    def _judged(self) -> nn.Module:
+        return self.model if self._average is None else self._average.model
+
     def _run_epoch(self, on_step: Callable[[], None]) -> EpochFigures:
         started = time.monotonic()
-        train_loss = torch.zeros((), device=self._device)
-        shuffled = torch.randperm(len(self._labels))[: self._steps * self._batch_size]
-        for chosen in torch.split(shuffled, self._batch_size):
-            batch = _take_batch(self._images, chosen, self._device, self._dataset)
-            labels = self._labels[chosen.to(self._device)]
-            train_loss += _step(self.model, batch, labels, self._optimiser, self._scaler) / self._steps
-            self._schedule.step()
+        train_loss = torch.zeros((), device=self._plan.device)
+        size = choose_size(self.epoch + 1, self._recipe.epochs, self._dataset.input_size, self._recipe.first_size)
+        shuffled = torch.randperm(len(self._labels), device=self._plan.device)
+        for chosen in torch.split(shuffled[: self._steps * self._plan.batch_size], self._plan.batch_size):
+            train_loss += self._step(chosen, size) / self._steps
             on_step()
-        judged = evaluate(self.model, self._dataset.validation, len(self._dataset.classes), self._device)
-        before = self.history[-1] if self.history else None
-        return _make_figures(self.epoch + 1, train_loss.item(), judged, time.monotonic() - started, before)
+        judged = self._judge()
+        return sum_up_epoch(self.history, train_loss.item(), judged, time.monotonic() - started)
 
+    def _step(self, chosen: Tensor, size: tuple[int, int]) -> Tensor:
+        """Take one step on the images of these numbers, and return the loss, for which nobody has waited."""
+        precision = self._plan.precision
+        pixels = prepare(self._images[chosen], size, precision, augmented=self._dataset.augmented)
+        self.model.train()
+        with autocast(self._plan.device, precision):
+            loss = functional.cross_entropy(
+                self._network(pixels), self._labels[chosen], label_smoothing=self._recipe.label_smoothing
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.follow()
+        return loss.detach()
 
-@torch.no_grad()
-def evaluate(model: nn.Module, split: ImageSplit, classes: int, device: torch.device) -> Judgement:
-    """Put a model into evaluation mode and return its figures on a split, in full precision.
+    def _judge(self) -> Judgement:
+        split = self._dataset.validation
+        if self._plan.precision == FULL:
+            return evaluate(self._judged, split, len(self._dataset.classes), self._plan.device)
+        images = split.images if self._validation is None else self._validation
+        logits = compute_logits(self._judged, images, self._plan.device, self._plan.precision)
+        return judge(logits, split.labels, len(self._dataset.classes))
 
-    Raises `InvalidInput` where the model tells apart another number of classes.
-    """
-    # An exported program stays in the mode it was exported in, and raises where it is asked for another.
-    if not isinstance(model, torch.fx.GraphModule):
-        model.eval()
-    batches = (split.images[start : start + EVALUATION_BATCH] for start in range(0, len(split), EVALUATION_BATCH))
-    logits = torch.cat([model(_scale(torch.from_numpy(batch.copy()), device)).cpu() for batch in batches])
-    if logits.shape[1] != classes:
-        raise InvalidInput(
-            f"the model tells {logits.shape[1]} classes apart, the images have {classes}; expected the same: "
-            "a model of other classes needs a name of its own"
-        )
-    labels = torch.from_numpy(split.labels)
-    return Judgement(
-        accuracy=(logits.argmax(1) == labels).double().mean().item(),
-        loss=functional.cross_entropy(logits, labels).item(),
-        logits=logits.numpy(),
-    )
+    def _judge_best_again(self) -> Judgement:
+        """Return the best epoch's figures in full precision; the weights of the last one stay where they are."""
+        best = deepcopy(self._judged)
+        best.load_state_dict(self._best_weights)
+        return evaluate(best, self._dataset.validation, len(self._dataset.classes), self._plan.device)
 
 
 def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
-
-
-def _move(model: nn.Module, device: torch.device) -> None:
-    model.to(device)
-    if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
 
 
 def _make_resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -213,61 +171,14 @@ def _make_resident(split: ImageSplit, device: torch.device) -> tuple[Tensor, Ten
     return torch.from_numpy(images).to(device), torch.from_numpy(split.labels).to(device)
 
 
-def _take_batch(images: Tensor, chosen: Tensor, device: torch.device, dataset: ImageDataset) -> Tensor:
-    batch = _scale(images[chosen.to(images.device)], device)
-    if dataset.augmented:
-        batch = crop_randomly(batch, dataset.input_size)
-    return batch.contiguous(memory_format=torch.channels_last) if device.type == "cuda" else batch
+def _require_own(snapshot: dict[str, Any], batch_size: int) -> None:
+    if (found := snapshot.get("batch_size")) is None:
+        raise IntegrityError("the checkpoint is of an earlier slipway, which trained otherwise; expected one of this")
+    if found != batch_size:
+        raise IntegrityError(f"the checkpoint is of a training in batches of {found}; expected batches of {batch_size}")
 
 
-def _scale(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device).float() / 255
-
-
-def crop_randomly(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return one random crop (35 to 100 % of the area) of each image, half of them mirrored, at `size`.
-
-    Where and how large is drawn on the CPU, one sampling pass then cuts the whole batch, on a GPU too.
-    """
-    count = len(images)
-    scale = torch.empty(count).uniform_(0.35, 1).sqrt()
-    mirror = torch.randint(0, 2, (count,)) * 2 - 1
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
-    theta[:, :, 2] = (torch.rand(count, 2) * 2 - 1) * (1 - scale).unsqueeze(1)
-    grid = functional.affine_grid(theta, [count, 3, *size], align_corners=False).to(images.device)
-    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-
-def _step(
-    model: nn.Module, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> Tensor:
-    model.train()
-    with torch.autocast(images.device.type, enabled=scaler.is_enabled()):
-        loss = functional.cross_entropy(model(images), labels)
-    optimiser.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.step(optimiser)
-    scaler.update()
-    return loss.detach()
-
-
-def _make_figures(
-    epoch: int, train_loss: float, judged: Judgement, epoch_time_s: float, best: EpochFigures | None
-) -> EpochFigures:
-    if not (math.isfinite(train_loss) and math.isfinite(judged.loss)):
-        raise UnusableModel(
-            f"training diverged in epoch {epoch}: training loss {train_loss}, validation loss {judged.loss}; "
-            "expected finite numbers: lower learning_rate, or look for broken images"
-        )
-    better = best is None or (judged.accuracy, -judged.loss) > (best.best_val_accuracy, -best.best_val_loss)
-    return EpochFigures(
-        epoch=epoch,
-        train_loss=train_loss,
-        val_loss=judged.loss,
-        val_accuracy=judged.accuracy,
-        epoch_time_s=epoch_time_s,
-        best_epoch=epoch if better or best is None else best.best_epoch,
-        best_val_accuracy=judged.accuracy if better or best is None else best.best_val_accuracy,
-        best_val_loss=judged.loss if better or best is None else best.best_val_loss,
-    )
+def _fuse_as(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's state to be gone on with here, where one kernel may change all weights, or none may."""
+    groups = zip(state["param_groups"], optimiser.param_groups, strict=True)
+    return {**state, "param_groups": [{**saved, "fused": own.get("fused")} for saved, own in groups]}

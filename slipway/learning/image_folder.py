@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blocks.errors import InvalidInput
+from slipway.learning.machine import count_cores
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
@@ -28,12 +29,12 @@ def list_classes(root: Path) -> tuple[str, ...]:
 
 
 def decode(
-    directory: Path, classes: tuple[str, ...], size: tuple[int, int], cache: Path, num_workers: int
+    directory: Path, classes: tuple[str, ...], size: tuple[int, int], cache: Path, num_workers: int | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the images of a split, (n, 3, height, width) uint8, filled and centred, and labels (n,) int64.
 
     The images are memory-mapped from `cache`, under a name made of the files' names, sizes and times: a
-    changed folder is decoded anew.
+    changed folder is decoded anew, by `num_workers` threads or as many as there are cores.
     """
     files = _list_images(directory, classes)
     entry = cache / _make_key(directory, files, size)
@@ -66,15 +67,19 @@ def _make_key(directory: Path, files: list[tuple[Path, int]], size: tuple[int, i
     return hashlib.sha256(json.dumps([str(directory.resolve()), size, facts]).encode()).hexdigest()[:32]
 
 
-def _decode_into(entry: Path, files: list[tuple[Path, int]], size: tuple[int, int], num_workers: int) -> None:
+def _decode_into(entry: Path, files: list[tuple[Path, int]], size: tuple[int, int], num_workers: int | None) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=entry.parent))
     try:
         shape = (len(files), 3, *size)
         images = np.lib.format.open_memmap(unfinished / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        with ThreadPoolExecutor(max(1, num_workers)) as pool:
-            for index, pixels in enumerate(pool.map(lambda found: _read_pixels(found[0], size), files)):
-                images[index] = pixels
+
+        def decode_one(index: int) -> None:
+            images[index] = _read_pixels(files[index][0], size)
+
+        with ThreadPoolExecutor(count_cores() if num_workers is None else max(1, num_workers)) as pool:
+            for _ in pool.map(decode_one, range(len(files))):
+                pass  # raises what a thread did
         images.flush()
         # A run beside this one may have been faster; its entry is the same, so either may stay.
         if not entry.exists():

@@ -1,8 +1,6 @@
 """The same inputs through PyTorch and through ONNX Runtime, at one batch size, timed."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from slipway.learning.precision import forcing_full_precision
 from slipway.learning.samples import INPUT, OUTPUT
 
 Array = NDArray[np.float32]
@@ -22,7 +21,7 @@ def run_pytorch(model: nn.Module, inputs: Array, batch_size: int) -> tuple[Array
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     started = time.monotonic()
-    with torch.no_grad(), _forcing_full_precision():
+    with torch.no_grad(), forcing_full_precision():
         batches = torch.split(torch.from_numpy(inputs), batch_size)
         outputs = torch.cat([model(batch.to(device)).cpu() for batch in batches])
     return outputs.numpy(), time.monotonic() - started
@@ -59,13 +58,3 @@ def run_onnx(session: onnxruntime.InferenceSession, inputs: Array, batch_size: i
         for start in range(0, len(inputs), batch_size)
     ]
     return np.concatenate(outputs), time.monotonic() - started
-
-
-@contextmanager
-def _forcing_full_precision() -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

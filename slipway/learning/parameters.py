@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from blocks.errors import InvalidInput
 from blocks.names import ModelName
-from slipway.learning.precisions import AskedPrecision
+from slipway.learning.served_precision import AskedPrecision
 
 BUILT_IN_DATASETS = ("digits", "imagenette")
 IN_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^/].*?))?/?")
@@ -65,6 +65,10 @@ Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the trai
 LearningRate = Annotated[float, Field(gt=0, le=10, description="Peak learning rate of the one-cycle schedule.")]
 BatchSize = Annotated[int, Field(ge=2, le=65_536, description="Images in one optimiser step.")]
 NumWorkers = Annotated[int, Field(ge=0, le=256, description="Threads that decode images from files.")]
+DecodingThreads = Annotated[
+    NumWorkers | None,
+    Field(description="Threads that decode images from files; as many as there are cores where left out."),
+]
 InputShape = Annotated[
     list[int],
     AfterValidator(_check_input_shape),
@@ -89,6 +93,23 @@ FrozenLayers = Annotated[
     ),
 ]
 Optimizer = Annotated[Literal["adamw", "adam", "sgd"], Field(description="What changes the weights after each batch.")]
+RecipeName = Annotated[
+    Literal["plain", "imagenette-5", "imagenette-20", "imagenette-80"],
+    Field(
+        description="What decides epochs, learning rate, optimiser and input shape where they are left out, and the "
+        "tricks of the field that are used; the number is that of the epochs, plain is made for digits."
+    ),
+]
+Compile = Annotated[
+    Literal["auto", "always", "never"],
+    Field(
+        description="Whether the network is compiled first, which takes a minute; auto: on a GPU, where epochs times "
+        "images win it back."
+    ),
+]
+Deterministic = Annotated[
+    bool, Field(description="Whether the same seed on the same card comes to the same weights; costs next to nothing.")
+]
 Seed = Annotated[int, Field(ge=0, lt=2**32, description="Seed of weights, shuffling and augmentation.")]
 
 Version = Annotated[int, Field(ge=1, description="Version of the model in the MLflow registry.")]
@@ -145,21 +166,38 @@ class ValidationTerms(BaseModel):
 
 
 class TrainingSettings(BaseModel):
-    """Everything that decides what a training run computes, checked."""
+    """Everything that is asked of a training run, checked; None is left to its recipe, or to the machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model_name: ModelName
     dataset: Dataset
-    epochs: Epochs
-    learning_rate: LearningRate
-    batch_size: BatchSize
-    num_workers: NumWorkers
-    input_shape: InputShape
+    recipe: RecipeName = "plain"
+    epochs: Annotated[
+        Epochs | None, Field(description="Passes over the training images; as the recipe says where left out.")
+    ] = None
+    learning_rate: Annotated[
+        LearningRate | None,
+        Field(description="Peak learning rate of the one-cycle schedule; as the recipe says where left out."),
+    ] = None
+    batch_size: Annotated[
+        BatchSize | None,
+        Field(description="Images in one optimiser step; by the card's memory where left out, 64 without a card."),
+    ] = None
+    num_workers: DecodingThreads = None
+    input_shape: Annotated[
+        InputShape | None,
+        Field(description="Shape of one input: [1, 3, height, width]; as the recipe says where left out."),
+    ] = None
     seed: Seed
     pretrained: Pretrained = None
     frozen_layers: FrozenLayers = 0
-    optimizer: Optimizer = "adamw"
+    optimizer: Annotated[
+        Optimizer | None,
+        Field(description="What changes the weights after each batch; as the recipe says where left out."),
+    ] = None
+    compile: Compile = "auto"
+    deterministic: Deterministic = True
 
     @classmethod
     def check(cls, **values: object) -> "TrainingSettings":

@@ -14,13 +14,15 @@ from blocks.labels import (
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
 from slipway.learning.datasets import load_dataset
-from slipway.learning.fitting import evaluate
+from slipway.learning.evaluation import evaluate
 from slipway.learning.gate import Criteria, Verdict, judge, require_measurable
 from slipway.learning.recorded_dataset import load_recorded, read_input_shape
 from slipway.learning.weights import load_weights
 
 
-def promote(model_name: str, version: int, criteria: Criteria, *, num_workers: int, registry: ModelRegistry) -> Verdict:
+def promote(
+    model_name: str, version: int, criteria: Criteria, *, num_workers: int | None, registry: ModelRegistry
+) -> Verdict:
     """Judge a version against the threshold and the champion; if it passes, it carries `champion`.
 
     The champion is judged on the candidate's validation data: by what its run recorded if the data had the same
@@ -48,7 +50,7 @@ def _make_tags(verdict: Verdict, candidate: RegisteredVersion) -> dict[str, str]
 
 
 def _reach_verdict(
-    candidate: RegisteredVersion, criteria: Criteria, num_workers: int, registry: ModelRegistry
+    candidate: RegisteredVersion, criteria: Criteria, num_workers: int | None, registry: ModelRegistry
 ) -> Verdict:
     champion = registry.find_at_alias(candidate.model_name, CHAMPION)
     while True:
@@ -71,7 +73,7 @@ def _find_champion_value(
     champion: RegisteredVersion | None,
     candidate: RegisteredVersion,
     metric_name: str,
-    num_workers: int,
+    num_workers: int | None,
     registry: ModelRegistry,
 ) -> float | None:
     if champion is None or champion.version == candidate.version:
@@ -94,7 +96,7 @@ def _measure_again(
     champion: RegisteredVersion,
     candidate: RegisteredVersion,
     metric_name: str,
-    num_workers: int,
+    num_workers: int | None,
     registry: ModelRegistry,
 ) -> float:
     """Evaluate the champion, at its own input size, on the data the candidate was validated on."""

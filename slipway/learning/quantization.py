@@ -16,9 +16,9 @@ from blocks.errors import bounded
 from blocks.labels import EXTERNAL_DATA_FILE, MODEL_FILE
 from blocks.registry import RegisteredVersion
 from slipway.learning.datasets import ImageSplit, crop_centre
-from slipway.learning.precisions import Variant
 from slipway.learning.recorded_dataset import load_recorded
 from slipway.learning.samples import INPUT, make_input
+from slipway.learning.served_precision import Variant
 
 CALIBRATION_IMAGES = 256
 _BATCH = 8  # all activations of a batch are held at once: 0.3 GB at 224 pixels
@@ -64,7 +64,7 @@ def make_variant(variant: Variant, source: Path, images: NDArray[np.uint8] | Non
     return MadeVariant(variant, target)
 
 
-def load_calibration(parent: RegisteredVersion, num_workers: int, seed: int) -> NDArray[np.uint8]:
+def load_calibration(parent: RegisteredVersion, num_workers: int | None, seed: int) -> NDArray[np.uint8]:
     """Return training images of the dataset that a version learned from, to calibrate on; never validation images."""
     dataset = load_recorded(parent, num_workers)
     return draw_calibration(dataset.train, dataset.input_size, seed)

@@ -6,7 +6,7 @@ from blocks.registry import RegisteredVersion
 from slipway.learning.datasets import ImageDataset, load_dataset
 
 
-def load_recorded(version: RegisteredVersion, num_workers: int) -> ImageDataset:
+def load_recorded(version: RegisteredVersion, num_workers: int | None) -> ImageDataset:
     """Return the data that a version was trained and validated on; `InvalidInput` where it has changed since."""
     dataset, digest = version.params.get(DATASET_PARAM, ""), version.params.get(VALIDATION_DIGEST_PARAM)
     images = load_dataset(dataset, read_input_shape(version), num_workers)

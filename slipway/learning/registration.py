@@ -23,7 +23,7 @@ from blocks.labels import (
     VARIANT_PROBLEM_TAG,
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.precisions import FULL, PRECISIONS, VARIANTS, Precision
+from slipway.learning.served_precision import FULL, PRECISIONS, VARIANTS, Precision
 
 # MLflow keeps no infinity, which is what a difference is where outputs cannot be compared.
 LARGEST_METRIC = 1e300

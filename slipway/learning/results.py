@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from slipway.learning.choice import PrecisionFigures
-from slipway.learning.precisions import AskedPrecision, Precision, Variant
+from slipway.learning.served_precision import AskedPrecision, Precision, Variant
 
 
 class TrainedModel(BaseModel):

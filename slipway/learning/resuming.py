@@ -16,12 +16,14 @@ from blocks.errors import IntegrityError, InvalidInput, ServiceUnavailable, Slip
 from blocks.labels import CHECKPOINT_FAILED_TAG, RESUMED_FROM_TAG, RESUMPTIONS_TAG
 from blocks.run import SHELL, get_flow_run_id, say, warn
 from slipway.learning.datasets import ImageDataset
-from slipway.learning.fitting import EpochFigures, Fitting
+from slipway.learning.fitting import Fitting
+from slipway.learning.history import EpochFigures
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.recipes import follow_recipe
 from slipway.learning.resnet import ARCHITECTURE
 from slipway.learning.tracking import TrackedRun
 
-FORMAT = 1  # part of a training's name, so that nobody reads a checkpoint of another format
+FORMAT = 2  # part of a training's name, so that nobody reads a checkpoint of another format
 
 
 def name_training(settings: TrainingSettings, images: ImageDataset) -> str | None:
@@ -35,6 +37,7 @@ def name_training(settings: TrainingSettings, images: ImageDataset) -> str | Non
         "format": FORMAT,
         "architecture": ARCHITECTURE,
         "settings": settings.model_dump(mode="json"),
+        "recipe": follow_recipe(settings).model_dump(mode="json"),
         "data": [images.training_digest, images.validation_digest],
     }
     return f"{flow_run_id}/{hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]}"
@@ -116,7 +119,14 @@ class EpochKeeper:
         self._background.shutdown(wait=False)
 
     def _restore(self, fitting: Fitting) -> None:
-        if self._checkpoints is None or (checkpoint := self._checkpoints.find_latest(self._training)) is None:
+        if self._checkpoints is None:
+            return
+        if (checkpoint := self._checkpoints.find_latest(self._training)) is None:
+            if others := self._checkpoints.list_others(self._training):
+                warn(
+                    f"training {self._training} begins anew: this flow run keeps checkpoints of {', '.join(others)}, "
+                    "with other settings, other images or by an earlier slipway; expected one of this training"
+                )
             return
         with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
             file = Path(directory) / "checkpoint.pt"

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from blocks.labels import BEST_ACCURACY, BEST_LOSS, EPOCH_TIME, TRAINING_TAG
 from blocks.registry import ModelRegistry
 from slipway.learning.datasets import ImageDataset, ImageSplit
-from slipway.learning.fitting import EpochFigures
+from slipway.learning.history import EpochFigures
 
 
 class TrackedRun:

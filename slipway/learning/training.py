@@ -12,20 +12,24 @@ from blocks.labels import (
     BEST_ACCURACY,
     BEST_EPOCH_PARAM,
     BEST_LOSS,
-    DATASET_PARAM,
     EPOCH_TIME,
-    INPUT_SHAPE_PARAM,
     SAMPLES_FILE,
-    VALIDATION_DIGEST_PARAM,
 )
 from blocks.registry import ModelRegistry
 from blocks.run import say
 from slipway.learning import figures as pictures
 from slipway.learning.datasets import ImageDataset, load_dataset
-from slipway.learning.fitting import EpochFigures, Fitting, deterministic, evaluate
+from slipway.learning.evaluation import evaluate
+from slipway.learning.fitting import Fitting
+from slipway.learning.history import EpochFigures
+from slipway.learning.machine import look_at_machine
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.planning import Plan, make_plan
 from slipway.learning.pretrained import load_pretrained
 from slipway.learning.progress import TrainingProgress
+from slipway.learning.recipes import follow_recipe
+from slipway.learning.recording import BATCH_SIZE_PARAM, make_params, make_tags
+from slipway.learning.reproducing import seeded
 from slipway.learning.resnet import ARCHITECTURE, ResNet18
 from slipway.learning.results import TrainedModel
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
@@ -44,20 +48,25 @@ def train(
     Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after
     the last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
     """
-    images = load_dataset(settings.dataset, settings.input_shape, settings.num_workers)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = name_training(settings, images)
+    images = load_dataset(settings.dataset, follow_recipe(settings).input_shape, settings.num_workers)
+    machine, training = look_at_machine(), name_training(settings, images)
     with (
         tracked_run(
-            registry, settings.model_name, f"train-{settings.model_name}", _make_tags(settings), training
+            registry, settings.model_name, f"train-{settings.model_name}", make_tags(settings), training
         ) as run,
         keeping_epochs(run, training, checkpoints) as keeper,
     ):
-        run.log_params(_make_params(settings, images, device))
+        plan = make_plan(settings, len(images.train), machine, _find_batch_size(run))
+        run.log_params(make_params(settings, plan, images, machine))
         run.log_dataset(images)
-        trained = _find_registered(run, settings) or _fit(settings, images, device, run, registry, keeper)
+        trained = _find_registered(run, settings) or _fit(settings, images, plan, run, registry, keeper)
         keeper.discard()
         return trained
+
+
+def _find_batch_size(run: TrackedRun) -> int | None:
+    """Return the batch size of an earlier attempt, whose checkpoint only goes on with the same."""
+    return int(found) if (found := run.params.get(BATCH_SIZE_PARAM)) else None
 
 
 def _find_registered(run: TrackedRun, settings: TrainingSettings) -> TrainedModel | None:
@@ -65,13 +74,14 @@ def _find_registered(run: TrackedRun, settings: TrainingSettings) -> TrainedMode
     if (version := run.find_registered_version(settings.model_name)) is None:
         return None
     say(f"model '{settings.model_name}' version {version} was registered before, by the same training")
+    epochs = follow_recipe(settings).epochs
     return TrainedModel(
         model_name=settings.model_name,
         version=version,
         run_id=run.run_id,
         best_epoch=int(run.params[BEST_EPOCH_PARAM]),
-        best_val_accuracy=run.metrics[BEST_ACCURACY][settings.epochs],
-        best_val_loss=run.metrics[BEST_LOSS][settings.epochs],
+        best_val_accuracy=run.metrics[BEST_ACCURACY][epochs],
+        best_val_loss=run.metrics[BEST_LOSS][epochs],
         train_time_s=sum(run.metrics[EPOCH_TIME].values()),
     )
 
@@ -79,21 +89,21 @@ def _find_registered(run: TrackedRun, settings: TrainingSettings) -> TrainedMode
 def _fit(
     settings: TrainingSettings,
     images: ImageDataset,
-    device: torch.device,
+    plan: Plan,
     run: TrackedRun,
     registry: ModelRegistry,
     keeper: EpochKeeper,
 ) -> TrainedModel:
-    with deterministic(settings.seed):
-        fitting = keeper.resume(lambda: _begin(settings, images, device, registry))
-        for _ in _run_epochs(fitting, settings, keeper.look):
+    with seeded(settings.seed, deterministic=settings.deterministic):
+        fitting = keeper.resume(lambda: _begin(settings, images, plan, registry))
+        for _ in _run_epochs(fitting, plan.recipe.epochs, keeper.look):
             keeper.keep(fitting)
         keeper.finish()
         best = fitting.history[-1]
         run.log_params({BEST_EPOCH_PARAM: best.best_epoch})
-        _log_pictures(fitting.model, images, fitting.history, device, run)
+        _log_pictures(fitting.model, images, fitting.history, plan.device, run)
         version = register_weights(
-            fitting.model, settings.model_name, settings.input_shape, len(images.classes), registry
+            fitting.model, settings.model_name, plan.recipe.input_shape, len(images.classes), registry
         )
     return TrainedModel(
         model_name=settings.model_name,
@@ -106,33 +116,25 @@ def _fit(
     )
 
 
-def _begin(settings: TrainingSettings, images: ImageDataset, device: torch.device, registry: ModelRegistry) -> Fitting:
+def _begin(settings: TrainingSettings, images: ImageDataset, plan: Plan, registry: ModelRegistry) -> Fitting:
     torch.manual_seed(settings.seed)
     model = ResNet18(len(images.classes))
     if settings.pretrained is not None:
         model.begin_with(load_pretrained(settings.pretrained, registry), settings.pretrained)
     if settings.frozen_layers:
         model.freeze(settings.frozen_layers)
-    return Fitting(
-        model,
-        images,
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size,
-        device=device,
-        optimizer=settings.optimizer,
-    )
+    return Fitting(model, images, plan)
 
 
-def _run_epochs(fitting: Fitting, settings: TrainingSettings, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
-    with TrainingProgress(f"epoch {fitting.epoch + 1} of {settings.epochs}", max(1, fitting.steps_left)) as progress:
+def _run_epochs(fitting: Fitting, epochs: int, on_step: Callable[[], None]) -> Iterator[EpochFigures]:
+    with TrainingProgress(f"epoch {fitting.epoch + 1} of {epochs}", max(1, fitting.steps_left)) as progress:
 
         def count() -> None:
             progress.step()
             on_step()
 
         for figures in fitting.train_epochs(count):
-            text = f"epoch {figures.epoch} of {settings.epochs}: accuracy {figures.val_accuracy:.4f}"
+            text = f"epoch {figures.epoch} of {epochs}: accuracy {figures.val_accuracy:.4f}"
             progress.describe(text)
             losses = f"training loss {figures.train_loss:.4f}, validation loss {figures.val_loss:.4f}"
             say(f"{text}, {losses}, {figures.epoch_time_s:.1f} s")
@@ -157,44 +159,3 @@ def _log_pictures(
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
         write_samples(Path(directory) / SAMPLES_FILE, validation.images[kept], validation.labels[kept])
         run.log_file(Path(directory) / SAMPLES_FILE)
-
-
-def _make_tags(settings: TrainingSettings) -> dict[str, str]:
-    pretrained = settings.pretrained is not None
-    approach = "from-scratch" if not pretrained else "transfer-learning" if settings.frozen_layers else "fine-tuning"
-    return {
-        "approach": approach,
-        "pretrained": str(pretrained).lower(),
-        "architecture": ARCHITECTURE,
-        "dataset": settings.dataset,
-    }
-
-
-def _make_params(settings: TrainingSettings, images: ImageDataset, device: torch.device) -> dict[str, object]:
-    return {
-        DATASET_PARAM: settings.dataset,
-        INPUT_SHAPE_PARAM: ",".join(str(size) for size in settings.input_shape),
-        "data.classes": ",".join(images.classes)[:500],
-        "data.num_classes": len(images.classes),
-        "data.training_images": len(images.train),
-        "data.validation_images": len(images.validation),
-        VALIDATION_DIGEST_PARAM: images.validation_digest,
-        "training.epochs": settings.epochs,
-        "training.learning_rate": settings.learning_rate,
-        "training.batch_size": settings.batch_size,
-        "training.num_workers": settings.num_workers,
-        "training.seed": settings.seed,
-        "training.optimizer": settings.optimizer,
-        "training.frozen_layers": settings.frozen_layers,
-        "training.pretrained": settings.pretrained or "none",
-        # as the reference systems call them
-        "model.architecture": ARCHITECTURE,
-        "model.pretrained": settings.pretrained is not None,
-        "model.num_classes": len(images.classes),
-        "data.num_workers": settings.num_workers,
-        "data.batch_size": settings.batch_size,
-        "training.mixed_precision": device.type == "cuda",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "pytorch_version": torch.__version__,
-        "cuda_version": torch.version.cuda if device.type == "cuda" else "none",
-    }

@@ -27,11 +27,11 @@ from slipway.learning.choice import Choice, JudgedPrecision, choose
 from slipway.learning.comparison import Comparison, compare_models, summarise
 from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
 from slipway.learning.parameters import ValidationTerms
-from slipway.learning.precisions import FASTEST, FULL, AskedPrecision, Precision
 from slipway.learning.registration import ExportRun, download_export, find_export, record_validation, register_export
 from slipway.learning.report import write_report
 from slipway.learning.results import RefusedPrecision, ValidatedOnnx
 from slipway.learning.samples import draw_inputs, make_input, read_samples, write_golden
+from slipway.learning.served_precision import FASTEST, FULL, AskedPrecision, Precision
 from slipway.learning.variant_gate import judge_precisions, make_tags, tell_judgement
 from slipway.learning.weights import load_weights
 
@@ -40,7 +40,7 @@ GOLDEN_OF_EACH = 8
 
 
 def validate(
-    export_run_id: str, terms: ValidationTerms, *, seed: int, num_workers: int = 0, registry: ModelRegistry
+    export_run_id: str, terms: ValidationTerms, *, seed: int, num_workers: int | None = None, registry: ModelRegistry
 ) -> ValidatedOnnx | RefusedPrecision:
     """Compare an export with the version it was made of; register it as `<model>-onnx` and set `deploy` if it holds.
 
@@ -105,7 +105,7 @@ def _choose(
     images: Array,
     asked: str,
     comparison: Comparison,
-    num_workers: int,
+    num_workers: int | None,
     registry: ModelRegistry,
 ) -> tuple[dict[Precision, JudgedPrecision], Choice]:
     """Return what the gates say of each precision, and which one is registered; nobody judges FP32 alone again."""

@@ -22,11 +22,11 @@ from blocks.run import publish_report, say
 from slipway.learning.choice import Choice, JudgedPrecision, PrecisionFigures, judge_variant
 from slipway.learning.gate import Verdict, require_measurable
 from slipway.learning.inference import Array, open_session
-from slipway.learning.precisions import FULL, TOLERANCES, VARIANTS, Precision
 from slipway.learning.quantization import count_bytes
 from slipway.learning.recorded_dataset import load_recorded
 from slipway.learning.registration import ExportRun, record_validation
 from slipway.learning.report import write_variants_report
+from slipway.learning.served_precision import FULL, TOLERANCES, VARIANTS, Precision
 from slipway.learning.variants import find_problem, measure
 
 Files = Mapping[Precision, Path]
@@ -47,7 +47,7 @@ def read_verdict(parent: RegisteredVersion) -> Verdict:
 
 
 def judge_precisions(
-    export: ExportRun, parent: RegisteredVersion, files: Files, inputs: Mapping[str, Array], num_workers: int
+    export: ExportRun, parent: RegisteredVersion, files: Files, inputs: Mapping[str, Array], num_workers: int | None
 ) -> list[JudgedPrecision]:
     """Return FP32 and each variant with what the gates say of it.
 

@@ -16,8 +16,8 @@ from slipway.learning.choice import PrecisionFigures
 from slipway.learning.datasets import ImageSplit
 from slipway.learning.inference import Array, open_session, run_onnx
 from slipway.learning.parity import compare
-from slipway.learning.precisions import FULL, TOLERANCES, Precision, Variant
 from slipway.learning.samples import make_input
+from slipway.learning.served_precision import FULL, TOLERANCES, Precision, Variant
 
 BATCH = 32
 ROUNDS, BATCHES_A_ROUND = 7, 4

@@ -4,9 +4,9 @@ from prefect import task
 
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
-from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES, NumWorkers, Seed, Version
-from slipway.learning.precisions import Variants
+from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES, DecodingThreads, Seed, Version
 from slipway.learning.results import OnnxExport
+from slipway.learning.served_precision import Variants
 from tasks.policies import PER_RUN
 
 
@@ -17,7 +17,7 @@ def export_onnx(
     *,
     registry: ModelRegistry,
     variants: Variants = [],  # noqa: B006, never changed
-    num_workers: NumWorkers = 2,
+    num_workers: DecodingThreads = None,
     seed: Seed = 0,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
 ) -> OnnxExport:

@@ -7,7 +7,7 @@ from prefect import task
 from blocks.names import ModelName
 from blocks.registry import ModelRegistry
 from slipway.learning.gate import Criteria, Verdict
-from slipway.learning.parameters import NumWorkers, Version
+from slipway.learning.parameters import DecodingThreads, Version
 from tasks.policies import FLAT, PER_RUN
 
 
@@ -16,7 +16,7 @@ def promote(
     model_name: ModelName,
     version: Version,
     criteria: Annotated[Criteria, FLAT],
-    num_workers: NumWorkers,
+    num_workers: DecodingThreads = None,
     *,
     registry: ModelRegistry,
 ) -> Verdict:

@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import task
 
 from blocks.registry import ModelRegistry
-from slipway.learning.parameters import ExportRunId, NumWorkers, Seed, ValidationTerms
+from slipway.learning.parameters import DecodingThreads, ExportRunId, Seed, ValidationTerms
 from slipway.learning.results import RefusedPrecision, ValidatedOnnx
 from tasks.policies import FLAT, PER_RUN
 
@@ -15,7 +15,7 @@ def validate_onnx(
     export_run_id: ExportRunId,
     terms: Annotated[ValidationTerms, FLAT],
     seed: Seed,
-    num_workers: NumWorkers = 2,
+    num_workers: DecodingThreads = None,
     *,
     registry: ModelRegistry,
 ) -> ValidatedOnnx | RefusedPrecision:

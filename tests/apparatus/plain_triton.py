@@ -36,8 +36,18 @@ class PlainTriton(NamedTuple):
 
 
 @contextmanager
-def plain_triton(directory: Path, repository: Path, mode: str = "explicit") -> Iterator[PlainTriton]:
-    """Yield a Triton that serves a directory, once it is ready; in mode `poll` it looks there again and again."""
+def plain_triton(
+    directory: Path, repository: Path | str, mode: str = "explicit", key: str = KEY, **variables: str
+) -> Iterator[PlainTriton]:
+    """Yield a Triton that serves a repository, once it is ready; in mode `poll` it looks there again and again.
+
+    Args:
+        directory: its own, for what it downloads.
+        repository: a directory, or a bucket's URI, which needs the `variables` of its credentials.
+        mode: who decides what is served.
+        key: what its model control asks for.
+        variables: further environment variables of its process.
+    """
     ports = {kind: free_port() for kind in ("http", "grpc", "metrics")}
     command = [preflight.prepare_triton_python(), "infra/local/triton/serve.py", "--directory", str(directory)]
     command += ["--memory-prefix", f"slipway-plain-{uuid.uuid4().hex[:8]}-", "--repository", str(repository)]
@@ -46,12 +56,16 @@ def plain_triton(directory: Path, repository: Path, mode: str = "explicit") -> I
     log = directory.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | {"SLIPWAY_TRITON_CONTROL_KEY": KEY}
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            env=os.environ | variables | {"SLIPWAY_TRITON_CONTROL_KEY": key},
         )
     try:
         _await(f"http://127.0.0.1:{ports['http']}/v2/health/live", process, log)
         http, grpc, metrics = (f"127.0.0.1:{ports[kind]}" for kind in ("http", "grpc", "metrics"))
-        yield PlainTriton(http, grpc, repository, metrics=metrics)
+        yield PlainTriton(http, grpc, Path(repository), key, metrics)
     finally:
         process.terminate()
         process.wait(60)

@@ -10,7 +10,7 @@ from torch import nn
 from blocks.labels import SAMPLES_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning.datasets import ImageDataset, load_dataset
-from slipway.learning.fitting import deterministic
+from slipway.learning.reproducing import seeded
 from slipway.learning.samples import write_samples
 from slipway.learning.tracking import tracked_run
 from slipway.learning.weights import register_weights
@@ -45,7 +45,7 @@ def register_candidate(
         "data.input_shape": ",".join(str(size) for size in SHAPE),
         "data.validation_digest": digest or images.validation_digest,
     }
-    with deterministic(seed), TemporaryDirectory() as directory, tracked_run(registry, model_name, None, {}) as run:
+    with seeded(seed), TemporaryDirectory() as directory, tracked_run(registry, model_name, None, {}) as run:
         run.log_params(params)
         if accuracy is not None:
             run.log_metrics({"best_val_accuracy": accuracy})

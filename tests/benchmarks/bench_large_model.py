@@ -36,8 +36,8 @@ pytestmark = pytest.mark.benchmark
 def test_a_2_gb_model_moves_at_70_percent_of_boto3s_speed_in_150_mb_more_memory_than_a_45_mb_one(
     environment: Environment, tmp_path: Path, size: Size
 ) -> None:
-    large_bytes = size.choose(LARGE_BYTES, 2 * SMALL_BYTES)
-    with table_model(environment, MODEL_NAMES[0], SMALL_BYTES) as small:
+    small_bytes, large_bytes = size.choose((SMALL_BYTES, LARGE_BYTES), (MB, 2 * MB))
+    with table_model(environment, MODEL_NAMES[0], small_bytes) as small:
         small_peak = release_apart(small.model_name).peak_bytes
     with table_model(environment, MODEL_NAMES[1], large_bytes) as large:
         floors = [_moved_by_boto3(environment, large, tmp_path)]

@@ -83,6 +83,15 @@ def test_a_discarded_training_keeps_nothing_and_the_others_everything(checkpoint
     assert fetched(checkpoints, "run/b", tmp_path) == b"after epoch 1"
 
 
+def test_the_other_trainings_of_a_flow_run_are_named(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for training in ("run/a", "run/b", "another/c"):
+        keep(checkpoints, training, 1, tmp_path)
+
+    assert checkpoints.list_others("run/a") == ["run/b"]
+    assert checkpoints.list_others("run/new") == ["run/a", "run/b"]
+    assert checkpoints.list_others("new/a") == []
+
+
 def test_flow_runs_that_have_not_written_for_long_lose_their_checkpoints(
     checkpoints: Checkpoints, tmp_path: Path
 ) -> None:

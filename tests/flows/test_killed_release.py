@@ -13,7 +13,7 @@ from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.given import CUT_OFF_BYTES, Given, given
 from tests.apparatus.killing import Death, cancel, release
 from tests.apparatus.locks import end_lease
-from tests.apparatus.thinning import keep_every_other
+from tests.apparatus.thinning import keep_one_in
 
 pytestmark = pytest.mark.faults
 
@@ -76,15 +76,15 @@ def test_a_release_has_as_many_points_as_the_tests_below_kill_it_at(environment:
     assert assert_consistent(environment, third.model_name) == third.next
 
 
-@pytest.mark.parametrize("point", keep_every_other(range(POINTS)))
+@pytest.mark.parametrize("point", keep_one_in(4, range(POINTS)))
 def test_a_release_killed_at_any_point_is_mended(environment: Environment, third: Given, point: int) -> None:
     ending = release(third.model_name, Death(point))
 
     assert ending.was_killed, ending.log
-    MENDING[point // 2 % 2](environment, third)
+    MENDING[point // 4 % 2](environment, third)
 
 
-@pytest.mark.parametrize("death", WITHIN, ids=str)
+@pytest.mark.parametrize("death", keep_one_in(2, WITHIN), ids=str)
 def test_a_release_killed_while_a_server_works_for_it_is_mended_by_the_next_run(
     environment: Environment, third: Given, death: Death
 ) -> None:
@@ -99,7 +99,7 @@ CANCELLED = [
 ]
 
 
-@pytest.mark.parametrize("death", keep_every_other(CANCELLED), ids=str)
+@pytest.mark.parametrize("death", keep_one_in(3, CANCELLED), ids=str)
 def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
     environment: Environment, third: Given, death: Death
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
     rerun(environment, third)
 
 
-@pytest.mark.parametrize(("death", "mend"), list(zip(FIRST, cycle(MENDING), strict=False)), ids=named)
+@pytest.mark.parametrize(("death", "mend"), keep_one_in(3, zip(FIRST, cycle(MENDING), strict=False)), ids=named)
 def test_a_killed_first_release_is_mended(
     environment: Environment, model_name: str, death: Death, mend: Callable[[Environment, Given], None]
 ) -> None:
@@ -123,7 +123,9 @@ def test_a_killed_first_release_is_mended(
     mend(environment, model)
 
 
-@pytest.mark.parametrize(("death", "mend"), list(zip(SECOND, cycle(MENDING), strict=False)), ids=named)
+@pytest.mark.parametrize(
+    ("death", "mend"), keep_one_in(3, zip(SECOND, cycle(MENDING), strict=False), first=1), ids=named
+)
 def test_a_killed_second_release_is_mended(
     environment: Environment, model_name: str, death: Death, mend: Callable[[Environment, Given], None]
 ) -> None:

@@ -11,7 +11,7 @@ from tests.apparatus.consistency import assert_consistent, observed
 from tests.apparatus.given import Given
 from tests.apparatus.killing import Death, StartedRelease, release
 from tests.apparatus.locks import end_lease
-from tests.apparatus.thinning import keep_every_other
+from tests.apparatus.thinning import keep_one_in
 from tests.flows.test_killed_release import POINTS
 
 pytestmark = pytest.mark.faults
@@ -45,7 +45,7 @@ def come_late(environment: Environment, model: Given, late: StartedRelease, rele
     return ending.message
 
 
-@pytest.mark.parametrize("point", keep_every_other(range(POINTS)))
+@pytest.mark.parametrize("point", keep_one_in(4, range(POINTS), first=2))
 def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
     environment: Environment, third: Given, point: int
 ) -> None:
@@ -56,7 +56,7 @@ def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
     assert "ReleaseTakenOver" in (message or "")
 
 
-@pytest.mark.parametrize("point", keep_every_other(range(UNDO_POINTS)))
+@pytest.mark.parametrize("point", keep_one_in(3, range(UNDO_POINTS)))
 def test_an_undo_that_lost_its_lock_at_any_point_changes_nothing_more(
     environment: Environment, third: Given, point: int
 ) -> None:

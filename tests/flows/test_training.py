@@ -177,7 +177,8 @@ def test_the_form_describes_every_parameter_and_has_a_default_for_it() -> None:
 
     assert {"model_name", "epochs", "learning_rate", "input_shape", "seed", "metric_threshold"} <= properties.keys()
     assert all(field.get("description") and "default" in field for field in properties.values())
-    assert properties["epochs"]["type"] == "integer" and properties["epochs"]["minimum"] == 1
+    assert properties["seed"]["type"] == "integer" and properties["seed"]["minimum"] == 0
+    assert {"type": "integer", "minimum": 1}.items() <= properties["epochs"]["anyOf"][0].items()
 
 
 def test_what_is_handed_to_another_pool_is_all_that_training_takes_and_comes_back_whole() -> None:

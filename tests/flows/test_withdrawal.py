@@ -17,6 +17,7 @@ from tests.apparatus.killing import Death
 from tests.apparatus.killing import withdraw as withdraw_in_a_process
 from tests.apparatus.locks import end_lease
 from tests.apparatus.models import register_directory
+from tests.apparatus.thinning import keep_one_in
 from tests.apparatus.triton_directories import call_one, write_directory, write_logged
 
 
@@ -87,13 +88,16 @@ def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(
 @pytest.mark.faults
 @pytest.mark.parametrize(
     "death",
-    [
-        Death("take-out begins"),
-        Death("ObjectStore.delete_if"),
-        Death("TritonFleet.unload_model", within=True),
-        Death("ObjectStore.copy", nth=3),
-        Death("ModelRegistry.remove_alias", nth=2, within=True),
-    ],
+    keep_one_in(
+        2,
+        [
+            Death("take-out begins"),
+            Death("ObjectStore.delete_if"),
+            Death("TritonFleet.unload_model", within=True),
+            Death("ObjectStore.copy", nth=3),
+            Death("ModelRegistry.remove_alias", nth=2, within=True),
+        ],
+    ),
     ids=str,
 )
 def test_one_whose_process_is_killed_is_finished_by_the_reconciler_or_was_never_begun(

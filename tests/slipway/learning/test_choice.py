@@ -6,7 +6,7 @@ import pytest
 
 from slipway.learning.choice import JudgedPrecision, PrecisionFigures, choose, judge_variant
 from slipway.learning.gate import Criteria, Verdict, judge
-from slipway.learning.precisions import Precision
+from slipway.learning.served_precision import Precision
 
 
 def figures(precision: Precision, ms: float = 1.0, **changed: Any) -> PrecisionFigures:

@@ -7,14 +7,16 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.errors import InvalidInput, ServiceUnavailable
-from slipway.learning import datasets
+from slipway.learning import datasets, image_folder
 from slipway.learning.datasets import load_dataset
-from slipway.learning.fitting import Fitting, deterministic
+from slipway.learning.fitting import Fitting
+from slipway.learning.planning import Plan
+from slipway.learning.recipes import Recipe
+from slipway.learning.reproducing import seeded
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.stores import repository_in_memory
 
@@ -84,6 +86,19 @@ def test_a_folder_is_decoded_once_until_it_changes(folder: Path, monkeypatch: py
     assert len(decoded) == 6 and changed.validation_digest != first.validation_digest
 
 
+@pytest.mark.parametrize("threads", [0, 3, None])
+def test_however_many_threads_decode_a_folder_each_image_is_in_its_place(
+    folder: Path, tmp_path: Path, threads: int | None
+) -> None:
+    for shade, file in enumerate(sorted((folder / "train").rglob("*.png"))):
+        Image.new("RGB", (64, 64), (10 * shade, 0, 0)).save(file)
+
+    images, labels = image_folder.decode(folder / "train", ("blue", "red"), (32, 48), tmp_path / "cache", threads)
+
+    assert images[:, 0, 0, 0].tolist() == [10 * shade for shade in range(12)]
+    assert labels.tolist() == [0] * 6 + [1] * 6
+
+
 def test_a_folder_without_validation_images_is_refused(folder: Path) -> None:
     (folder / "val").rename(folder / "test")
 
@@ -143,11 +158,9 @@ def test_imagenette_that_cannot_be_downloaded_says_what_else_to_do(monkeypatch: 
 def test_a_network_trains_on_a_folder_with_crops_and_flips(folder: Path) -> None:
     images = load_dataset(str(folder), SHAPE, 2)
 
-    with deterministic(0):
+    with seeded(0):
         history = list(
-            Fitting(
-                SmallNetwork(2), images, epochs=8, learning_rate=0.05, batch_size=6, device=torch.device("cpu")
-            ).train_epochs()
+            Fitting(SmallNetwork(2), images, Plan(Recipe(epochs=8, learning_rate=0.05), batch_size=6)).train_epochs()
         )
 
     assert history[-1].best_val_accuracy == 1.0, "red and blue are easily told apart"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slipway.learning.figures import draw_confusion_matrix, draw_sample_predictions, draw_training_curves
-from slipway.learning.fitting import EpochFigures
+from slipway.learning.history import EpochFigures
 
 CLASSES = ("cat", "dog", "hen")
 LABELS = np.array([0, 0, 1, 1, 2, 2])

@@ -10,7 +10,7 @@ from blocks.environment import Environment
 from blocks.errors import InvalidInput, NotRegistered, ServiceUnavailable
 from blocks.labels import CHAMPION, VALIDATION_DIGEST_PARAM
 from blocks.registry import ModelRegistry, RegisteredVersion
-from slipway.learning.fitting import evaluate
+from slipway.learning.evaluation import evaluate
 from slipway.learning.gate import Criteria, Verdict
 from slipway.learning.promotion import must_measure_again, promote
 from slipway.learning.weights import load_weights

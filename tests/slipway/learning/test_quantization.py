@@ -14,13 +14,12 @@ from onnx import TensorProto
 from slipway.learning import quantization
 from slipway.learning.datasets import ImageDataset, ImageSplit
 from slipway.learning.export import write_onnx
-from slipway.learning.fitting import Fitting, deterministic
 from slipway.learning.inference import open_session
-from slipway.learning.precisions import TOLERANCES, VARIANTS, Precision, Variant
 from slipway.learning.quantization import count_bytes, draw_calibration, make_variant
 from slipway.learning.samples import draw_inputs, make_input
+from slipway.learning.served_precision import TOLERANCES, VARIANTS, Precision, Variant
 from slipway.learning.variants import find_problem, measure, time_in_turns
-from tests.apparatus.networks import ConvolutionalNetwork
+from tests.apparatus.networks import ConvolutionalNetwork, learn
 from tests.apparatus.trained_candidates import SHAPE, digits
 
 Files = dict[Precision, Path]
@@ -34,14 +33,11 @@ def images() -> ImageDataset:
 @pytest.fixture(scope="module")
 def files(images: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Files:
     """The ONNX file of each precision of a network that was trained."""
-    with deterministic(0):
-        torch.manual_seed(0)
-        network = ConvolutionalNetwork(10)
-        given = {"epochs": 2, "learning_rate": 0.02, "batch_size": 64, "optimizer": "adamw"}
-        for _ in Fitting(network, images, device=torch.device("cpu"), **given).train_epochs(lambda: None):  # type: ignore[arg-type]
-            pass
+    torch.manual_seed(0)
+    network = ConvolutionalNetwork(10)
+    learn(network, images.train.images, images.train.labels)
     path = tmp_path_factory.mktemp("fp32") / "model.onnx"
-    write_onnx(network.eval(), SHAPE, path, external_data=False)
+    write_onnx(network, SHAPE, path, external_data=False)
     calibration = draw_calibration(images.train, images.input_size, seed=0)
     made = [make_variant(variant, path, calibration, external=False) for variant in VARIANTS]
     assert [each.problem for each in made] == [None, None]

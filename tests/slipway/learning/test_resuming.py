@@ -18,18 +18,19 @@ from blocks.environment import Environment, load_block
 from blocks.errors import ServiceUnavailable, UnusableModel
 from blocks.labels import TRAINING_TAG
 from blocks.registry import ModelRegistry
-from slipway.learning import fitting as fitting_module
 from slipway.learning.datasets import ImageSplit
-from slipway.learning.fitting import Fitting, deterministic
+from slipway.learning.fitting import Fitting
+from slipway.learning.history import sum_up_epoch
 from slipway.learning.parameters import TrainingSettings
+from slipway.learning.planning import Plan
+from slipway.learning.recipes import Recipe
+from slipway.learning.reproducing import seeded
 from slipway.learning.resuming import EpochKeeper, keeping_epochs, name_training
 from slipway.learning.tracking import TrackedRun, tracked_run
 from slipway.learning.training import train
 from tests.apparatus.networks import NormalisedNetwork
 from tests.apparatus.trained_candidates import digits, unused_name
 from tests.apparatus.trainings import EPOCHS, METRICS, SETTINGS, failing_at, same, steps, the_run, trainings_of
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(epochs: int = EPOCHS) -> Fitting:
     torch.manual_seed(3)
-    return Fitting(NormalisedNetwork(10), digits(), epochs=epochs, learning_rate=0.01, batch_size=64, device=CPU)
+    return Fitting(NormalisedNetwork(10), digits(), Plan(Recipe(epochs=epochs, learning_rate=0.01)))
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def keeping(training: str, registry: ModelRegistry, checkpoints: Checkpoints) ->
     name = training.replace("/", "-")
     with (
         tracked_run(registry, name, "train-x", {"architecture": "resnet18"}, training) as run,
-        deterministic(3),
+        seeded(3),
         keeping_epochs(run, training, checkpoints) as keeper,
     ):
         yield keeper
@@ -112,6 +113,20 @@ def test_outside_of_a_flow_run_nothing_is_kept(registry: ModelRegistry, checkpoi
 
     assert TRAINING_TAG not in the_run(trained.model_name).data.tags
     assert checkpoints.store.list_keys(checkpoints.prefix) == before
+
+
+def test_a_checkpoint_that_is_another_trainings_is_told_of_before_the_training_begins_anew(
+    registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_run, told = str(uuid4()), list[str]()
+    train_until(1, f"{flow_run}/earlier", registry, checkpoints)
+    monkeypatch.setattr("slipway.learning.resuming.warn", told.append)
+
+    with keeping(f"{flow_run}/now", registry, checkpoints) as keeper:
+        assert keeper.resume(begun).epoch == 0
+
+    [warning] = told
+    assert "begins anew" in warning and f"keeps checkpoints of {flow_run}/earlier" in warning
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone", "foreign", "pointer"])
@@ -216,8 +231,8 @@ def test_a_training_that_diverges_leaves_no_checkpoint(
     registry: ModelRegistry, checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = f"{uuid4()}/diverging"
-    diverged = failing_at(fitting_module._make_figures, UnusableModel("diverged"), {2})
-    monkeypatch.setattr(fitting_module, "_make_figures", diverged)
+    diverged = failing_at(sum_up_epoch, UnusableModel("diverged"), {2})
+    monkeypatch.setattr("slipway.learning.fitting.sum_up_epoch", diverged)
 
     with pytest.raises(UnusableModel):
         train_until(EPOCHS, training, registry, checkpoints)

@@ -14,7 +14,7 @@ from torch import nn
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable, UnusableModel
 from blocks.registry import ModelRegistry
-from slipway.learning.fitting import evaluate
+from slipway.learning.evaluation import evaluate
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.results import TrainedModel
 from slipway.learning.samples import read_samples
@@ -163,6 +163,30 @@ def test_the_same_seed_registers_the_same_weights(registry: ModelRegistry, monke
     first, again = (load_weights(registry.get_version(name, version), registry)[0].state_dict() for version in versions)
     assert versions == [1, 2]
     assert all(np.array_equal(first[key], again[key]) for key in first)
+
+
+def test_a_recipe_is_followed_and_recorded_with_what_was_asked_for_in_its_place(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.learning.training.ResNet18", SmallNetwork)
+    said = TrainingSettings.check(
+        model_name=unused_name(), dataset="digits", seed=0, recipe="imagenette-5", epochs=2, input_shape=SHAPE
+    )
+
+    trained = train(said, registry=registry)
+
+    params = registry.connect().get_run(trained.run_id).data.params
+    expected = {
+        "training.recipe": "imagenette-5",
+        "training.epochs": "2",
+        "training.learning_rate": "0.002",
+        "training.label_smoothing": "0.1",
+        "training.averaged_epochs": "0.5",
+        "training.deterministic": "True",
+        "data.input_shape": "1,3,32,32",
+    }
+    assert expected.items() <= params.items()
+    assert int(params["training.batch_size"]) >= 64 and int(params["training.num_workers"]) >= 1
 
 
 def test_a_registered_model_is_what_another_training_goes_on_from(

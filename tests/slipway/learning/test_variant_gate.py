@@ -15,13 +15,12 @@ from blocks.labels import DEPLOY, VARIANTS_FILE
 from blocks.registry import ModelRegistry, RegisteredVersion
 from slipway.learning import quantization
 from slipway.learning.export import export
-from slipway.learning.fitting import Fitting, deterministic
 from slipway.learning.gate import Criteria
 from slipway.learning.parameters import ValidationTerms
 from slipway.learning.promotion import promote
 from slipway.learning.results import OnnxExport, RefusedPrecision, ValidatedOnnx
 from slipway.learning.validation import validate
-from tests.apparatus.networks import ConvolutionalNetwork
+from tests.apparatus.networks import ConvolutionalNetwork, learn
 from tests.apparatus.trained_candidates import digits, register_candidate, registered_names, unused_name
 
 CRITERIA: dict[str, Any] = {
@@ -39,12 +38,9 @@ def registry(environment: Environment) -> ModelRegistry:
 
 @pytest.fixture(scope="module")
 def network() -> ConvolutionalNetwork:
-    with deterministic(0):
-        torch.manual_seed(0)
-        network = ConvolutionalNetwork(10)
-        given: dict[str, Any] = {"epochs": 2, "learning_rate": 0.02, "batch_size": 64, "optimizer": "adamw"}
-        for _ in Fitting(network, digits(), device=torch.device("cpu"), **given).train_epochs(lambda: None):
-            pass
+    torch.manual_seed(0)
+    network, training = ConvolutionalNetwork(10), digits().train
+    learn(network, training.images, training.labels)
     return network
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slipway.learning.precisions import PRECISIONS, TOLERANCES, VARIANTS, Variant, list_variants
+from slipway.learning.served_precision import PRECISIONS, TOLERANCES, VARIANTS, Variant, list_variants
 
 
 @pytest.mark.parametrize(

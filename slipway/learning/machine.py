@@ -1,0 +1,55 @@
+"""What a training can use of the machine it runs on: plain facts, from which the rest is decided."""
+
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use of the cores: "400000 100000" are four
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device for PyTorch and what decides how it is used; without a GPU there is no more to know."""
+
+    device: str = "cpu"  # or cuda
+    name: str = "cpu"
+    memory_bytes: int = 0
+    has_bfloat16: bool = False
+    has_compiler: bool = False
+
+
+def look_at_machine() -> Machine:
+    """Return what this process can compute on."""
+    # what torch.compile makes are C and C++ sources, on a GPU too, and what they are built with
+    compiler = any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang"))
+    if not torch.cuda.is_available():
+        return Machine(has_compiler=compiler)
+    return Machine(
+        device="cuda",
+        name=torch.cuda.get_device_name(),
+        memory_bytes=torch.cuda.get_device_properties().total_memory,
+        # one that only emulates it, as a T4 does, says yes by default
+        has_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
+        has_compiler=compiler,
+    )
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use: those of the machine, or a container's share of them."""
+    try:
+        quota = _CPU_QUOTA.read_text()
+    except OSError:
+        quota = "max"
+    return limit_cores(len(os.sched_getaffinity(0)), quota)
+
+
+def limit_cores(cores: int, quota: str) -> int:
+    """Return how many of the cores a control group's quota leaves, `max` or microseconds in a period, at least one."""
+    allowed, *period = quota.split() or ["max"]
+    if allowed == "max":
+        return cores
+    return max(1, min(cores, math.ceil(int(allowed) / int(period[0]))))

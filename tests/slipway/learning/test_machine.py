@@ -1,0 +1,26 @@
+"""What a training can use of its machine."""
+
+import pytest
+
+from slipway.learning.machine import count_cores, limit_cores, look_at_machine
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 16),
+        ("max", 16),
+        ("", 16),
+        ("400000 100000", 4),
+        ("250000 100000", 3),
+        ("10000 100000", 1),
+        ("9900000 100000", 16),
+    ],
+)
+def test_a_container_uses_its_share_of_the_cores(quota: str, cores: int) -> None:
+    assert limit_cores(16, quota) == cores
+
+
+def test_this_machine_has_a_device_and_a_core() -> None:
+    assert count_cores() >= 1
+    assert look_at_machine().device in ("cpu", "cuda")
