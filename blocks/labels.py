@@ -12,11 +12,16 @@ PREVIOUS = "previous"  # A release sets it: the version that a rollback goes bac
 
 # Tags of a version that training registers.
 GATE_1_TAG = "gate_1"  # Gate 1's verdict on a PyTorch version: passed or rejected.
+GATE_1_VERDICT_TAG = "gate_1_verdict"  # The same with every figure, as JSON; a variant is asked the same question.
 PARENT_MODEL_TAG = "parent_pytorch_model"  # The model that an ONNX version was exported from.
 PARENT_VERSION_TAG = "parent_pytorch_version"  # The version of that model.
 PARENT_RUN_TAG = "parent_training_run_id"  # The MLflow run that trained it.
 VALIDATION_PASSED_TAG = "validation_passed"  # Gate 2 measured this version and passed it.
 VALIDATION_MAX_DIFF_TAG = "validation_max_diff"  # The largest difference gate 2 found; its run has the figure, too.
+PRECISION_TAG = "slipway.precision"  # In what an exported version computes: fp32, or a variant, fp16 or int8.
+VARIANT_GATE_1_TAG = "variant_gate_1"  # By which figures a variant passed gate 1, in words.
+CHANGED_CLASSES_TAG = "variant_changed_classes"  # Share of the validation images that a variant sees otherwise.
+SIBLINGS_TAG = "variant_siblings"  # Where the other precisions of the same export lie, in the same MLflow run.
 CHECKSUM_TAG = "sha256/"  # With a file's name behind it: the SHA-256 of the file that gate 2 measured.
 
 # Tags of a version by which its author says how it is served and proven.
@@ -64,6 +69,7 @@ EPOCH_TIME = "epoch_time"  # Seconds each epoch took.
 EXPORTED_RUN_TAG = "parent_run_id"  # The MLflow run that trained it.
 EXPORTED_MODEL_TAG = "parent_model_name"  # The model it was exported from.
 EXPORTED_VERSION_TAG = "parent_model_version"  # The version of that model.
+VARIANT_PROBLEM_TAG = "variant_problem/"  # With a precision behind it: why that variant could not be made.
 EXPORTED_ALIAS_TAG = "parent_model_alias"  # The aliases that version had.
 
 # Metrics of an export's run, by gate 2; each begins so, and metadata.json repeats them.
@@ -80,6 +86,7 @@ GOLDEN_FILE = "golden.npz"  # Inputs, and what PyTorch and ONNX Runtime compute 
 LABELS_FILE = "labels.txt"  # The names of its classes, one a line; beside config.pbtxt, which names it.
 SAMPLES_FILE = "samples.npz"  # Validation images that a training run keeps, so that later steps need no dataset.
 REPORT_FILE = "validation-report.md"  # Gate 2's findings in words.
+VARIANTS_FILE = "variants-report.md"  # What each precision of an export does over the validation set, in words.
 
 # Files of the model repository, each below its model, or its model and version.
 CONFIG_FILE = "config.pbtxt"  # The commit: its version policy alone says what Triton serves.

@@ -14,6 +14,7 @@ from blocks.errors import InvalidInput
 from blocks.names import ModelName, Source
 from slipway.learning.gate import Criteria
 from slipway.learning.parameters import Deploy, TrainingSettings, ValidationTerms
+from slipway.learning.served_precision import Variants
 
 LOCATION = "SLIPWAY_DEFAULTS"
 
@@ -27,6 +28,7 @@ class TrainDefaults(ValidationTerms, Criteria, TrainingSettings):
     """Section [train-model]: everything that train-model takes."""
 
     deploy: Deploy
+    variants: Variants = Field(default=[])
 
 
 class DeployDefaults(_Section):

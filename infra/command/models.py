@@ -209,6 +209,7 @@ def _list_proof(receipt: Receipt) -> list[tuple[str, str]]:
         ("since", f"{receipt.live_since:%Y-%m-%d %H:%M:%S %Z}"),
         ("by", f"{receipt.kind}, flow run {receipt.flow_run_id}{because}"),
         ("training run", receipt.training_run_id or "not recorded"),
+        ("precision", receipt.precision or "not recorded"),
         *((gate, figures) for gate, figures in receipt.gates.items()),
         ("settings", format_settings(receipt.settings)),
         ("approval", receipt.approval or "not asked for"),

@@ -136,7 +136,7 @@ def _load_folder(root: Path, size: tuple[int, int], num_workers: int | None) -> 
         source=root.resolve().as_uri(),
         classes=classes,
         train=train,
-        validation=ImageSplit(_crop_centre(validation.images, size), validation.labels),
+        validation=ImageSplit(crop_centre(validation.images, size), validation.labels),
         input_size=size,
         augmented=True,
     )
@@ -147,7 +147,8 @@ def _enlarge(size: tuple[int, int]) -> tuple[int, int]:
     return round(size[0] * 8 / 7), round(size[1] * 8 / 7)
 
 
-def _crop_centre(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def crop_centre(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the middle of images (n, 3, height, width), of a size that is not larger than theirs."""
     top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 

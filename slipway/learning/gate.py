@@ -4,10 +4,13 @@ import math
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from blocks.errors import InvalidInput
+from blocks.labels import BEST_ACCURACY, BEST_LOSS
 from slipway.learning.parameters import GreaterIsBetter, MetricName, MetricThreshold, MinImprovement
 
 # Decimal figures such as 0.905 - 0.9 are not exact in binary: a figure this close to its limit reaches it.
 ROUNDING = 1e-9
+MEASURED_AGAIN = (BEST_ACCURACY, BEST_LOSS)  # what a network can be asked for at any time
 
 
 class Criteria(BaseModel):
@@ -54,10 +57,12 @@ class Verdict(BaseModel):
         decision = "promoted" if self.passed else "rejected"
         if self.already_champion:
             decision = "is champion already" if self.passed else "is champion, yet would be rejected now"
-        return (
-            f"model '{self.model_name}' version {self.version} {decision}: "
-            f"{self._say_threshold()}; {self._say_improvement()}"
-        )
+        return f"model '{self.model_name}' version {self.version} {decision}: {self.findings}"
+
+    @property
+    def findings(self) -> str:
+        """Both conditions with their figures."""
+        return f"{self._say_threshold()}; {self._say_improvement()}"
 
     def _say_threshold(self) -> str:
         relation = ">=" if self.greater_is_better else "<="
@@ -107,6 +112,15 @@ def judge(
         or (improvement is not None and improvement >= criteria.min_improvement - ROUNDING),
         already_champion=already_champion,
     )
+
+
+def require_measurable(metric_name: str, subject: str) -> None:
+    """Raise `InvalidInput` where a metric is one that only a training can tell."""
+    if metric_name not in MEASURED_AGAIN:
+        raise InvalidInput(
+            f"metric '{metric_name}': {subject}, and only {' and '.join(MEASURED_AGAIN)} can be measured again; judge "
+            "by one of them"
+        )
 
 
 def _take_finite(value: float | None) -> float | None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from blocks.errors import InvalidInput
 from blocks.names import ModelName
+from slipway.learning.served_precision import AskedPrecision
 
 BUILT_IN_DATASETS = ("digits", "imagenette")
 IN_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^/].*?))?/?")
@@ -155,12 +156,13 @@ ValidationDeployment = Annotated[
 
 
 class ValidationTerms(BaseModel):
-    """How much gate 2 compares, and by how much the outputs may differ."""
+    """How much gate 2 compares, by how much the outputs may differ, and which precision is registered."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     validation_tolerance: ValidationTolerance
     validation_samples: ValidationSamples
+    precision: AskedPrecision = "fp32"
 
 
 class TrainingSettings(BaseModel):

@@ -2,25 +2,22 @@
 
 import torch
 
-from blocks.errors import InvalidInput
 from blocks.events import tell_gate
 from blocks.labels import (
     BEST_ACCURACY,
-    BEST_LOSS,
     CHAMPION,
     DATASET_PARAM,
     GATE_1_TAG,
-    INPUT_SHAPE_PARAM,
+    GATE_1_VERDICT_TAG,
     VALIDATION_DIGEST_PARAM,
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import publish_report, say
 from slipway.learning.datasets import load_dataset
 from slipway.learning.evaluation import evaluate
-from slipway.learning.gate import Criteria, Verdict, judge
+from slipway.learning.gate import Criteria, Verdict, judge, require_measurable
+from slipway.learning.recorded_dataset import load_recorded, read_input_shape
 from slipway.learning.weights import load_weights
-
-MEASURED_AGAIN = (BEST_ACCURACY, BEST_LOSS)
 
 
 def promote(
@@ -33,14 +30,23 @@ def promote(
     Raises `NotRegistered` for an unknown version and `ServiceUnavailable` for a registry that does not answer,
     which is not the same as having no champion.
     """
-    verdict = _reach_verdict(registry.get_version(model_name, version), criteria, num_workers, registry)
+    candidate = registry.get_version(model_name, version)
+    verdict = _reach_verdict(candidate, criteria, num_workers, registry)
     if verdict.passed and not verdict.already_champion:
         registry.set_alias(model_name, CHAMPION, version)
-    registry.tag_version(model_name, version, {GATE_1_TAG: "passed" if verdict.passed else "rejected"})
+    registry.tag_version(model_name, version, _make_tags(verdict, candidate))
     say(verdict.reason)
     tell_gate(1, verdict.passed, model_name, verdict.reason)
     publish_report("gate-1", f"# Gate 1\n\n{verdict.reason}\n", verdict.reason)
     return verdict
+
+
+def _make_tags(verdict: Verdict, candidate: RegisteredVersion) -> dict[str, str]:
+    """Return the verdict for people, and for its variants; whom it beat stays known when it is judged as champion."""
+    tags = {GATE_1_TAG: "passed" if verdict.passed else "rejected"}
+    if verdict.already_champion and GATE_1_VERDICT_TAG in candidate.tags:
+        return tags
+    return tags | {GATE_1_VERDICT_TAG: verdict.model_dump_json()}
 
 
 def _reach_verdict(
@@ -82,11 +88,7 @@ def must_measure_again(champion: RegisteredVersion, candidate: RegisteredVersion
     digest = candidate.params.get(VALIDATION_DIGEST_PARAM)
     if digest and champion.params.get(VALIDATION_DIGEST_PARAM) == digest:
         return False
-    if metric_name not in MEASURED_AGAIN:
-        raise InvalidInput(
-            f"metric '{metric_name}': champion version {champion.version} was judged on other validation data, and "
-            f"only {' and '.join(MEASURED_AGAIN)} can be measured again; judge by one of them"
-        )
+    require_measurable(metric_name, f"champion version {champion.version} was judged on other validation data")
     return True
 
 
@@ -99,19 +101,9 @@ def _measure_again(
 ) -> float:
     """Evaluate the champion, at its own input size, on the data the candidate was validated on."""
     model, champion_shape = load_weights(champion, registry)
-    dataset, digest = candidate.params.get(DATASET_PARAM, ""), candidate.params.get(VALIDATION_DIGEST_PARAM)
-    images = load_dataset(dataset, _read_input_shape(candidate), num_workers)
-    if images.validation_digest != digest:
-        raise InvalidInput(
-            f"dataset {dataset}: its validation images have digest {images.validation_digest}, but version "
-            f"{candidate.version} was validated on {digest}; they have changed since: train again"
-        )
-    if champion_shape != _read_input_shape(candidate):
-        images = load_dataset(dataset, champion_shape, num_workers)
+    images = load_recorded(candidate, num_workers)
+    if champion_shape != read_input_shape(candidate):
+        images = load_dataset(candidate.params[DATASET_PARAM], champion_shape, num_workers)
     judged = evaluate(model, images.validation, len(images.classes), torch.device("cpu"))
     say(f"champion version {champion.version} evaluated again: accuracy {judged.accuracy:.4f}, loss {judged.loss:.4f}")
     return judged.accuracy if metric_name == BEST_ACCURACY else judged.loss
-
-
-def _read_input_shape(version: RegisteredVersion) -> list[int]:
-    return [int(size) for size in version.params.get(INPUT_SHAPE_PARAM, "").split(",")]

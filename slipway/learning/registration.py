@@ -17,24 +17,34 @@ from blocks.labels import (
     PARENT_MODEL_TAG,
     PARENT_RUN_TAG,
     PARENT_VERSION_TAG,
-    VALIDATION_MAX_DIFF_TAG,
+    PRECISION_TAG,
+    SIBLINGS_TAG,
     VALIDATION_PASSED_TAG,
+    VARIANT_PROBLEM_TAG,
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
+from slipway.learning.served_precision import FULL, PRECISIONS, VARIANTS, Precision
 
 # MLflow keeps no infinity, which is what a difference is where outputs cannot be compared.
 LARGEST_METRIC = 1e300
+ONNX_MODEL = "onnx"  # what an export's FP32 model is called in its run; a variant's name has its precision behind it
 
 
 class ExportRun(BaseModel):
-    """An export run as MLflow knows it: the ONNX model it logged and the version it was made of."""
+    """An export run as MLflow knows it: the ONNX models it logged and the version they were made of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     run_id: str
-    model_id: str
+    model_ids: dict[Precision, str]
+    problems: dict[Precision, str] = {}
     parent_name: str
     parent_version: int
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What was exported, or could not be made, FP32 first."""
+        return tuple(name for name in PRECISIONS if name in self.model_ids or name in self.problems)
 
     @property
     def onnx_name(self) -> str:
@@ -52,24 +62,32 @@ def find_export(run_id: str, registry: ModelRegistry) -> ExportRun:
     client = registry.connect()
     with registry.reaching(f"run {run_id}"):
         run = client.get_run(run_id)
-    tags, models = run.data.tags, run.outputs.model_outputs if run.outputs else []
-    if not models or not {EXPORTED_MODEL_TAG, EXPORTED_VERSION_TAG} <= tags.keys():
+        logged = [client.get_logged_model(found.model_id) for found in run.outputs.model_outputs] if run.outputs else []
+    tags, models = run.data.tags, {found.name: found.model_id for found in logged}
+    if ONNX_MODEL not in models or not {EXPORTED_MODEL_TAG, EXPORTED_VERSION_TAG} <= tags.keys():
         raise InvalidInput(
             f"run {run_id} ('{run.info.run_name}') logged no ONNX export; expected the run of an export-onnx step"
         )
     return ExportRun(
         run_id=run_id,
-        model_id=models[0].model_id,
+        model_ids={FULL: models[ONNX_MODEL]}
+        | {variant: found for variant in VARIANTS if (found := models.get(f"{ONNX_MODEL}-{variant}")) is not None},
+        problems={
+            variant: found for variant in VARIANTS if (found := tags.get(f"{VARIANT_PROBLEM_TAG}{variant}")) is not None
+        },
         parent_name=tags[EXPORTED_MODEL_TAG],
         parent_version=int(tags[EXPORTED_VERSION_TAG]),
     )
 
 
-def download_export(export: ExportRun, into: Path, registry: ModelRegistry) -> Path:
-    """Download the logged ONNX model's files into a directory, and return where they are."""
+def download_export(export: ExportRun, precision: Precision, into: Path, registry: ModelRegistry) -> Path:
+    """Download a logged ONNX model's files into a directory of its own in another, and return where they are."""
     registry.connect()
+    directory = into / precision
+    directory.mkdir()
     with registry.reaching(f"ONNX model of run {export.run_id}"):
-        return Path(mlflow.artifacts.download_artifacts(f"models:/{export.model_id}", dst_path=str(into)))
+        model_id = export.model_ids[precision]
+        return Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(directory)))
 
 
 def record_validation(
@@ -84,36 +102,47 @@ def record_validation(
 
 
 def register_export(
-    export: ExportRun, parent: RegisteredVersion, max_diff: float, files: Path, registry: ModelRegistry
+    export: ExportRun,
+    precision: Precision,
+    parent: RegisteredVersion,
+    files: Path,
+    registry: ModelRegistry,
+    tags: dict[str, str],
 ) -> int:
     """Register the ONNX model whose validated files, golden samples among them, are in a directory.
 
-    Returns the version, the old one if the export is registered already. The tags carry the SHA-256 of each file
-    that was validated, so that whoever deploys the version can tell that it is this one.
+    Returns the version, the old one if this precision of the export is registered already. The tags carry the SHA-256
+    of each file that was validated, so that whoever deploys the version can tell that it is this one.
     """
-    client = registry.connect()
+    client, model_id = registry.connect(), export.model_ids[precision]
     with registry.reaching(f"versions of model '{export.onnx_name}'"):
         known = client.search_model_versions(f"run_id='{export.run_id}'")
     for version in known:
-        if version.name == export.onnx_name:
+        if version.name == export.onnx_name and version.tags.get(PRECISION_TAG, FULL) == precision:
             return int(version.version)
     with registry.reaching(f"golden samples of run {export.run_id}"):
-        client.log_model_artifact(export.model_id, str(files / GOLDEN_FILE))
+        client.log_model_artifact(model_id, str(files / GOLDEN_FILE))
+    trace = _make_trace(parent) | _name_siblings(export, precision)
     with registry.reaching(f"registration of model '{export.onnx_name}'"):
         registered = mlflow.register_model(
-            f"models:/{export.model_id}", export.onnx_name, tags=_make_trace(parent, max_diff) | _make_checksums(files)
+            f"models:/{model_id}", export.onnx_name, tags=trace | tags | _make_checksums(files)
         )
     return int(registered.version)
 
 
-def _make_trace(parent: RegisteredVersion, max_diff: float) -> dict[str, str]:
+def _make_trace(parent: RegisteredVersion) -> dict[str, str]:
     return {
         PARENT_MODEL_TAG: parent.model_name,
         PARENT_VERSION_TAG: str(parent.version),
         PARENT_RUN_TAG: parent.run_id or "",
-        VALIDATION_MAX_DIFF_TAG: f"{max_diff:.3e}",
         VALIDATION_PASSED_TAG: "true",
     }
+
+
+def _name_siblings(export: ExportRun, precision: Precision) -> dict[str, str]:
+    """Return the precision, and where the others of the same run lie, where there are any."""
+    others = [f"{name} models:/{found}" for name, found in export.model_ids.items() if name != precision]
+    return {PRECISION_TAG: precision} | ({SIBLINGS_TAG: ", ".join(others)} if others else {})
 
 
 def _make_checksums(files: Path) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from slipway.learning.choice import PrecisionFigures
+from slipway.learning.served_precision import AskedPrecision, Precision, Variant
+
 
 class TrainedModel(BaseModel):
     """A registered candidate: the weights of its best epoch and how well they do."""
@@ -15,6 +18,17 @@ class TrainedModel(BaseModel):
     best_val_accuracy: float
     best_val_loss: float
     train_time_s: float
+
+
+class ExportedVariant(BaseModel):
+    """A variant that was logged beside its FP32 export, or why it could not be made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    precision: Variant
+    model_id: str | None
+    size_bytes: int
+    problem: str | None = None
 
 
 class OnnxExport(BaseModel):
@@ -31,10 +45,11 @@ class OnnxExport(BaseModel):
     opset: int
     input_shape: list[int]
     export_duration_s: float
+    variants: list[ExportedVariant] = []
 
 
 class ValidatedOnnx(BaseModel):
-    """An ONNX version that computes what its PyTorch parent computes; it carries the alias `deploy`."""
+    """An ONNX version that carries `deploy`: it computes what PyTorch does, or is a variant that passed gate 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -46,4 +61,17 @@ class ValidatedOnnx(BaseModel):
     softmax_max_diff: float
     tolerance: float
     onnx_speedup: float
+    reason: str
+    precision: Precision = "fp32"
+    figures: PrecisionFigures | None = None
+
+
+class RefusedPrecision(BaseModel):
+    """The precision that was asked for may not be released: nothing was registered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str
+    run_id: str
+    asked: AskedPrecision
     reason: str

@@ -7,13 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from blocks.errors import IntegrityError
 from blocks.labels import (
+    CHANGED_CLASSES_TAG,
     PARENT_MODEL_TAG,
     PARENT_RUN_TAG,
     PARENT_VERSION_TAG,
+    PRECISION_TAG,
     RECEIPT_FILE,
     RECEIPT_TAG,
     VALIDATION_MAX_DIFF_TAG,
     VALIDATION_PASSED_TAG,
+    VARIANT_GATE_1_TAG,
 )
 from blocks.registry import ModelRegistry
 from blocks.repository import ModelRepository
@@ -56,6 +59,7 @@ class Receipt(BaseModel):
     version: int
     flow_run_id: str
     training_run_id: str | None = None
+    precision: str | None = Field(default=None, description="fp32, fp16 or int8, where the version says so.")
     live_since: datetime
     sha256: dict[str, str] = Field(
         default={}, description="Of each file: as registered, as fetched, and as stored before and after loading."
@@ -84,6 +88,7 @@ def make_receipt(
     return Receipt(
         **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
         training_run_id=fetched.registered.tags.get(PARENT_RUN_TAG),
+        precision=fetched.registered.tags.get(PRECISION_TAG),
         sha256={file.name: file.sha256 for file in fetched.files},
         gates=list_gates(fetched, candidate),
         candidate=candidate,
@@ -101,7 +106,7 @@ def renew_receipt(
 ) -> Receipt:
     """Return the receipt of a rollback to a version that was still served: its first one, brought up to date."""
     before = read_receipt(repository, plan.model_name, plan.version)
-    kept = before.model_dump(include={"training_run_id", "sha256", "gates", "candidate"}) if before else {}
+    kept = before.model_dump(include={"training_run_id", "precision", "sha256", "gates", "candidate"}) if before else {}
     proven = {replica.address for replica in replicas}
     return Receipt(
         **plan.model_dump(include=set(Receipt.model_fields) & set(ReleasePlan.model_fields)),
@@ -144,15 +149,24 @@ def list_gates(fetched: FetchedModel, candidate: ProvenCandidate | None) -> dict
     """Return each gate a version passed, with its figures; one that left no trace is not named."""
     tags, gates = fetched.registered.tags, {}
     if parent := tags.get(PARENT_MODEL_TAG):
-        gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted"
+        own = f"; {tags.get(PRECISION_TAG)}: {found}" if (found := tags.get(VARIANT_GATE_1_TAG)) else ""
+        gates["gate 1"] = f"{parent} version {tags.get(PARENT_VERSION_TAG, '?')} promoted{own}"
     if tags.get(VALIDATION_PASSED_TAG, "").lower() == "true":
-        gates["gate 2"] = f"ONNX against PyTorch, largest difference {tags.get(VALIDATION_MAX_DIFF_TAG, '?')}"
+        gates["gate 2"] = f"{_name_compared(tags)}, largest difference {tags.get(VALIDATION_MAX_DIFF_TAG, '?')}"
     if candidate is not None and (candidate.source or candidate.comparison):
         gates["candidate"] = _describe_candidate(candidate)
     if candidate is not None and candidate.service_level is not None:
         level = candidate.service_level
         gates["gate 3"] = f"p99 {level.candidate.p99_ms:.1f} ms, {level.candidate_throughput_per_s:.0f} requests/s"
     return gates
+
+
+def _name_compared(tags: dict[str, str]) -> str:
+    """Return what gate 2 compared; a variant in fewer bits with FP32, over the whole validation set."""
+    precision = tags.get(PRECISION_TAG, "fp32")
+    if precision == "fp32":
+        return "ONNX against PyTorch"
+    return f"{precision} against fp32, {tags.get(CHANGED_CLASSES_TAG, '?')} of the classes changed"
 
 
 def show_receipt(receipt: Receipt) -> None:

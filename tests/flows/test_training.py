@@ -16,8 +16,9 @@ from blocks.errors import ServiceUnavailable, ValidationFailed
 from blocks.registry import ModelRegistry
 from flows.candidate import train_candidate
 from flows.export_validation import validate_export
-from flows.training import Training, list_handed, train_model
+from flows.training import VALIDATED, Training, list_handed, train_model
 from slipway.learning.parameters import TrainingSettings, ValidationTerms
+from slipway.learning.results import RefusedPrecision
 from tests.apparatus.networks import SmallNetwork
 from tests.apparatus.runs import tasks_of
 from tests.apparatus.trained_candidates import registered_names, unused_name
@@ -190,10 +191,17 @@ def test_what_is_handed_to_another_pool_is_all_that_training_takes_and_comes_bac
     assert TrainingSettings(**parameters) == settings
 
 
-def test_what_gate_2_is_handed_on_another_pool_is_all_that_it_takes() -> None:
-    terms = ValidationTerms(validation_tolerance=1e-4, validation_samples=7)
+def test_what_gate_2_came_to_on_another_pool_is_told_apart() -> None:
+    refused = RefusedPrecision(model_name="m-onnx", run_id="5e" * 16, asked="int8", reason="too inaccurate")
 
-    handed = list_handed("5e" * 16, terms, seed=3)
+    assert VALIDATED.validate_python(refused.model_dump(mode="json")) == refused
+    assert VALIDATED.validate_python(refused) is refused
+
+
+def test_what_gate_2_is_handed_on_another_pool_is_all_that_it_takes() -> None:
+    terms = ValidationTerms(validation_tolerance=1e-4, validation_samples=7, precision="int8")
+
+    handed = list_handed("5e" * 16, terms, seed=3, num_workers=4)
 
     assert handed == validate_export.validate_parameters(handed)
     assert handed.keys() == parameter_schema(validate_export).properties.keys()

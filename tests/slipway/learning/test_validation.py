@@ -92,7 +92,9 @@ class Unvalidated:
 
 
 def validate(export: OnnxExport, registry: ModelRegistry, tolerance: float = 1e-5) -> ValidatedOnnx:
-    return validation.validate(export.run_id, terms(tolerance), seed=0, registry=registry)
+    found = validation.validate(export.run_id, terms(tolerance), seed=0, registry=registry)
+    assert isinstance(found, ValidatedOnnx)
+    return found
 
 
 def test_a_faithful_export_is_registered_and_ready_for_deployment(

@@ -196,6 +196,23 @@ def test_a_gate_is_named_with_its_figures_where_it_left_a_trace() -> None:
     }
 
 
+def test_a_variant_is_told_from_fp32_with_its_own_figures() -> None:
+    tags = {
+        "parent_pytorch_model": "m",
+        "parent_pytorch_version": "2",
+        "validation_passed": "true",
+        "validation_max_diff": "3.8e-02",
+        "slipway.precision": "int8",
+        "variant_gate_1": "best_val_accuracy 0.9667 >= 0.9 is met; there is no champion yet",
+        "variant_changed_classes": "0.28%",
+    }
+
+    assert list_gates(fetched(**tags), None) == {
+        "gate 1": "m version 2 promoted; int8: best_val_accuracy 0.9667 >= 0.9 is met; there is no champion yet",
+        "gate 2": "int8 against fp32, 0.28% of the classes changed, largest difference 3.8e-02",
+    }
+
+
 @pytest.mark.parametrize("tags", [{}, {"validation_passed": "false"}])
 def test_a_gate_that_left_no_trace_is_not_named(tags: dict[str, str]) -> None:
     assert list_gates(fetched(**tags), None) == list_gates(fetched(**tags), candidate()) == {}
