@@ -33,7 +33,7 @@ def test_a_step_s_options_have_the_flows_defaults_and_descriptions(capsys: pytes
     run_command(["step", "train", "--help"])
 
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "--epochs INT Passes over the training images. [default: 4]" in shown
+    assert "--seed INT Seed of weights, shuffling and augmentation. [default: 0]" in shown
 
 
 def test_the_seven_steps_chain_through_files(
