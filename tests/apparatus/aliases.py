@@ -17,10 +17,10 @@ def forget_missed_updates(registry: ModelRegistry) -> None:
 
 
 @contextmanager
-def versions_without_files(registry: ModelRegistry, prefix: str) -> Iterator[list[str]]:
-    """Register a version 1, which nothing could release, of a hundred models; yield their names. Gone afterwards."""
+def versions_without_files(registry: ModelRegistry, prefix: str, count: int = BURST) -> Iterator[list[str]]:
+    """Register a version 1, which nothing could release, of so many models; yield their names. Gone afterwards."""
     client = registry.connect()
-    names = [f"{prefix}-{number}-onnx" for number in range(BURST)]
+    names = [f"{prefix}-{number}-onnx" for number in range(count)]
     for name in names:
         client.create_registered_model(name)
         client.create_model_version(name, source="s3://nowhere/model")
