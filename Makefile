@@ -8,8 +8,10 @@ export PATH := $(PATH):$(CURDIR)/.local/uv/bin
 # Dozens of processes import the same: bytecode is kept, even where a machine says otherwise.
 export PYTHONDONTWRITEBYTECODE :=
 RUN := uv run --no-sync
-# Three processes of tests, each with a stack of its own: while one waits, the others work.
+# Three processes of tests, each with a stack of its own: while one waits, the others work. Each computes in one thread,
+# or those of its trainings would keep each other from the cores.
 SPREAD := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+SHARED := env OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 SLIPWAY := $(RUN) slipway
 
 # What is given to make reaches programs through the environment, word for word: neither make nor the shell reads a
@@ -63,11 +65,11 @@ logs: setup ## Show the servers' last log lines; SERVER=mlflow shows one's
 
 .PHONY: test
 test: setup ## Run all tests against stacks of their own; ARGS="-k word" narrows
-	@$(call split,ARGS) $(RUN) pytest $(SPREAD) $(WORDS)
+	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) $(WORDS)
 
 .PHONY: test-faults
 test-faults: setup ## Kill processes and freeze servers at every point of a release; slow
-	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
+	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) -m faults $(WORDS)
 
 .PHONY: test-kinds
 test-kinds: setup ## Release every kind of model twice, ask from 16 clients at once, roll back; slow
@@ -75,12 +77,12 @@ test-kinds: setup ## Release every kind of model twice, ask from 16 clients at o
 
 .PHONY: test-all
 test-all: setup ## What CI runs: make test, of make test-faults some points, and the benchmarks, small; the stacks are started once
-	@$(call split,ARGS) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive and not peers" $(WORDS)
+	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive and not peers" $(WORDS)
 
 .PHONY: coverage
 coverage: setup ## Run the tests with every process measured; show what share of lines and branches ran
 	@rm -rf .local/coverage && mkdir -p .local/coverage
-	@$(call split,ARGS) $(RUN) coverage run -m pytest $(SPREAD) $(WORDS) | tee .local/coverage/tests.log
+	@$(call split,ARGS) $(SHARED) $(RUN) coverage run -m pytest $(SPREAD) $(WORDS) | tee .local/coverage/tests.log
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 	@tail -n 1 .local/coverage/tests.log
