@@ -12,8 +12,6 @@ from tests.conftest import Measured
 
 RELEASE = {"MLflow": 35, "S3": 158, "Triton": 20, "Prefect": 11}
 NO_OP = {"MLflow": 25, "S3": 30, "Triton": 4, "Prefect": 10}
-INFERENCES = 150
-"""Of a release: 113 to 121 were seen, as requests are asked together until Triton has joined some."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +36,14 @@ def test_a_release_on_two_replicas_and_one_of_what_is_live_ask_each_server_this_
     measured(f"calls of a release {of_release.total}, of one with nothing to do {of_nothing.total}")
     _assert_at_most(of_release, RELEASE)
     _assert_at_most(of_nothing, NO_OP)
-    assert of_release.by_kind["Triton"]["infer"] <= INFERENCES and of_nothing.by_kind["Triton"]["infer"] == 0
+    assert of_nothing.by_kind["Triton"]["infer"] == 0
 
 
 def _assert_at_most(calls: Calls, limits: dict[str, int]) -> None:
-    """Assert that no server was asked more often, but for what depends on time: logs, which are sent by the second."""
+    """Assert that no server was asked more often, but for what depends on time.
+
+    Logs are sent by the second, and the live version is asked all the while its successor loads.
+    """
     by_time = {"Prefect": "POST /api/logs/", "Triton": "infer"}
     counted = {server: calls[server] - calls.by_kind[server][by_time.get(server, "")] for server in limits}
     assert all(counted[server] <= limits[server] for server in limits), f"{limits}, seen:\n{calls.describe()}"
