@@ -1,7 +1,8 @@
 """Fifty aliases set at once: how long until each model is live, with Prefect on SQLite and on PostgreSQL.
 
 Each database has a stack of its own, new, one after the other; CI sets a few, on the stack that it has. No update is
-lost and none is released twice, and no more runs are executed at once than the worker has places.
+lost and none is released twice, and no more runs are executed at once than the worker has places. What Prefect's
+triggers did not see, being resumed right before, the poll tells after a minute.
 """
 
 import time
@@ -23,9 +24,11 @@ from rich.table import Table
 
 from blocks.environment import load_environment
 from blocks.registry import ModelRegistry
+from flows.alias_poll import poll_aliases
 from infra.local import stack as local
 from infra.local.settings import LocalStack
 from infra.local.supervision import list_programs
+from tests.apparatus.aliases import forget_missed_updates
 from tests.apparatus.automations import automations_resumed, pause_automations, pause_schedules
 from tests.apparatus.models import register_linear
 from tests.apparatus.postgres import find_postgres, postgres
@@ -34,6 +37,7 @@ from tests.conftest import pointed_at, stack_on_free_ports
 
 UPDATES, FEW = 50, 2
 DEADLINE_S = 1500.0
+POLLED_AFTER_S = 60.0
 LOOKS_EVERY_S = 1.0
 pytestmark = pytest.mark.benchmark
 
@@ -44,6 +48,7 @@ class Burst(NamedTuple):
     first_s: float  # until the first model was live
     all_s: float
     most_at_once: int  # runs
+    told_by_poll: int
     prefect_cpu_s: float  # the server's, without its database's
     database_cpu_s: float
 
@@ -77,6 +82,7 @@ def show(bursts: dict[str, Burst], count: int) -> None:
     table.add_row("all live", *(f"{burst.all_s:.1f}" for burst in bursts.values()))
     table.add_row("an update", *(f"{burst.all_s / count:.2f}" for burst in bursts.values()))
     table.add_row("runs at once, at most", *(f"{burst.most_at_once}" for burst in bursts.values()))
+    table.add_row("told by the poll", *(f"{burst.told_by_poll}" for burst in bursts.values()))
     table.add_row("CPU of Prefect's server", *(f"{burst.prefect_cpu_s:.1f}" for burst in bursts.values()))
     table.add_row("CPU of its database", *(f"{burst.database_cpu_s:.1f}" for burst in bursts.values()))
     Console(width=100).print("\n", table)
@@ -97,15 +103,15 @@ def started(stack: LocalStack) -> Iterator[LocalStack]:
 def measure(stack: LocalStack, count: int) -> Burst:
     """Set `deploy` on the first version of so many models at once."""
     registry = load_environment().registry
+    forget_missed_updates(registry)
     names = [f"bench-update-{number}-onnx" for number in range(count)]
     for seed, name in enumerate(names):
         register_linear(registry, name, seed)
         registry.remove_alias(name, "deploy")
     with automations_resumed():
         burst = set_at_once(registry, names, stack)
-    releases = read_releases(names)
-    assert Counter(run.parameters["model_name"] for run in releases) == Counter(names)
-    assert {run.state_name for run in releases} == {"Completed"}
+    released = [run.parameters["model_name"] for run in read_releases(names) if run.state_name == "Completed"]
+    assert Counter(released) == Counter(names)
     return burst
 
 
@@ -113,7 +119,7 @@ def set_at_once(registry: ModelRegistry, names: list[str], stack: LocalStack) ->
     """Set the alias of every model and wait until each is live."""
     server, others = psutil.Process(list_programs(stack)["prefect"].pid), find_backends()
     used = count_cpu_seconds(server), sum(others.values())
-    start, first_s, most = time.monotonic(), 0.0, 0
+    start, first_s, most, told = time.monotonic(), 0.0, 0, None
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: registry.set_alias(name, "deploy", 1), names))
     while True:
@@ -123,17 +129,26 @@ def set_at_once(registry: ModelRegistry, names: list[str], stack: LocalStack) ->
         first_s = first_s or (passed if live else 0.0)
         if len(live) == len(names):
             break
+        if told is None and passed > POLLED_AFTER_S:
+            told = len([update for update in poll_aliases() if update.model_name in names])
         assert passed < DEADLINE_S, f"not live: {sorted(set(names) - set(live))}"
         time.sleep(LOOKS_EVERY_S)
     await_end(names)
     assert most <= stack.worker_limit
-    return Burst(first_s, passed, most, count_cpu_seconds(server) - used[0], sum(find_backends().values()) - used[1])
+    return Burst(
+        first_s=first_s,
+        all_s=passed,
+        most_at_once=most,
+        told_by_poll=told or 0,
+        prefect_cpu_s=count_cpu_seconds(server) - used[0],
+        database_cpu_s=sum(find_backends().values()) - used[1],
+    )
 
 
 def await_end(names: list[str]) -> None:
     """Wait until every release has ended."""
     end = time.monotonic() + DEADLINE_S
-    while sum(run.state is not None and run.state.is_final() for run in read_releases(names)) < len(names):
+    while not all(run.state is not None and run.state.is_final() for run in read_releases(names)):
         assert time.monotonic() < end, [(run.name, run.state_name) for run in read_releases(names)]
         time.sleep(LOOKS_EVERY_S)
 
