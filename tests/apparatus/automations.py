@@ -1,14 +1,20 @@
 """What acts by itself: paused where tests run, resumed where a test is about it."""
 
+import asyncio
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.events import DoNothing, EventTrigger, Posture, emit_event, get_events_subscriber
+from prefect.events.filters import EventFilter, EventResourceFilter
+from prefect.events.schemas.automations import AutomationCore
 
 SCHEDULED_RUN_S = 180
+LOADED_S = 60
 
 
 def pause_automations() -> list[UUID]:
@@ -54,8 +60,41 @@ def automations_resumed() -> Iterator[None]:
         triggers = [found.id for found in client.read_automations() if not found.name.startswith("slipway-")]
         for trigger in triggers:
             client.resume_automation(trigger)
+        await_loaded(client)
         try:
             yield
         finally:
             for trigger in triggers:
                 client.pause_automation(trigger)
+
+
+def await_loaded(client: SyncPrefectClient) -> None:
+    """Wait until Prefect's server acts by every change of an automation that was made before.
+
+    The server answers first and loads the automation afterwards, one after the other: once one that is
+    created here acts, so do the others. An event that comes before sets off nothing, hence more than one.
+    """
+    name = f"test-loaded-{uuid.uuid4().hex[:8]}"
+    trigger = EventTrigger(expect={name}, posture=Posture.Reactive, threshold=1)
+    automation = client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[DoNothing()]))
+    try:
+        asyncio.run(_emit_until_it_acts(name, automation))
+    finally:
+        client.delete_automation(automation)
+
+
+async def _emit_until_it_acts(event: str, automation: UUID) -> None:
+    async def emit() -> None:
+        while True:
+            emit_event(event, resource={"prefect.resource.id": event})
+            await asyncio.sleep(0.2)
+
+    acts = EventFilter(resource=EventResourceFilter(id=[f"prefect.automation.{automation}"]))
+    async with asyncio.timeout(LOADED_S), get_events_subscriber(filter=acts) as events:
+        emitting = asyncio.create_task(emit())
+        try:
+            async for found in events:
+                if found.event.startswith(("prefect.automation.triggered", "prefect.automation.action.")):
+                    return
+        finally:
+            emitting.cancel()

@@ -24,6 +24,7 @@ from blocks.events import Happened
 from infra.local.settings import LocalStack
 from infra.setup.automations import RECEIVER, apply_automations, read_automations
 from infra.setup.settings import AlertSettings
+from tests.apparatus.automations import await_loaded
 
 SHORTEST = timedelta(seconds=10)  # that an automation can wait for what does not happen
 
@@ -76,7 +77,7 @@ def told() -> Iterator[list[str]]:
         try:
             with resumed(client, *(automation.name for automation in read_automations())):
                 hurry(client, "slipway-run-pending", "slipway-run-lost")
-                time.sleep(2)  # until the server has taken the change over
+                await_loaded(client)
                 yield received
         finally:
             apply_automations(client, AlertSettings(alerts_url=None))
@@ -166,7 +167,7 @@ def test_an_automation_that_cannot_act_is_told(stack: LocalStack) -> None:
     with told() as texts, get_client(sync_client=True) as client:
         automation = client.create_automation(broken)
         try:
-            time.sleep(2)
+            await_loaded(client)
             emit_event(name, resource={"prefect.resource.id": name})
             failed = await_texts(texts, 1, "slipway-action-failed")
         finally:
