@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-PART_BYTES = 16 * 1024**2
+_MIB = 1024**2
+PART_BYTES = 16 * _MIB
+# ours, boto3's and MLflow's server's, MLflow's own, and what others set
+_USUAL_PARTS = tuple(size * _MIB for size in (16, 8, 10, 5, 32, 64, 100, 128))
 
 
 class FileDigest(BaseModel):
@@ -39,13 +43,14 @@ class Checksum(NamedTuple):
 
     algorithm: str
     in_parts: bool
+    part_bytes: int = PART_BYTES
 
     def of(self, path: Path) -> str:
         """Return a file's, in hexadecimal digits."""
         with path.open("rb") as file:
             if not self.in_parts:
                 return hashlib.file_digest(file, self._new).hexdigest()
-            parts = [self._new(part).digest() for part in iter(lambda: file.read(PART_BYTES), b"")]
+            parts = [self._new(part).digest() for part in iter(lambda: file.read(self.part_bytes), b"")]
         return str(self._new(b"".join(parts)).hexdigest())
 
     def _new(self, content: bytes = b"") -> Any:
@@ -69,12 +74,21 @@ class LocalChecksums:
         return self._known[kind]
 
 
-def read_stated_checksum(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[Checksum, str | None]:
-    """Return which checksum of its content a store states, and the checksum, None where it states none."""
+def read_stated_checksums(head: "HeadObjectOutputTypeDef", digest: FileDigest) -> tuple[tuple[Checksum, str], ...]:
+    """Return the checksum that a store states of an object with each kind that it may be; none where it states none.
+
+    Of one that came in parts no store says how large they were: each usual size that fits their number is a kind.
+    """
     if checksum := head.get("ChecksumSHA256"):
-        # of the whole object, or, where it came in parts, of the parts' checksums and with their number behind
-        stated = base64.b64decode(checksum.partition("-")[0]).hex()
-        in_parts = stated != digest.sha256 and digest.size_bytes > PART_BYTES
-        return Checksum("sha256", in_parts), stated
-    etag = re.fullmatch('"?([0-9a-f]{32})(-[0-9]+)?"?', head["ETag"])
-    return Checksum("md5", bool(etag and etag[2])), etag[1] if etag else None
+        algorithm, (stated, _, parts) = "sha256", checksum.partition("-")
+        stated = base64.b64decode(stated).hex()
+    elif etag := re.fullmatch('"?([0-9a-f]{32})(?:-([0-9]+))?"?', head["ETag"]):
+        algorithm, stated, parts = "md5", etag[1], etag[2] or ""
+    else:
+        return ()
+    if not parts:
+        # a store may leave their number out
+        in_parts = algorithm == "sha256" and stated != digest.sha256 and digest.size_bytes > PART_BYTES
+        return ((Checksum(algorithm, in_parts), stated),)
+    fitting = [size for size in _USUAL_PARTS if math.ceil(digest.size_bytes / size) == int(parts)]
+    return tuple((Checksum(algorithm, in_parts=True, part_bytes=size), stated) for size in fitting)

@@ -16,9 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
+from blocks.bucket_objects import StoredObject
 from blocks.checksums import FileDigest
 from blocks.errors import AccessRefused, IntegrityError, InvalidInput, ServiceUnavailable
-from blocks.object_store import ObjectStore, StoredObject
+from blocks.object_store import ObjectStore
 
 _UNFINISHED = ".slipway-new-"  # a file, and so no model to Triton, which looks at a repository's folders alone
 _LOCK = ".lock"
@@ -34,6 +35,8 @@ class DirectoryStore(ObjectStore):
         models_prefix: the first part of the keys that are below `models`.
         fence: called right before each change; what it raises keeps the change from being made.
     """
+
+    read_in_place = True  # a replica may read the files of what it serves, as it answers
 
     def __init__(
         self, models: Path, records: Path, models_prefix: str, fence: Callable[[], None] | None = None
@@ -152,6 +155,10 @@ class DirectoryStore(ObjectStore):
                 "again"
             )
         self._prove(key, digest)
+
+    def copy_original(self, uri: str | None, path: Path, key: str, digest: FileDigest) -> bool:  # noqa: ARG002
+        """Copy nothing: MLflow keeps no version in a directory that this one could be told from."""
+        return False
 
     def download(self, key: str, into: Path) -> None:
         """Copy a file of the store to another place."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from blocks.errors import NotRegistered
 from blocks.fence import Fenced
 from blocks.imports import keep_what_is_made
+from blocks.originals import find_bucket_uri
 from blocks.registry_errors import explain_silence, is_absent
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class ModelRegistry(Fenced, Block):
     request_timeout_s: int = Field(default=20, ge=1, description="Seconds one HTTP request may take.")
     max_retries: int = Field(
         default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx."
+    )
+    artifacts_destination: str | None = Field(
+        default=None,
+        description="The server's --artifacts-destination, say s3://mlflow, where it hands artifacts on itself: large "
+        "files are copied from there, if the model repository is in the same store and its credentials may read them.",
     )
     presigned_downloads: bool = Field(
         default=True,
@@ -254,6 +260,12 @@ class ModelRegistry(Fenced, Block):
             stored = client.get_model_version_download_uri(version.model_name, str(version.version))
             found = download_artifacts(artifact_uri=stored, dst_path=str(into), tracking_uri=self.tracking_uri)
             return Path(found)
+
+    def locate(self, version: RegisteredVersion) -> str | None:
+        """Return the S3 URI that a version's files are below, None where they are elsewhere, or nothing says where."""
+        with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
+            stored = self._make_client().get_model_version_download_uri(version.model_name, str(version.version))
+        return find_bucket_uri(stored, self.artifacts_destination)
 
     def _read_pages(self, subject: str, search: Callable[..., Any]) -> Iterator[Any]:
         token: str | None = None

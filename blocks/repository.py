@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from pydantic import HttpUrl
 
+from blocks.bucket_objects import StoredObject
 from blocks.checksums import FileDigest
 from blocks.errors import IntegrityError
 from blocks.labels import CLAIM_FILE, CONFIG_FILE, METADATA_FILE
-from blocks.object_store import StoredObject
 from blocks.repository_layout import (
     BESIDE,
     RECORDS_FOLDER,
@@ -27,6 +27,7 @@ from blocks.repository_layout import (
 )
 from blocks.repository_listing import Listing, read_listing
 from blocks.repository_records import RepositoryRecords
+from blocks.store_folders import copy_folder, is_same, move_folder
 
 _COMMIT = re.compile(r"^# slipway: epoch (?P<epoch>[0-9]+) of (?P<owner>\S+), [0-9a-f]+\n")
 
@@ -161,25 +162,36 @@ class ModelRepository(RepositoryRecords):
                 return content.decode(errors="replace")
         return None
 
-    def stage(self, model_name: str, version: int, directory: Path, files: tuple[FileDigest, ...]) -> int:
-        """Upload a version's files to staging, in order; return the bytes that had to be sent.
+    def stage(
+        self,
+        model_name: str,
+        version: int,
+        directory: Path,
+        files: tuple[FileDigest, ...],
+        kept_at: str | None = None,
+    ) -> int:
+        """Put a version's files into staging, in order; return the bytes that had to be sent.
 
-        A file that is there already, to the last byte, is not sent again. Raises `IntegrityError` where the store
-        holds something else than was sent.
+        A file that is there already, to the last byte, is not sent again, nor is one that this store can copy from
+        `kept_at`, the S3 URI where MLflow keeps the version. Raises `IntegrityError` where the store holds something
+        else than was sent.
         """
-        staging = f"{self.staging_prefix}/{model_name}/{version}/"
-        missing = [f for f in files if not self.store.holds(staging + f.name, directory / f.name, f)]
-        for file in missing:
-            self.store.upload(directory / file.name, staging + file.name, file)
-        return sum(file.size_bytes for file in missing)
+        staging, sent = f"{self.staging_prefix}/{model_name}/{version}/", 0
+        for file in files:
+            path, key = directory / file.name, staging + file.name
+            if self.store.holds(key, path, file) or self.store.copy_original(kept_at, path, key, file):
+                continue
+            self.store.upload(path, key, file)
+            sent += file.size_bytes
+        return sent
 
     def place(self, model_name: str, version: int) -> None:
         """Put a version that is complete in staging or in the archive where Triton reads; there already, do nothing."""
         final = self.directory(model_name, version)
         if (source := self._find_complete(model_name, version)) != final:
-            self._copy(source, final)
+            copy_folder(self.store, source, final)
         for key in self.store.list_keys(archived := f"{self.archive_prefix}/{model_name}/{version}/"):
-            if self._is_same(key, f"{final}{key[len(archived) :]}"):
+            if is_same(self.store, key, f"{final}{key[len(archived) :]}"):
                 self.store.delete(key)
 
     def share(self, model_name: str, version: int, leave: tuple[str, ...] = ()) -> None:
@@ -189,14 +201,14 @@ class ModelRepository(RepositoryRecords):
         """
         shared = f"{self.directory(model_name, version)}{SHARED}"
         if self.store.list_keys(shared):
-            self._copy(shared, f"{self._root}{model_name}/", leave)
+            copy_folder(self.store, shared, f"{self._root}{model_name}/", leave)
 
     def place_candidate(self, model_name: str, version: int, name: str, config: str) -> None:
         """Put a copy of a complete version where Triton reads, under a candidate's name, with its own config."""
         candidate = f"{self._root}{name}/"
         source = self._find_complete(model_name, version)
-        self._copy(source, f"{candidate}{version}/")
-        self._copy(f"{source}{SHARED}", candidate)
+        copy_folder(self.store, source, f"{candidate}{version}/")
+        copy_folder(self.store, f"{source}{SHARED}", candidate)
         self.store.write(f"{candidate}{CONFIG_FILE}", config.encode())
 
     def remove_candidate(self, name: str) -> None:
@@ -225,18 +237,18 @@ class ModelRepository(RepositoryRecords):
         recorded = self.read_record(model_name, version, METADATA_FILE)
         if recorded is not None and self.read_metadata(model_name, version) is None:
             self.store.write(f"{self.directory(model_name, version)}{METADATA_FILE}", recorded)
-        self._move(self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
+        move_folder(self.store, self.directory(model_name, version), f"{self.archive_prefix}/{model_name}/{version}/")
 
     def archive_beside(self, model_name: str) -> None:
         """Move what lies beside a model's versions out of Triton's sight; only what is proven to be there is deleted.
 
         That is for a model without versions where Triton reads, and without a committed config.pbtxt.
         """
-        self._move(f"{self._root}{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
+        move_folder(self.store, f"{self._root}{model_name}/", f"{self.archive_prefix}/{model_name}/{BESIDE}")
 
     def unarchive(self, model_name: str, version: int) -> None:
         """Move an archived version back where Triton reads; begun before and broken off, it is completed."""
-        self._move(f"{self.archive_prefix}/{model_name}/{version}/", self.directory(model_name, version))
+        move_folder(self.store, f"{self.archive_prefix}/{model_name}/{version}/", self.directory(model_name, version))
 
     def discard_archived(self, model_name: str, version: int) -> None:
         """Delete an archived version's files for good; its record stays, so that its number is never used again."""
@@ -262,33 +274,3 @@ class ModelRepository(RepositoryRecords):
             f"model '{model_name}' version {version} in {self.store.address}: complete neither in the repository nor "
             "in staging nor in the archive; release it again from the registry"
         )
-
-    def _copy(self, source: str, target: str, leave: tuple[str, ...] = ()) -> list[str]:
-        """Copy a version inside the store and prove each copy, metadata.json last; return the source's keys."""
-        keys = sorted(self.store.list_keys(source), key=lambda key: key.endswith(f"/{METADATA_FILE}"))
-        keys = [key for key in keys if key[len(source) :] not in leave]
-        for key in keys:
-            copied = f"{target}{key[len(source) :]}"
-            if self._is_same(copied, key):
-                continue  # begun before and broken off; written anew, Triton would take it for changed
-            self.store.copy(key, copied)
-            if not self._is_same(copied, key):
-                raise IntegrityError(f"{self.store.address}, key {copied}: is not {key}, its source; try again")
-        return keys
-
-    def _move(self, source: str, target: str) -> None:
-        """Copy a version and delete what was proven to be copied, metadata.json last."""
-        for key in self._copy(source, target):
-            self.store.delete(key)
-
-    def _is_same(self, key: str, other: str) -> bool:
-        """Tell whether two objects exist and have one content."""
-        if (one := self.store.get_fingerprint(key)) is None or (two := self.store.get_fingerprint(other)) is None:
-            return False
-        if one == two:
-            return True
-        return _read_size(one) == _read_size(two) and self.store.get_sha256(key) == self.store.get_sha256(other)
-
-
-def _read_size(fingerprint: str) -> str:
-    return fingerprint.partition(":")[0]

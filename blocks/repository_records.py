@@ -2,9 +2,9 @@
 
 from typing import NoReturn
 
+from blocks.bucket_objects import StoredObject
 from blocks.errors import ReleaseTakenOver, VersionConflict
 from blocks.labels import CLAIM_FILE
-from blocks.object_store import StoredObject
 from blocks.repository_layout import RepositoryLayout
 
 

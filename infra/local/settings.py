@@ -236,6 +236,7 @@ class LocalStack(Settings):
             | self.s3_variables()
             | {
                 "SLIPWAY_STATE": str(self.state),
+                "SLIPWAY_MLFLOW_ARTIFACTS_DESTINATION": f"s3://{MLFLOW_BUCKET}",
                 "SLIPWAY_S3_ENDPOINT_URL": self.s3_url,
                 "SLIPWAY_S3_ACCESS_KEY_ID": self.s3_access_key_id,
                 "SLIPWAY_S3_SECRET_ACCESS_KEY": self.s3_secret_access_key,

@@ -44,6 +44,11 @@ class Addresses(Settings):
     mlflow_username: str | None = Field(None, description="User, where that server asks for basic authentication.")
     mlflow_password: SecretStr | None = Field(None, description="Password of that user.")
     mlflow_token: SecretStr | None = Field(None, description="Bearer token, where it asks for one instead.")
+    mlflow_artifacts_destination: str | None = Field(
+        None,
+        description="That server's --artifacts-destination, say `s3://mlflow`, where the keys below may read it: large "
+        "files are copied from there into the model repository.",
+    )
     s3_endpoint_url: str | None = Field(None, description="S3 server; Amazon's where left out.")
     s3_access_key_id: str | None = Field(None, description="Key; without one boto3 looks for credentials by itself.")
     s3_secret_access_key: SecretStr | None = Field(None, description="Secret of that key.")
@@ -107,6 +112,7 @@ def _save(block_type: type[T], document: str, given: dict[str, Any]) -> T:
 def _select_registry(addresses: Addresses) -> dict[str, Any]:
     return addresses.select_given(
         tracking_uri="mlflow_tracking_uri",
+        artifacts_destination="mlflow_artifacts_destination",
         username="mlflow_username",
         password="mlflow_password",  # noqa: S106  # the name of a setting
         token="mlflow_token",  # noqa: S106

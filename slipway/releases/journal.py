@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from blocks.bucket_objects import StoredObject
 from blocks.errors import IntegrityError, ReleaseTakenOver
-from blocks.object_store import StoredObject
 from blocks.repository import ModelRepository
 from slipway.releases.plan import ReleasePlan
 from slipway.releases.receipt import Receipt

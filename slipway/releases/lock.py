@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blocks.bucket_objects import StoredObject
 from blocks.environment import Environment
 from blocks.errors import ReleaseInProgress, ReleaseTakenOver, ServiceUnavailable
-from blocks.object_store import StoredObject
 from blocks.repository import ModelRepository
 from blocks.run import SHELL_SESSION, get_owner
 

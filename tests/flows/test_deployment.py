@@ -24,6 +24,7 @@ from tests.apparatus.given import given
 from tests.apparatus.locks import commit_by_hand
 from tests.apparatus.models import FEATURES, linear_model, random_weights, register_directory, register_linear, save
 from tests.apparatus.runs import steps_of
+from tests.apparatus.transports import Request, Send, interfering
 
 
 def answers(environment: Environment, model_name: str, inputs: np.ndarray) -> list[np.ndarray]:
@@ -78,11 +79,21 @@ def test_the_metadata_tells_where_a_version_came_from(environment: Environment, 
     assert metadata["validation"] == {"validation_max_diff": 0.0}
 
 
-def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older(
+def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older_before_replicas_load(
     environment: Environment, model_name: str
 ) -> None:
-    given(environment, model_name).released(3)
+    given(environment, model_name).released(2).registered()
+    at_loads = []
 
+    def note(request: Request, send: Send) -> Any:
+        if (request.method, request.model_name) == ("load_model", model_name):
+            at_loads.append(environment.repository.list_versions(model_name).repository)
+        return send()
+
+    with interfering(note):
+        deploy_model(model_name)
+
+    assert at_loads == [(2, 3), (2, 3)], "Triton reads a model's whole folder for one new version"
     state = observed(environment, model_name)
     assert (state["policy"], state["served"]) == ((2, 3), [(2, 3), (2, 3)])
     assert state["versions"] == {"repository": (2, 3), "archive": (1,)}

@@ -79,7 +79,7 @@ def test_a_model_that_computes_nan_is_undone(environment: Environment, model_nam
 def test_a_replica_that_fails_while_releasing_leaves_the_others_as_they_were(
     environment: Environment, model_name: str
 ) -> None:
-    given(environment, model_name).released().registered()
+    given(environment, model_name).released(2).registered()  # so that the undo has a version to bring back
     before = observed(environment, model_name)
     failing_once = failing(environment.fleet.list_addresses()[1], "load_model", "INTERNAL", times=1)
 

@@ -67,7 +67,10 @@ class Cluster:
             {
                 "images": {"deployment": self._image("deployment"), "training": self._image("training")},
                 "prefect": {"apiUrl": f"http://prefect.{self._domain}:4200/api"},
-                "mlflow": {"trackingUri": f"http://mlflow.{self._domain}:5000"},
+                "mlflow": {
+                    "trackingUri": f"http://mlflow.{self._domain}:5000",
+                    "artifactsDestination": "s3://mlflow",
+                },
                 "s3": {"endpointUrl": f"http://s3.{self._domain}:9000"},
                 "triton": {"namespace": self.namespace},
                 "setup": {"poolVariables": POOLS},
