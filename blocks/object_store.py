@@ -13,6 +13,8 @@ from blocks.errors import IntegrityError
 from blocks.originals import find_original
 from blocks.s3_client import COPY, TRANSFER
 
+_TOO_LARGE = {"InvalidRequest", "EntityTooLarge"}  # for one CopyObject; AWS says the first of more than 5 GB
+
 
 class ObjectStore(BucketObjects):
     """A bucket with its listings, and with files moved in and out, each proven."""
@@ -79,10 +81,17 @@ class ObjectStore(BucketObjects):
         self._prove(key, local, digest)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object inside the bucket, on the server's side."""
+        """Copy an object inside the bucket, on the server's side: in one request, or in parts where it is too large."""
         self._require_fence()
         with self._reaching(source):
-            self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=COPY)
+            try:
+                self.client.copy_object(
+                    Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source}
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _TOO_LARGE:
+                    raise
+                self.client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=COPY)
 
     def copy_original(self, uri: str | None, path: Path, key: str, digest: FileDigest) -> bool:
         """Copy a file from where MLflow keeps it, on the server's side, and prove the copy as an upload is.
