@@ -15,7 +15,9 @@ from blocks.errors import SlipwayError
 from flows.deployment import deploy_model
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.models import FEATURES, GOLDEN_SAMPLES, linear_model, random_weights, register
+from tests.apparatus.prepared import PREPARED, Snapshot
 
+_prepared: dict[tuple[str, ...], dict[int, Snapshot]] = {}
 CUT_OFF_BYTES = 256 * 1024
 """Enough ballast for an upload to be cut off in the middle."""
 
@@ -43,12 +45,34 @@ class Given:
         return self
 
     def released(self, count: int = 1) -> "Given":
-        """Register so many versions more and release each before the next one is there."""
-        for _ in range(count):
-            self.registered()
-            deploy_model(self.model_name)
-            self.live = self.next
+        """Register so many versions more and release each before the next one is there; the first ones are copied."""
+        copied = min(count, PREPARED) if self.next == 0 and not self._ballast_bytes else 0
+        if copied:
+            self.live = self.next = copied
+            _prepare(self._environment)[copied].copy(self._environment, self.model_name)
+        for _ in range(count - copied):
+            self.release()
         return self
+
+    def release(self) -> None:
+        """Register one version more and release it by the flow."""
+        self.registered()
+        deploy_model(self.model_name)
+        self.live = self.next
+
+
+def _prepare(environment: Environment) -> dict[int, Snapshot]:
+    """Return what the flow leaves of a model's first releases on these servers, by their number."""
+    servers = (environment.repository.store.address, *environment.fleet.list_addresses())
+    if servers not in _prepared:
+        template = Given(environment, new_name())
+        _prepared[servers] = {}
+        for number in range(1, PREPARED + 1):
+            template.release()
+            _prepared[servers][number] = Snapshot.of(environment, template.model_name)
+        withdraw(environment, template.model_name)
+        environment.registry.connect().delete_registered_model(template.model_name)
+    return _prepared[servers]
 
 
 def given(environment: Environment, model_name: str, ballast_bytes: int = 0) -> Given:

@@ -71,11 +71,14 @@ def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_a
 
 def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released(2)
-    before = [answered_since_loaded(address, model_name) for address in environment.fleet.list_addresses()]
+    addresses, inputs = environment.fleet.list_addresses(), np.ones((1, FEATURES), np.float32)
+    for address in addresses:
+        environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], 1)
+    before = [answered_since_loaded(address, model_name) for address in addresses]
 
     rolled_back(model_name)
 
-    after = [answered_since_loaded(address, model_name) for address in environment.fleet.list_addresses()]
+    after = [answered_since_loaded(address, model_name) for address in addresses]
     assert all(now > then > 0 for now, then in zip(after, before, strict=True)), "a load would start at zero"
 
 

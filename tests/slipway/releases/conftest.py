@@ -12,7 +12,13 @@ from tests.apparatus.stores import repository_in_memory
 
 
 @pytest.fixture(scope="session")
-def repository() -> Iterator[ModelRepository]:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """A repository in a directory, which costs no requests; what a bucket does otherwise tests/blocks shows."""
+    return ModelRepository(models_directory=tmp_path_factory.mktemp("store") / "models")
+
+
+@pytest.fixture(scope="session")
+def bucket_repository() -> Iterator[ModelRepository]:
     """A repository in memory, on a store with AWS' conditional writes."""
     with repository_in_memory() as repository:
         yield repository

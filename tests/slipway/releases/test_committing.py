@@ -20,7 +20,7 @@ def shelf(request: pytest.FixtureRequest, registry: ModelRegistry, model_name: s
     if request.param == "directory":
         repository = ModelRepository(models_directory=tmp_path / "models")
     else:
-        repository = request.getfixturevalue("repository")
+        repository = request.getfixturevalue("bucket_repository")
     environment, _ = make_environment(registry, repository)
     return Shelf(environment, model_name).released(2).registered()
 

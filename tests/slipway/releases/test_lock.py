@@ -27,6 +27,12 @@ with model_lock(sys.argv[2], ModelRepository(bucket=bucket_at(sys.argv[1])), own
 """
 
 
+@pytest.fixture
+def repository(bucket_repository: ModelRepository) -> ModelRepository:
+    """A repository in a bucket: another process and another host have to see its lock."""
+    return bucket_repository
+
+
 @pytest.mark.parametrize(
     ("entry", "age_s", "free"),
     [

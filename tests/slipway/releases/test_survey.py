@@ -21,6 +21,12 @@ DEPTH = Depth(ask_replicas=False)
 
 
 @pytest.fixture
+def repository(bucket_repository: ModelRepository) -> ModelRepository:
+    """A repository in a bucket, whose listings tell what files are like."""
+    return bucket_repository
+
+
+@pytest.fixture
 def three(shelf: Shelf) -> Shelf:
     """A model on paper: 3 live, 2 previous, 1 in the archive."""
     return shelf.released(3)
