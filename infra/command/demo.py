@@ -43,16 +43,19 @@ POLL_INTERVAL_S = 1.0
 
 
 def show_demo(stack: LocalStack) -> None:
-    """Run the deployment, follow it and show what is live, of a promoted candidate as of a rejected one."""
+    """Run the deployment, follow it and show what is live."""
     with get_client(sync_client=True) as client:
-        run = require_completed(follow(client, start(client, stack).id), stack)
-        if run.state_name != "Rejected":
-            release = require_completed(follow(client, await_triggered_release(client, stack).id), stack)
-            console.print(
-                f"{measure_seconds_to_live(client, release):.1f} s from the alias 'deploy' set to verified live"
-            )
-        console.print(make_live_table(client, stack, run))
+        show_training(client, stack, start(client, stack))
     console.print("\ntry next: uv run prefect deployment run train-model/local -p epochs=8 -p learning_rate=0.0005")
+
+
+def show_training(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) -> None:
+    """Follow a training until what it promoted is live, or it is rejected, and show what is live then."""
+    run = require_completed(follow(client, run.id), stack)
+    if run.state_name != "Rejected":
+        release = require_completed(follow(client, await_triggered_release(client, stack).id), stack)
+        console.print(f"{measure_seconds_to_live(client, release):.1f} s from the alias 'deploy' set to verified live")
+    console.print(make_live_table(client, stack, run))
 
 
 def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
