@@ -37,7 +37,7 @@ from tests.apparatus import waiting_flows
 from tests.apparatus.waiting_flows import child, other_model, parent, stumbler, waiter
 from tests.conftest import Measured
 
-PLACES = 3
+PLACES = 2
 AnyFlow = Flow[Any, Any]
 Start = Callable[[AnyFlow, str], UUID]
 
@@ -104,7 +104,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pool(client: SyncPrefectClient, notes: Path) -> Iterator[str]:
-    """A pool of three places, with a deployment of each flow and a worker."""
+    """A pool of two places, with a deployment of each flow and a worker."""
     pool = f"waiting-{uuid.uuid4().hex[:8]}"
     client.create_work_pool(WorkPoolCreate(name=pool, type="process", concurrency_limit=PLACES))
     here = {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
@@ -178,7 +178,7 @@ def test_runs_that_wait_keep_no_other_from_starting_and_end_when_it_is_their_tur
         await_state(client, run, LOCK.state_name)
 
     others = []
-    for _ in range(3):
+    for _ in range(2):
         others.append(start(other_model, "another"))
         await_state(client, others[-1], "Completed")
     for name in names:
