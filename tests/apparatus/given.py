@@ -46,10 +46,10 @@ class Given:
 
     def released(self, count: int = 1) -> "Given":
         """Register so many versions more and release each before the next one is there; the first ones are copied."""
-        copied = min(count, PREPARED) if self.next == 0 and not self._ballast_bytes else 0
+        copied = min(count, PREPARED) if self.next == 0 else 0
         if copied:
             self.live = self.next = copied
-            _prepare(self._environment)[copied].copy(self._environment, self.model_name)
+            _prepare(self._environment, self._ballast_bytes)[copied].copy(self._environment, self.model_name)
         for _ in range(count - copied):
             self.release()
         return self
@@ -61,18 +61,18 @@ class Given:
         self.live = self.next
 
 
-def _prepare(environment: Environment) -> dict[int, Snapshot]:
+def _prepare(environment: Environment, ballast_bytes: int) -> dict[int, Snapshot]:
     """Return what the flow leaves of a model's first releases on these servers, by their number."""
-    servers = (environment.repository.store.address, *environment.fleet.list_addresses())
-    if servers not in _prepared:
-        template = Given(environment, new_name())
-        _prepared[servers] = {}
+    place = (environment.repository.store.address, *environment.fleet.list_addresses(), str(ballast_bytes))
+    if place not in _prepared:
+        template, prepared = Given(environment, new_name(), ballast_bytes), dict[int, Snapshot]()
         for number in range(1, PREPARED + 1):
             template.release()
-            _prepared[servers][number] = Snapshot.of(environment, template.model_name)
+            prepared[number] = Snapshot.of(environment, template.model_name)
         withdraw(environment, template.model_name)
         environment.registry.connect().delete_registered_model(template.model_name)
-    return _prepared[servers]
+        _prepared[place] = prepared
+    return _prepared[place]
 
 
 def given(environment: Environment, model_name: str, ballast_bytes: int = 0) -> Given:

@@ -30,6 +30,7 @@ from slipway.releases.metadata import read_metadata
 from tests.apparatus.aliases import forget_missed_updates, set_in_a_burst, versions_without_files
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
+from tests.apparatus.given import given
 from tests.apparatus.models import register_directory, register_linear
 from tests.apparatus.triton_directories import write_python_model
 from tests.infra.events.test_service import await_answer
@@ -67,11 +68,9 @@ def test_the_same_update_never_releases_twice_and_what_it_released_says_which_al
 
 
 def test_an_update_older_than_a_rollback_never_releases_what_was_rolled_back(
-    registry: ModelRegistry, model_name: str
+    environment: Environment, registry: ModelRegistry, model_name: str
 ) -> None:
-    for seed in (1, 2):
-        register_linear(registry, model_name, seed)
-        deploy_model(model_name)
+    given(environment, model_name).released(2)
     before = datetime.now(UTC)
     rollback_model(model_name, reason="too many cats")
 
@@ -116,11 +115,9 @@ def test_a_run_that_asks_for_the_alias_answers_before_it_fetches(
 
 @pytest.mark.parametrize("set_at", [datetime(2099, 1, 1, tzinfo=UTC), datetime(2026, 2, 3)])
 def test_an_alias_set_in_the_future_or_in_no_time_zone_is_refused_and_answers_nothing(
-    registry: ModelRegistry, model_name: str, set_at: datetime
+    environment: Environment, registry: ModelRegistry, model_name: str, set_at: datetime
 ) -> None:
-    for seed in (1, 2):
-        register_linear(registry, model_name, seed)
-        deploy_model(model_name)
+    given(environment, model_name).released(2)
     rollback_model(model_name, reason="too many cats")
 
     state = deploy_model(model_name, "version:2", alias_set_at=set_at, return_state=True)

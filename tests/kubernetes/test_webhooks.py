@@ -60,7 +60,7 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
     for number, name in enumerate(names):
         if number == 1:
             cluster.kubectl("scale", EVENTS, "--replicas=0")
-            eventually("the end of the service", lambda: not events_pods(cluster), 60)
+            eventually("the end of the service", lambda: not events_pods(cluster), POD_S)
         register_linear(registry, name, seed=1)
     completed(cluster.run("poll-aliases/kubernetes"), POD_S)  # what MLflow tries again would prove nothing of the poll
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import uuid
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -13,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from blocks.environment import Environment
-from flows.deployment import deploy_model
 from infra.command.main import run as run_command
 from infra.command.models import make_model_table
 from slipway.releases.survey import ModelState
-from tests.apparatus.models import FEATURES, random_weights, register_linear
+from tests.apparatus.given import given, new_name
+from tests.apparatus.models import FEATURES, random_weights
 
 Ran = tuple[int, str, str]
 
@@ -25,11 +24,7 @@ Ran = tuple[int, str, str]
 @pytest.fixture
 def model_name(environment: Environment) -> str:
     """A model of this test's own, version 2 live and version 1 previous."""
-    name = f"test-{uuid.uuid4().hex[:8]}-onnx"
-    for seed in (1, 2):
-        register_linear(environment.registry, name, seed)
-        deploy_model(name)
-    return name
+    return given(environment, new_name()).released(2).model_name
 
 
 @pytest.fixture
