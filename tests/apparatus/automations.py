@@ -13,8 +13,9 @@ from prefect.events import DoNothing, EventTrigger, Posture, emit_event, get_eve
 from prefect.events.filters import EventFilter, EventResourceFilter
 from prefect.events.schemas.automations import AutomationCore
 
+from tests.apparatus.patience import PATIENCE_S
+
 SCHEDULED_RUN_S = 180
-LOADED_S = 60
 
 
 def pause_automations() -> list[UUID]:
@@ -90,7 +91,7 @@ async def _emit_until_it_acts(event: str, automation: UUID) -> None:
             await asyncio.sleep(0.2)
 
     acts = EventFilter(resource=EventResourceFilter(id=[f"prefect.automation.{automation}"]))
-    async with asyncio.timeout(LOADED_S), get_events_subscriber(filter=acts) as events:
+    async with asyncio.timeout(PATIENCE_S), get_events_subscriber(filter=acts) as events:
         emitting = asyncio.create_task(emit())
         try:
             async for found in events:

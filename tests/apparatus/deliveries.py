@@ -12,6 +12,7 @@ from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 
 from infra.events.delivery import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, signature
+from tests.apparatus.patience import PATIENCE_S
 
 
 def alias_body(model_name: str, version: int | None = 1, alias: str = "deploy", action: str = "created") -> bytes:
@@ -44,7 +45,7 @@ def counted(service_url: str) -> dict[str, float]:
     return {outcome: float(value) for outcome, value in rows}
 
 
-def events_of(prefix: str, count: int = 0, within_s: float = 30) -> list[Event]:
+def events_of(prefix: str, count: int = 0, within_s: float = PATIENCE_S) -> list[Event]:
     """Return the alias events of models whose name starts so, waiting until there are `count`."""
     end = time.monotonic() + within_s
     while True:

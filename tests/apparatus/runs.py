@@ -9,6 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import TaskRun
 
+from tests.apparatus.patience import PATIENCE_S
+
 STEPS = (
     "fetch-model",
     "determine-version",
@@ -21,7 +23,6 @@ STEPS = (
     "verify-deployment",
     "finish-release",
 )
-_RECORDED_S = 60
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -44,7 +45,7 @@ def tasks_of(flow_run_id: UUID | None, last: str) -> list[TaskRun]:
     A run's own state is reported at once, its tasks' states by events, which arrive a moment later.
     """
     of_it = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
-    give_up = time.monotonic() + _RECORDED_S
+    give_up = time.monotonic() + PATIENCE_S
     with get_client(sync_client=True) as client:
         while True:
             runs = client.read_task_runs(flow_run_filter=of_it)

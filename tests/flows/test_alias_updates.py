@@ -32,6 +32,7 @@ from tests.apparatus.automations import automations_resumed
 from tests.apparatus.deliveries import events_of
 from tests.apparatus.given import given
 from tests.apparatus.models import register_directory, register_linear
+from tests.apparatus.patience import PATIENCE_S
 from tests.apparatus.triton_directories import write_python_model
 from tests.infra.events.test_service import await_answer
 
@@ -144,7 +145,7 @@ def test_a_damaged_tag_is_said_once_and_every_other_model_is_polled(
     assert f"its tag {tag} is '{text}'" in (explain_refusal(registry.get_model(damaged)) or "")
 
 
-def refused_of(model_name: str, within_s: float = 30) -> Sequence[Event]:
+def refused_of(model_name: str, within_s: float = PATIENCE_S) -> Sequence[Event]:
     """Return the events that said a model's alias is not looked at, waiting for the first."""
     end = time.monotonic() + within_s
     with get_client(sync_client=True) as client:
@@ -270,7 +271,7 @@ def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
         await_told(prefix, set(names))
 
 
-def await_told(prefix: str, names: set[str], within_s: float = 30) -> None:
+def await_told(prefix: str, names: set[str], within_s: float = PATIENCE_S) -> None:
     """Wait until there is an event of each of the models."""
     end = time.monotonic() + within_s
     while missing := names - {event.resource.name for event in events_of(prefix)}:

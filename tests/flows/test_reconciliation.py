@@ -18,6 +18,7 @@ from slipway.releases.drift import Kind
 from slipway.releases.lock import model_lock
 from tests.apparatus.consistency import assert_consistent
 from tests.apparatus.given import Given, given
+from tests.apparatus.patience import PATIENCE_S
 from tests.apparatus.transports import failing, interfering
 
 
@@ -120,7 +121,7 @@ def tables_about(model_name: str) -> list[str]:
     return [str(artifact.data) for artifact in newest if model_name in str(artifact.data)]
 
 
-def events_about(model_name: str, within_s: float = 30) -> Sequence[Event]:
+def events_about(model_name: str, within_s: float = PATIENCE_S) -> Sequence[Event]:
     """Return the events of a model's drift, waiting for the first: they reach the server a moment later."""
     wanted = EventFilter(
         event=EventNameFilter(prefix=["slipway.drift."]),

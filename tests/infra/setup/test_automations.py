@@ -25,6 +25,7 @@ from infra.local.settings import LocalStack
 from infra.setup.automations import RECEIVER, apply_automations, read_automations
 from infra.setup.settings import AlertSettings
 from tests.apparatus.automations import await_loaded
+from tests.apparatus.patience import PATIENCE_S
 
 SHORTEST = timedelta(seconds=10)  # that an automation can wait for what does not happen
 
@@ -96,7 +97,7 @@ def hurry(client: SyncPrefectClient, *names: str) -> None:
 
 def await_texts(texts: list[str], expected: int, *words: str) -> list[str]:
     """Return the texts with one of these words, once there are as many; a stack has more to tell than a test asks."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while len(ours := [text for text in texts if any(word in text for word in words)]) < expected:
         if time.monotonic() > end:
             break
@@ -116,7 +117,7 @@ def send_heartbeat(run: FlowRun) -> None:
     emit_event("prefect.flow-run.heartbeat", resource=resource, related=related)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_drift_and_a_failed_release_are_told_with_the_model_and_the_reason(stack: LocalStack) -> None:
     model_name = f"alert-{uuid.uuid4().hex[:8]}-onnx"
     with told() as texts:
@@ -128,7 +129,7 @@ def test_drift_and_a_failed_release_are_told_with_the_model_and_the_reason(stack
     assert "slipway-release-failed" in failed and "gate 3 failed" in failed
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_runs_that_crash_wait_or_vanish_are_told_and_those_that_end_by_a_name_of_their_own_are_not(
     stack: LocalStack,
 ) -> None:
@@ -159,7 +160,7 @@ def test_runs_that_crash_wait_or_vanish_are_told_and_those_that_end_by_a_name_of
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_an_automation_that_cannot_act_is_told(stack: LocalStack) -> None:
     name = f"test-{uuid.uuid4().hex[:8]}"
     trigger = EventTrigger(expect={name}, posture=Posture.Reactive, threshold=1)
