@@ -26,7 +26,7 @@ def read_environment_file() -> None:
 
 @app.command
 def build(*names: str, tag: str | None = None, archives: Path | None = None) -> None:
-    """Build images, or all of them. An archive is written and loaded while the next image is built.
+    """Build images, or all of them. Two archives at once are written and loaded while the next image is built.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def build(*names: str, tag: str | None = None, archives: Path | None = None) -> 
     settings = ImageSettings()
     images = select_images(names, tag)
     engine = find_engine(settings.builder)
-    with ThreadPoolExecutor(max_workers=1) as others:
+    with ThreadPoolExecutor(max_workers=2) as others:
         handed_over = []
         for image in images:
             reference = image.reference(settings.registry)

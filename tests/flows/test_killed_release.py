@@ -76,12 +76,12 @@ def test_a_release_has_as_many_points_as_the_tests_below_kill_it_at(environment:
     assert assert_consistent(environment, third.model_name) == third.next
 
 
-@pytest.mark.parametrize("point", keep_one_in(4, range(POINTS)))
+@pytest.mark.parametrize("point", keep_one_in(6, range(POINTS)))
 def test_a_release_killed_at_any_point_is_mended(environment: Environment, third: Given, point: int) -> None:
     ending = release(third.model_name, Death(point))
 
     assert ending.was_killed, ending.log
-    MENDING[point // 4 % 2](environment, third)
+    MENDING[point // 6 % 2](environment, third)
 
 
 @pytest.mark.parametrize("death", keep_one_in(2, WITHIN), ids=str)

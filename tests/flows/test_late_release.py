@@ -45,7 +45,7 @@ def come_late(environment: Environment, model: Given, late: StartedRelease, rele
     return ending.message
 
 
-@pytest.mark.parametrize("point", keep_one_in(4, range(POINTS), first=2))
+@pytest.mark.parametrize("point", keep_one_in(6, range(POINTS), first=3))
 def test_a_release_that_lost_its_lock_at_any_point_changes_nothing_more(
     environment: Environment, third: Given, point: int
 ) -> None:
