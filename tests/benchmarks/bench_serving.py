@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,15 +200,20 @@ def _in_process(model: Path) -> Iterator[Compute]:
 
 
 def _export(path: Path) -> None:
+    path.write_bytes(_export_resnet18())
+
+
+@cache
+def _export_resnet18() -> bytes:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(weights=None).eval()
-    torch.onnx.export(
+    program = torch.onnx.export(
         model,
         (torch.randn(2, 3, SIZE, SIZE),),
-        str(path),
         input_names=["input"],
         output_names=["output"],
         dynamic_shapes=({0: torch.export.Dim("batch_size")},),
-        external_data=False,
         verbose=False,
     )
+    assert program is not None
+    return program.model_proto.SerializeToString()  # type: ignore[no-any-return]

@@ -92,7 +92,6 @@ PASSING_BY = {
 OFTEN_PASSING_BY = {
     "refuses",
     "is cut off in an upload",
-    "answers the commit with 503",
     "answers every fourth question with 503",
 }
 
@@ -114,7 +113,7 @@ LASTING = {
     "answers uploads with 503": Fault("PUT", UPLOAD, status=503),
     "cuts off every upload": Fault("PUT", UPLOAD, cut_after_bytes=64 * 1024),
 }
-OFTEN_LASTING = {"answers uploads with 503", "cuts off every upload"}
+OFTEN_LASTING = {"answers uploads with 503"}
 
 
 @pytest.mark.parametrize("fault", keep(LASTING, OFTEN_LASTING))

@@ -99,7 +99,7 @@ CANCELLED = [
 ]
 
 
-@pytest.mark.parametrize("death", keep_one_in(3, CANCELLED), ids=str)
+@pytest.mark.parametrize("death", keep_one_in(5, CANCELLED), ids=str)
 def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
     environment: Environment, third: Given, death: Death
 ) -> None:
