@@ -38,15 +38,16 @@ def test_a_step_from_a_shell_answers_in_4_seconds(environment: Environment, tmp_
         "status": [sys.executable, "-m", "infra", "status"],
     }
     fetched.write_text(_run(commands["fetch-model"]))
+    asked = size.choose(tuple(commands), ("determine-version", "status"))
     assert json.loads(fetched.read_text())["registered"]["model_name"] == MODEL_NAME
 
-    taken = {name: [_time(command) for _ in range(size.choose(RUNS, 1))] for name, command in commands.items()}
+    taken = {name: [_time(commands[name]) for _ in range(size.choose(RUNS, 1))] for name in asked}
 
     table = Table("command", "seconds, median", "most", title="From a shell")
     for name, seconds in taken.items():
         table.add_row(name, f"{statistics.median(seconds):.2f}", f"{max(seconds):.2f}")
     Console(width=100).print("\n", table)
-    assert max(statistics.median(taken[name]) for name in steps) <= size.most(LIMIT_S)
+    assert max(statistics.median(taken[name]) for name in steps.keys() & taken.keys()) <= size.most(LIMIT_S)
 
 
 def _time(command: list[str]) -> float:

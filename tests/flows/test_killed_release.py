@@ -84,7 +84,7 @@ def test_a_release_killed_at_any_point_is_mended(environment: Environment, third
     MENDING[point // 6 % 2](environment, third)
 
 
-@pytest.mark.parametrize("death", keep_one_in(2, WITHIN), ids=str)
+@pytest.mark.parametrize("death", keep_one_in(3, WITHIN), ids=str)
 def test_a_release_killed_while_a_server_works_for_it_is_mended_by_the_next_run(
     environment: Environment, third: Given, death: Death
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
     rerun(environment, third)
 
 
-@pytest.mark.parametrize(("death", "mend"), keep_one_in(3, zip(FIRST, cycle(MENDING), strict=False)), ids=named)
+@pytest.mark.parametrize(("death", "mend"), keep_one_in(5, zip(FIRST, cycle(MENDING), strict=False)), ids=named)
 def test_a_killed_first_release_is_mended(
     environment: Environment, model_name: str, death: Death, mend: Callable[[Environment, Given], None]
 ) -> None:
@@ -124,7 +124,7 @@ def test_a_killed_first_release_is_mended(
 
 
 @pytest.mark.parametrize(
-    ("death", "mend"), keep_one_in(3, zip(SECOND, cycle(MENDING), strict=False), first=1), ids=named
+    ("death", "mend"), keep_one_in(5, zip(SECOND, cycle(MENDING), strict=False), first=1), ids=named
 )
 def test_a_killed_second_release_is_mended(
     environment: Environment, model_name: str, death: Death, mend: Callable[[Environment, Given], None]

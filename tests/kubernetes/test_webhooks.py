@@ -7,8 +7,6 @@ import pytest
 
 from blocks.registry import ModelRegistry
 from infra.events.delivery import ID_HEADER
-from tests.apparatus.aliases import set_in_a_burst, versions_without_files
-from tests.apparatus.automations import automations_paused
 from tests.apparatus.deliveries import alias_body, counted, deliver, events_of, signed
 from tests.apparatus.models import register_linear
 from tests.kubernetes.cluster import Cluster, eventually
@@ -72,23 +70,6 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
         900,
         every_s=3,
     )
-
-
-def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
-    cluster: Cluster, registry: ModelRegistry
-) -> None:
-    prefix = f"killed-{uuid.uuid4().hex[:6]}"
-
-    def die() -> None:
-        cluster.kubectl("delete", "pod", "--selector", EVENTS_PODS, "--force", "--grace-period=0", "--wait=false")
-
-    with automations_paused(), versions_without_files(registry, prefix) as names:
-        set_in_a_burst(registry, names, meanwhile=die)
-        cluster.kubectl("rollout", "status", EVENTS, f"--timeout={POD_S}s")
-
-        completed(cluster.run("poll-aliases/kubernetes"), POD_S)
-
-        eventually("all events", lambda: {e.resource.name for e in events_of(prefix)} == set(names), 180)
 
 
 def events_pods(cluster: Cluster) -> list[Any]:
