@@ -91,8 +91,10 @@ def switch(plan: ReleasePlan, terms: Terms, environment: Environment, start: flo
             model_name=plan.model_name, registry_version=plan.registry_version, plan=plan, environment=environment
         )
         switching: Any = switch_replicas.submit(plan=plan, terms=terms, environment=environment)
-        wait([moving, switching])
-        replicas, proven_s = switching.result(), time.perf_counter() - start
+        wait([switching])
+        proven_s = time.perf_counter() - start
+        wait([moving])
+        replicas = switching.result()
         _leave_aliases_to_completion(moving)
     say(f"rolled back and proven on {len(replicas)} replicas in {proven_s:.2f} s")
     receipt = finish_rollback(plan=plan, replicas=replicas, environment=environment)
