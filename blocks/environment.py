@@ -14,6 +14,7 @@ import httpx
 from prefect.blocks.core import Block
 from prefect.settings import PREFECT_API_URL
 
+from blocks.certificates import load_certificates
 from blocks.errors import InvalidInput, ServiceUnavailable, bounded
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
@@ -101,7 +102,7 @@ def require_prefect() -> None:
             "are; set PREFECT_API_URL, or start the local stack (make up) and run this in its folder"
         )
     try:
-        httpx.get(f"{address}/health", timeout=_PREFECT_TIMEOUT_S)
+        httpx.get(f"{address}/health", timeout=_PREFECT_TIMEOUT_S, verify=load_certificates())
     except httpx.HTTPError as error:
         raise ServiceUnavailable(
             f"Prefect at {address}: no answer ({bounded(error)}); start it (make up) or set PREFECT_API_URL"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from blocks.certificates import load_certificates
 from blocks.errors import ServiceUnavailable, bounded
 
 METRICS_INTERVAL_S = 2.1  # Triton renews its gauges every 2 s
@@ -33,7 +34,8 @@ class Gpu(NamedTuple):
 def fetch_metrics(place: str, address: str, timeout_s: float) -> str:
     """Return what a replica answers at its address of metrics; `ServiceUnavailable` where those are none."""
     try:
-        text = httpx.get(f"http://{place}/metrics", timeout=timeout_s).raise_for_status().text
+        answer = httpx.get(f"http://{place}/metrics", timeout=timeout_s, verify=load_certificates())
+        text = answer.raise_for_status().text
         list(text_string_to_metric_families(text))
     except (httpx.HTTPError, ValueError) as error:
         raise ServiceUnavailable(

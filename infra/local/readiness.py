@@ -11,6 +11,7 @@ import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from blocks.certificates import load_certificates
 from infra.errors import StackError
 from infra.local.settings import WORK_POOL, LocalStack
 from infra.local.supervision import list_programs, start_programs
@@ -54,7 +55,13 @@ def make_s3_client(stack: LocalStack) -> "S3Client":
 def make_prefect_client(stack: LocalStack, timeout_s: float = 30) -> httpx.Client:
     """Return a client of the stack's Prefect API that may do all; to be closed."""
     user, _, password = stack.prefect_auth_string.partition(":")
-    return httpx.Client(base_url=stack.prefect_api_url, auth=(user, password), timeout=timeout_s, trust_env=False)
+    return httpx.Client(
+        base_url=stack.prefect_api_url,
+        auth=(user, password),
+        timeout=timeout_s,
+        trust_env=False,
+        verify=load_certificates(),
+    )
 
 
 def answers(stack: LocalStack, server: str) -> bool:
@@ -70,7 +77,8 @@ def _ask_s3(stack: LocalStack) -> bool:
 
 
 def _ask_http(url: str) -> bool:
-    return httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
+    answer = httpx.get(url, timeout=PROBE_TIMEOUT_S, trust_env=False, verify=load_certificates())
+    return answer.status_code == httpx.codes.OK
 
 
 def _ask_worker(stack: LocalStack) -> bool:
