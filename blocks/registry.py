@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
+    from blocks.model_client import ModelClient
+
 _PAGE = 200
 _PUBLISHED = "published-models"  # the experiment that holds what was not trained here
 
@@ -95,20 +97,27 @@ class ModelRegistry(Fenced, Block):
         """Return a client, with MLflow's own functions, which know only one server, pointed at this one as well."""
         with keep_what_is_made():
             import mlflow
+            from mlflow.tracking import MlflowClient
 
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
-        return self._make_client()
+        self._prepare()
+        return MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def _make_client(self) -> "MlflowClient":
-        """Return a client of this server alone, whatever else the process speaks to meanwhile.
+    def _make_client(self) -> "ModelClient":
+        """Return a client of this server alone, whatever else the process speaks to meanwhile."""
+        self._prepare()
+        with keep_what_is_made():
+            from blocks.model_client import ModelClient
 
-        MLflow reads its limits from the environment with each request, those of the registry asked last then; whom a
+        return ModelClient(self.tracking_uri, self.tracking_uri)
+
+    def _prepare(self) -> None:
+        """Set what MLflow asks the environment for.
+
+        It reads its limits from the environment with each request, those of the registry asked last then; whom a
         request is made for is decided by its address.
         """
-        with keep_what_is_made():
-            from mlflow.tracking import MlflowClient
-
         from blocks.registry_access import identify_at
 
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(self.request_timeout_s)
@@ -117,7 +126,6 @@ class ModelRegistry(Fenced, Block):
         os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = str(self.presigned_downloads).lower()
         os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         identify_at(self.tracking_uri, self._make_authorization())
-        return MlflowClient(self.tracking_uri, self.tracking_uri)
 
     def _make_authorization(self) -> str | None:
         if self.token is not None:
@@ -172,7 +180,7 @@ class ModelRegistry(Fenced, Block):
     def get_model(self, model_name: str) -> RegisteredModel:
         """Return a model's aliases and tags; `NotRegistered` where there is no such model."""
         with self.reaching(f"model '{model_name}'"):
-            return _describe_model(self._make_client().get_registered_model(model_name))
+            return _describe_model(self._make_client().read_model(model_name))
 
     def list_models(self) -> Iterator[RegisteredModel]:
         """Yield every registered model, a page at a time."""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable
@@ -90,6 +91,29 @@ def test_an_alias_nobody_carries_is_none(environment: Environment) -> None:
 
     assert environment.registry.find_at_alias("registry-none-onnx", "champion") is None
     assert environment.registry.find_at_alias("no-such-model", "champion") is None
+
+
+def test_what_others_change_meanwhile_is_seen_and_what_they_remove_is_refused(environment: Environment) -> None:
+    registry, name = environment.registry, "registry-shared-onnx"
+    register_linear(registry, name, seed=1)
+    somebody = MlflowClient(registry.tracking_uri, registry.tracking_uri)
+
+    somebody.set_registered_model_alias(name, "theirs", "1")
+    assert registry.get_aliases(name)["theirs"] == 1
+
+    somebody.delete_registered_model(name)
+    with pytest.raises(NotRegistered):
+        registry.set_alias(name, "ours", 1)
+    with pytest.raises(NotRegistered):
+        registry.tag_version(name, 1, {"ours": "1"})
+
+
+def test_a_prompt_is_no_model(environment: Environment) -> None:
+    registry, name = environment.registry, "registry-prompt"
+    registry.connect().register_prompt(name, template="Say {{ what }}.")
+
+    with pytest.raises(NotRegistered):
+        registry.get_version(name, 1)
 
 
 def test_removing_an_alias_twice_is_no_error(environment: Environment) -> None:

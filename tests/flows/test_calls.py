@@ -10,8 +10,8 @@ from tests.apparatus.calls import Calls, counted_calls
 from tests.apparatus.given import given
 from tests.conftest import Measured
 
-RELEASE = {"MLflow": 35, "S3": 152, "Triton": 20, "Prefect": 11}
-NO_OP = {"MLflow": 25, "S3": 30, "Triton": 4, "Prefect": 10}
+RELEASE = {"MLflow": 26, "S3": 152, "Triton": 20, "Prefect": 11}
+NO_OP = {"MLflow": 20, "S3": 30, "Triton": 4, "Prefect": 10}
 
 
 @pytest.fixture(autouse=True)
