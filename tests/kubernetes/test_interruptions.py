@@ -28,7 +28,7 @@ def evict_pod_of(cluster: Cluster, run_id: UUID) -> None:
 
 def test_a_training_pod_that_is_killed_goes_on_at_its_last_epoch(cluster: Cluster, registry: ModelRegistry) -> None:
     name = f"killed-{uuid.uuid4().hex[:6]}"
-    epochs = 4
+    epochs = 3
     run_id = cluster.run("train-candidate/gpu", model_name=name, epochs=epochs)
     client = registry.connect()
 
