@@ -233,7 +233,8 @@ class DirectoryStore(ObjectStore):
 
     def _ask_clock(self) -> float:
         """Return the time as the file system has it, which is a server's own where it is mounted."""
-        asked = self._records / f"{_UNFINISHED}{uuid4().hex}"
+        root = self._records if self._records.is_dir() else self._models  # where nothing was released to it yet
+        asked = root / f"{_UNFINISHED}{uuid4().hex}"
         try:
             asked.touch()
             return asked.stat().st_mtime

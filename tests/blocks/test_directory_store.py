@@ -77,6 +77,19 @@ def test_the_age_is_that_of_the_file(store: DirectoryStore, tmp_path: Path) -> N
     assert found is not None and 100 <= found.age_s < 130
 
 
+def test_a_directory_that_only_others_wrote_to_is_looked_at_and_left_as_it_is(
+    store: DirectoryStore, tmp_path: Path
+) -> None:
+    (tmp_path / "models" / "theirs").mkdir(parents=True)
+    (tmp_path / "models" / "theirs" / "config.pbtxt").write_text("name: 'theirs'")
+
+    found = store.look_at("repository/theirs/config.pbtxt")
+
+    assert found is not None and found.age_s < 60
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["theirs"]
+
+
 def test_a_fence_keeps_a_change_from_being_made(tmp_path: Path) -> None:
     def refuse() -> None:
         raise ReleaseTakenOver("lost")
