@@ -40,14 +40,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 
-# Files of minutes, begun first: otherwise one process is left with them at the end.
+# Files of minutes, begun first: otherwise one process is left with them at the end. Two that need no stack come early,
+# so that of three processes one starts its stack, and compiles once what the others' servers import, too.
 LONG = (
     "test_model_kinds",
+    "bench_serving",
+    "test_survey",
     "test_directory_kinds",
     "test_large_model",
     "bench_deployment",
     "bench_large_model",
-    "bench_serving",
     "test_demo",
     "test_traffic",
     "test_faulty_servers",

@@ -9,16 +9,17 @@ from tests.apparatus.killing import Meeting, StartedRelease
 
 pytestmark = pytest.mark.faults
 
-RELEASES, MODELS = 8, 4
+MODELS = 4
 
 
+@pytest.mark.parametrize("releases", [4, pytest.param(8, marks=pytest.mark.exhaustive)])
 @pytest.mark.timeout(900)
-def test_eight_releases_of_one_model_at_once_take_turns_and_lose_nothing(
-    environment: Environment, model_name: str
+def test_releases_of_one_model_at_once_take_turns_and_lose_nothing(
+    environment: Environment, model_name: str, releases: int
 ) -> None:
-    given(environment, model_name).registered(RELEASES)
+    given(environment, model_name).registered(releases)
 
-    started = [StartedRelease(model_name, source=f"version:{version}") for version in range(1, RELEASES + 1)]
+    started = [StartedRelease(model_name, source=f"version:{version}") for version in range(1, releases + 1)]
     endings = [release.wait() for release in started]
 
     released = sorted((e.release for e in endings if e.state_name == "Completed"), key=lambda r: r.plan.version)

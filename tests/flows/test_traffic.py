@@ -34,17 +34,17 @@ from tests.conftest import Measured
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = 4
 Registering = Callable[[ModelRegistry, str], None]
 
 
+@pytest.mark.parametrize("rounds", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 @pytest.mark.timeout(1800)
 def test_no_request_fails_while_versions_are_released_and_rolled_back(
-    stack: LocalStack, environment: Environment, model_name: str, measured: Measured
+    stack: LocalStack, environment: Environment, model_name: str, measured: Measured, rounds: int
 ) -> None:
-    traffic, switches = switch_under_load(stack, environment, model_name, ROUNDS)
+    traffic, switches = switch_under_load(stack, environment, model_name, rounds)
 
-    measured(f"{ROUNDS} releases and {ROUNDS} rollbacks: {traffic.summary(switches)}")
+    measured(f"{rounds} releases and {rounds} rollbacks: {traffic.summary(switches)}")
     assert_answered_right(environment, model_name, traffic)
 
 
