@@ -34,7 +34,7 @@ class StoredObject(NamedTuple):
 
     content: bytes
     etag: str
-    age_s: float  # since it was written, by the store's own clock, in whole seconds
+    measure_age: Callable[[], float]  # whole seconds since it was written, by the store's own clock
 
 
 class BucketObjects:
@@ -97,7 +97,7 @@ class BucketObjects:
                 raise
 
     def look_at(self, key: str) -> StoredObject | None:
-        """Return a small object with its ETag and its age, None where there is no such key."""
+        """Return a small object with its ETag and what tells its age, None where there is no such key."""
         with self._reaching(key):
             try:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key)
@@ -107,7 +107,8 @@ class BucketObjects:
                     return None
                 raise
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return StoredObject(content, answer["ETag"], (now - answer["LastModified"]).total_seconds())
+        age_s = (now - answer["LastModified"]).total_seconds()
+        return StoredObject(content, answer["ETag"], lambda: age_s)
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small object, whole or not at all."""

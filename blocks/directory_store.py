@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -105,7 +105,10 @@ class DirectoryStore(ObjectStore):
             return _read(self._locate(key))
 
     def look_at(self, key: str) -> StoredObject | None:
-        """Return a small file with its ETag and its age by the file system's clock, None where there is none."""
+        """Return a small file with its ETag, None where there is none; its age is measured by the file system's clock.
+
+        That takes writing a file, which only those may who change something here: others never ask for an age.
+        """
         with self._reaching(key):
             path = self._locate(key)
             try:
@@ -113,7 +116,7 @@ class DirectoryStore(ObjectStore):
                     content, written = file.read(), os.fstat(file.fileno()).st_mtime
             except (FileNotFoundError, IsADirectoryError):
                 return None
-            return StoredObject(content, _make_etag(content), float(int(self._ask_clock() - written)))
+            return StoredObject(content, _make_etag(content), partial(self._measure_age, key, written))
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small file, whole or not at all."""
@@ -230,6 +233,10 @@ class DirectoryStore(ObjectStore):
                 continue
             except OSError:  # not empty
                 return
+
+    def _measure_age(self, key: str, written: float) -> float:
+        with self._reaching(key):
+            return float(int(self._ask_clock() - written))
 
     def _ask_clock(self) -> float:
         """Return the time as the file system has it, which is a server's own where it is mounted."""

@@ -111,7 +111,7 @@ def acquire(
     while True:
         found = repository.read_lock(model_name)
         entry = read_entry(found)
-        if found is None or entry.is_free(found.age_s, owner):
+        if found is None or entry.is_free(found.measure_age(), owner):
             epoch = 1 + max(entry.epoch, _read_committed_epoch(repository, model_name) if entry.epoch == 0 else 0)
             taken = LockEntry(
                 epoch=epoch,
