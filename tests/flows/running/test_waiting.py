@@ -248,7 +248,8 @@ def test_a_parent_gives_its_place_to_its_child_and_goes_on_when_that_has_ended(
     await_state(client, run, CHILD.state_name)
     (begun,) = children(client, run)
     await_state(client, begun.id, "Running")
-    (notes / f"{name} ends").write_text(says)
+    (notes / f"{name} writes").write_text(says)
+    (notes / f"{name} writes").rename(notes / f"{name} ends")  # whole, or not there: the child looks all the while
 
     ended = await_state(client, run, "Completed", "Failed", "Crashed")
 
