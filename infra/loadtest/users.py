@@ -6,6 +6,7 @@
 """
 
 import atexit
+import csv
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ import grpc.experimental.gevent as grpc_gevent
 from locust import FastHttpUser, User, events, task
 from locust.env import Environment
 from locust.exception import StopUser
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from blocks.errors import SlipwayError
 from infra.loadtest.requests import Request, count_outputs, load_requests
@@ -55,16 +57,30 @@ def choose_client(environment: Environment, **_: Any) -> None:
         environment.host = f"http://{url}"
 
 
-@events.quit.add_listener  # type: ignore[untyped-decorator]
-def end_with_open_channels(exit_code: int, **_: Any) -> None:
-    """Let the process end at once, after locust has written everything."""
-    atexit.register(_end, exit_code)
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def end_with_open_channels(environment: Environment, **_: Any) -> None:
+    """Let the process end at once, after locust has written everything; channels are left open."""
+
+    def end(exit_code: int, **_: Any) -> None:
+        atexit.register(_end, environment, exit_code)
+
+    environment.events.quit.add_listener(end)  # type: ignore[no-untyped-call]
 
 
-def _end(exit_code: int) -> None:
+def _end(environment: Environment, exit_code: int) -> None:
+    if environment.parsed_options and (prefix := environment.parsed_options.csv_prefix):
+        _write_figures(environment, prefix)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _write_figures(environment: Environment, prefix: str) -> None:
+    """Write the figures once more: what locust writes of them by itself is up to a second older than the end."""
+    figures = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    for name, write in (("stats", figures.requests_csv), ("failures", figures.failures_csv)):
+        with Path(f"{prefix}_{name}.csv").open("w", newline="") as file:
+            write(csv.writer(file))
 
 
 class Client(User):
