@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,8 +77,9 @@ text = sys.stdin.read() if "--password-stdin" in sys.argv else ""
 login = os.environ.get("REGISTRY_AUTH_FILE")
 with open({str(tmp_path / "calls")!r}, "a") as calls:
     print(json.dumps([sys.argv[1:], text, login]), file=calls)
-if sys.argv[1] == "push" and sys.argv[-2:-1] and "docker-archive:" in sys.argv[-1]:
-    open(sys.argv[-1].split(":")[1], "w").close()
+if sys.argv[1] == "push" and sys.argv[-1].startswith("oci:"):
+    with open(sys.argv[-1].split(":")[1] + "/index.json", "w") as index:
+        json.dump({{"manifests": [{{}}]}}, index)
 if sys.argv[1] == "images":
     print("sha256:1")
 """
@@ -152,8 +154,13 @@ def test_an_archive_that_cannot_be_loaded_fails_the_command_and_the_others_are_l
 def test_an_archive_stays_where_nothing_loads_it(engine: Engine, tmp_path: Path) -> None:
     commands.build("servers", "triton", tag="7", archives=tmp_path / "archives")
 
-    names = sorted(path.name for path in (tmp_path / "archives").iterdir())
-    assert names == ["slipway-servers.tar", "slipway-triton.tar"]
+    archives = sorted((tmp_path / "archives").iterdir())
+    assert [path.name for path in archives] == ["slipway-servers.tar", "slipway-triton.tar"]
+    names = []
+    for path in archives:
+        with tarfile.open(path) as archive, archive.extractfile("./index.json") as index:  # type: ignore[union-attr]
+            names += [manifest["annotations"]["io.containerd.image.name"] for manifest in json.load(index)["manifests"]]
+    assert names == ["localhost/slipway-servers:7", "localhost/slipway-triton:7"]
 
 
 def test_a_builder_that_does_not_work_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
