@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # read before the stack's own replicas take its place in this process's environment
 TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
 FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
+# asked every second, Prefect's server is busy with that alone for a twentieth of a processor
+WORKER_QUERY_S = 3
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
@@ -116,8 +118,8 @@ def stack_on_free_ports(state: Path, **settings: object) -> LocalStack:
     """Return the settings of a stack that can run beside any other."""
     fields = [name for name in LocalStack.model_fields if name.endswith("_port")]
     ports = dict(zip(fields, free_ports(len(fields)), strict=True))
-    given = {"state": state, "triton_replicas": TRITON_STARTED_OTHERWISE, **ports, **settings}
-    return LocalStack.model_validate(given)
+    given = {"state": state, "triton_replicas": TRITON_STARTED_OTHERWISE, "worker_query_s": WORKER_QUERY_S, **ports}
+    return LocalStack.model_validate(given | settings)
 
 
 def free_ports(count: int) -> list[int]:

@@ -77,6 +77,7 @@ class LocalStack(Settings):
         None, description="`postgresql+asyncpg://…` of Prefect's database; SQLite in the state directory by default."
     )
     worker_limit: int = Field(8, ge=1, description="Flow runs the worker executes at once.")
+    worker_query_s: int = Field(1, ge=1, description="Seconds between the worker's questions for runs that are due.")
 
     @field_validator("host")
     @classmethod
@@ -256,7 +257,7 @@ class LocalStack(Settings):
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_API_AUTH_STRING": self.prefect_auth_string,
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_QUERY_SECONDS": str(self.worker_query_s),
             "DO_NOT_TRACK": "1",
         }
 
