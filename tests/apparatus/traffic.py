@@ -92,7 +92,7 @@ class Traffic:
 def constant_load(model_name: str, grpc_addresses: Iterable[str], http_urls: Iterable[str]) -> Iterator[Traffic]:
     """Send a fixed number of requests a second to every address until the block ends; the traffic is complete then.
 
-    The block begins when every address has answered once.
+    The block begins when every address has answered once; a client that has yet to connect is none of the traffic.
     """
     processes = multiprocessing.get_context("forkserver")
     ours, theirs = processes.Pipe()
@@ -141,9 +141,11 @@ class _Stream(threading.Thread):
         due = time.monotonic()
         while not self.ended.wait(max(0.0, due - time.monotonic())):
             due = max(due + 1 / REQUESTS_PER_S, time.monotonic())
-            self.requests.append(self._timed())
-            if self.requests[-1].error is None:
+            request = self._timed()
+            if request.error is None:
                 self.answered.set()
+            if self.answered.is_set():
+                self.requests.append(request)
 
     def _timed(self) -> Request:
         at_s, start = time.time(), time.perf_counter()

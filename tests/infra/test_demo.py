@@ -29,7 +29,7 @@ def demo(stack: LocalStack) -> str:
         env=os.environ | stack.environment() | {"COLUMNS": "300"},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
