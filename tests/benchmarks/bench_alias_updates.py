@@ -39,7 +39,10 @@ UPDATES, FEW = 50, 2
 DEADLINE_S = 1500.0
 POLLED_AFTER_S = 60.0
 LOOKS_EVERY_S = 1.0
-pytestmark = pytest.mark.benchmark
+pytestmark = [
+    pytest.mark.benchmark,
+    pytest.mark.exhaustive,
+]  # tests/flows/test_many_updates.py has as many releases wait for places
 
 
 class Burst(NamedTuple):

@@ -19,7 +19,10 @@ from tests.benchmarks.size import Size
 RUNS, LIMIT_S = 5, 4.0
 MODEL_NAME = "bench-steps-onnx"
 FLOOR = "import prefect, prefect_aws.s3, mlflow"
-pytestmark = pytest.mark.benchmark
+pytestmark = [
+    pytest.mark.benchmark,
+    pytest.mark.exhaustive,
+]  # tests/infra/command/test_steps.py runs steps from a shell
 
 
 @pytest.mark.timeout(600)

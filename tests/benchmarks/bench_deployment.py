@@ -65,6 +65,7 @@ def test_the_seven_steps_of_a_45_mb_resnet18_take_8_seconds_or_less(
     assert statistics.median(totals) <= size.most(LIMIT_S)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_rolling_a_45_mb_resnet18_back_is_proven_on_every_replica_within_half_a_second(
     environment: Environment, tmp_path: Path, size: Size

@@ -29,7 +29,10 @@ from tests.benchmarks.size import Size
 MODEL_NAMES = ("bench-45-mb-onnx", "bench-2-gb-onnx")
 SPEED_LIMIT = 0.7
 MB = 1024**2
-pytestmark = pytest.mark.benchmark
+pytestmark = [
+    pytest.mark.benchmark,
+    pytest.mark.exhaustive,
+]  # tests/flows/test_large_model.py releases large models the same way
 
 
 @pytest.mark.timeout(1800)

@@ -39,7 +39,10 @@ DAMAGES = (
     "repository/{}/config.pbtxt",
     "journal/{}.json",
 )
-pytestmark = pytest.mark.benchmark
+pytestmark = [
+    pytest.mark.benchmark,
+    pytest.mark.exhaustive,
+]  # bench_scale.py reconciles more, test_damaged_records.py damaged ones
 
 
 @pytest.mark.timeout(1800)

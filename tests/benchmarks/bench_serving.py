@@ -111,6 +111,7 @@ def test_the_local_backend_reaches_nine_tenths_of_onnx_runtime_in_process(tmp_pa
     assert min(reached.values()) >= size.least(BACKEND_GOAL), reached
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 def test_the_best_way_serves_more_than_the_defaults_within_their_p99(tmp_path: Path, size: Size) -> None:
     """The ways that a tuning tries are measured in turns, seconds apart: what others take is taken from each."""

@@ -17,7 +17,8 @@ from tests.benchmarks.size import Size
 
 SERIES, ROUNDS = 4, 5
 LIMIT = 1.2  # of the p99 outside; shown beside what is seen, not held: a load computes on the cores that answer
-pytestmark = pytest.mark.benchmark
+# tests/flows/test_traffic.py switches under the same load
+pytestmark = [pytest.mark.benchmark, pytest.mark.exhaustive]
 
 
 @pytest.mark.timeout(1800)

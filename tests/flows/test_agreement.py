@@ -12,6 +12,7 @@ from tests.apparatus.kinds.agreements import AGREEMENT, DETECTIONS
 from tests.apparatus.kinds.kind import ModelKind, Tensors
 from tests.apparatus.model_kinds import SERVED_KINDS
 from tests.apparatus.releasing_kinds import assert_answers_right, register_kind, release_kind
+from tests.apparatus.thinning import keep
 
 CLASSES, DETECTOR = SERVED_KINDS["classes"], SERVED_KINDS["detector"]
 PROBABILITIES, NEAR_TIES = SERVED_KINDS["probabilities"], SERVED_KINDS["classes with near ties"]
@@ -44,7 +45,11 @@ def assert_refused(environment: Environment, model_name: str, kind: ModelKind, e
 
 
 @pytest.mark.parametrize(
-    "kind", [CLASSES, PROBABILITIES, NEAR_TIES, DETECTOR], ids=["classes", "probabilities", "near ties", "detections"]
+    "kind",
+    keep(
+        {"classes": CLASSES, "probabilities": PROBABILITIES, "near ties": NEAR_TIES, "detections": DETECTOR},
+        {"near ties", "detections"},
+    ),
 )
 def test_right_answers_agree_by_every_tag(environment: Environment, model_name: str, kind: ModelKind) -> None:
     release = release_kind(environment, model_name, kind, seed=1)
@@ -64,12 +69,14 @@ def test_detections_agree_in_any_order(environment: Environment, model_name: str
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        replace(CLASSES, alter=turn_classes),
-        replace(PROBABILITIES, alter=turn_classes),
-        replace(DETECTOR, alter=move_boxes, tags=DETECTIONS),
-    ],
-    ids=["classes", "probabilities", "detections"],
+    keep(
+        {
+            "classes": replace(CLASSES, alter=turn_classes),
+            "probabilities": replace(PROBABILITIES, alter=turn_classes),
+            "detections": replace(DETECTOR, alter=move_boxes, tags=DETECTIONS),
+        },
+        {"classes", "detections"},
+    ),
 )
 def test_wrong_answers_are_refused_by_every_tag(environment: Environment, model_name: str, kind: ModelKind) -> None:
     assert_refused(environment, model_name, kind, VerificationFailed)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.faults
 MODELS = 4
 
 
-@pytest.mark.parametrize("releases", [4, pytest.param(8, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("releases", [3, pytest.param(8, marks=pytest.mark.exhaustive)])
 @pytest.mark.timeout(900)
 def test_releases_of_one_model_at_once_take_turns_and_lose_nothing(
     environment: Environment, model_name: str, releases: int

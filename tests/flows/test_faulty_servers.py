@@ -90,7 +90,6 @@ PASSING_BY = {
     "is slow": Fault("PUT", UPLOAD, bytes_per_s=128 * 1024),
 }
 OFTEN_PASSING_BY = {
-    "refuses",
     "is cut off in an upload",
     "answers every fourth question with 503",
 }

@@ -89,7 +89,7 @@ def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(
 @pytest.mark.parametrize(
     "death",
     keep_one_in(
-        2,
+        3,
         [
             Death("take-out begins"),
             Death("ObjectStore.delete_if"),
