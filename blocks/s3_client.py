@@ -1,12 +1,14 @@
 """The boto3 client behind a bucket: how long it waits, how often it asks again, in which parts it moves a file."""
 
 import hashlib
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.utils import parse_timestamp
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from blocks.checksums import PART_BYTES
@@ -36,7 +38,22 @@ def make_client(credentials: Any) -> "S3Client":
     """
     params = credentials.aws_client_parameters.get_params_override()
     params["config"] = _BOUNDS.merge(params.get("config", Config()))
-    return credentials.get_boto3_session().client("s3", **params)  # type: ignore[no-any-return]
+    session = credentials.get_boto3_session()
+    # boto3 has no way of its own to it
+    parsers = session._session.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=parse_moment)
+    return session.client("s3", **params)  # type: ignore[no-any-return]
+
+
+def parse_moment(written: Any) -> datetime:
+    """Return the moment that a store wrote: in a listing as ISO 8601, which botocore's own parser takes for any text.
+
+    Half of what a long listing costs went into that.
+    """
+    try:
+        return datetime.fromisoformat(written)
+    except (TypeError, ValueError):
+        return parse_timestamp(written)  # a header's, or a number
 
 
 def compute_sha256(body: "StreamingBody") -> str:

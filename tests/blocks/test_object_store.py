@@ -21,6 +21,7 @@ from infra.local.settings import LocalStack
 from tests.apparatus.faults import Fault, faulty_proxy, silent_server, through_s3_proxy
 from tests.apparatus.ports import free_port
 from tests.apparatus.stores import bucket_at
+from tests.apparatus.thinning import keep
 
 
 @pytest.fixture(scope="module")
@@ -230,13 +231,28 @@ def test_answers_that_all_break_off_are_given_up(stack: LocalStack, environment:
         assert proxy.faults[0].hits == 4
 
 
-def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(moto_store: ObjectStore) -> None:
-    for number in range(1005):
+@pytest.mark.parametrize(
+    ("count", "page"), keep({"short pages": (25, 10), "pages of S3": (1005, 1000)}, {"short pages"})
+)
+def test_more_keys_than_a_page_holds_are_all_listed_and_deleted(
+    moto_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, count: int, page: int
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", str(page))
+    for number in range(count):
         moto_store.write(f"many/{number}/x", b"")
 
-    assert len(moto_store.list_prefixes("many/")) == 1005
+    assert len(moto_store.list_prefixes("many/")) == count
     moto_store.delete_below("many/")
     assert moto_store.list_keys("many/") == {}
+
+
+def test_a_listing_costs_no_parser_that_takes_dates_in_any_form(
+    moto_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moto_store.write("listed/x", b"")
+    monkeypatch.setattr("botocore.utils.dateutil.parser.parse", pytest.fail)
+
+    assert list(moto_store.list_keys("listed/")) == ["listed/x"]
 
 
 def test_a_store_that_is_down_is_an_error_that_names_its_address() -> None:
