@@ -50,8 +50,6 @@ LONG = (
     "test_survey",
     "test_directory_kinds",
     "test_large_model",
-    "bench_deployment",
-    "bench_large_model",
     "test_demo",
     "test_traffic",
     "test_faulty_servers",
