@@ -46,8 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # so that of three processes one starts its stack, and compiles once what the others' servers import, too.
 LONG = (
     "test_model_kinds",
-    "bench_serving",
     "test_survey",
+    "test_quantization",
     "test_directory_kinds",
     "test_large_model",
     "test_demo",
@@ -55,6 +55,10 @@ LONG = (
     "test_faulty_servers",
     "test_killed_release",
     "test_late_release",
+    "test_waiting",
+    "test_adoption",
+    "test_alias_updates",
+    "test_approval",
 )
 
 

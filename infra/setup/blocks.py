@@ -79,8 +79,6 @@ def register_blocks(addresses: Addresses) -> None:
 
     What the settings do not give stays as it was saved: people may have typed it in.
     """
-    for block_type in (AwsCredentials, S3Bucket, ModelRegistry, ModelRepository, TritonFleet, Checkpoints):
-        block_type.register_type_and_schema()
     credentials = _save(AwsCredentials, DOCUMENT, _select_credentials(addresses, load_saved(AwsCredentials, DOCUMENT)))
     buckets = {
         document: _save(S3Bucket, document, _select_bucket(addresses, document, setting) | {"credentials": credentials})

@@ -34,7 +34,8 @@ GOAL_S, LIMIT_MB = 10.0, 500.0
 LIMITS_S = {"status": GOAL_S, "reconcile": 25.0}
 STUB_MB = 35  # what one more served model takes of a local replica, which computes each in a process
 MB = 1024**2
-pytestmark = pytest.mark.benchmark
+# tests/slipway/releases/test_survey.py and tests/flows/test_reconciliation.py survey and reconcile
+pytestmark = [pytest.mark.benchmark, pytest.mark.exhaustive]
 
 
 class Taken(NamedTuple):

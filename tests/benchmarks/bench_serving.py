@@ -82,7 +82,8 @@ TRIED = {
     "three-instances": Way(3, 1),
     "waits": Way(2, 1, 32, 5000),
 }
-pytestmark = pytest.mark.benchmark
+# tests/infra/test_triton_backend.py serves by our backend, tests/flows/test_tuning.py tunes
+pytestmark = [pytest.mark.benchmark, pytest.mark.exhaustive]
 
 
 @pytest.mark.timeout(1200)
@@ -111,7 +112,6 @@ def test_the_local_backend_reaches_nine_tenths_of_onnx_runtime_in_process(tmp_pa
     assert min(reached.values()) >= size.least(BACKEND_GOAL), reached
 
 
-@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 def test_the_best_way_serves_more_than_the_defaults_within_their_p99(tmp_path: Path, size: Size) -> None:
     """The ways that a tuning tries are measured in turns, seconds apart: what others take is taken from each."""

@@ -31,7 +31,8 @@ from tests.benchmarks.size import Size
 CLASSES, WARM_UP = 10, 1
 GOALS: dict[Compile, float] = {"never": 20_000, "always": 28_000}  # images/s on a GPU, an H100 or H200
 SHARE_OF_THE_FLOOR = 0.6  # on a CPU; judging alone costs a seventh of an epoch
-pytestmark = pytest.mark.benchmark
+# tests/slipway/learning trains and judges in every way
+pytestmark = [pytest.mark.benchmark, pytest.mark.exhaustive]
 
 
 class Amount(NamedTuple):

@@ -262,6 +262,7 @@ def test_what_was_set_while_the_service_was_down_is_released_once_the_poll_has_r
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.exhaustive  # the cluster's tests send a burst, and end the service before the poll
 def test_a_service_that_dies_in_a_burst_loses_none_once_the_poll_has_run(
     stack: LocalStack, registry: ModelRegistry, model_name: str
 ) -> None:

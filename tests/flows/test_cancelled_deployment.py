@@ -92,6 +92,7 @@ def test_a_cancelled_release_is_undone(
     wait_for("the end of the run", lambda: read(flow_run_id).state_name == "Cancelled")
 
 
+@pytest.mark.exhaustive  # the hooks are the same, and test_interrupted_deployment.py kills processes
 def test_a_release_whose_process_is_killed_is_undone(
     environment: Environment, model_name: str, second_replica: psutil.Process
 ) -> None:

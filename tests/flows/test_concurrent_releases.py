@@ -33,6 +33,7 @@ def test_releases_of_one_model_at_once_take_turns_and_lose_nothing(
     assert environment.registry.get_aliases(model_name)["previous"] == lives[-2]
 
 
+@pytest.mark.exhaustive  # test_many_updates.py releases many at once, which wait for places alone
 def test_releases_of_different_models_do_not_wait_for_each_other(environment: Environment) -> None:
     names = [given(environment, new_name()).registered().model_name for _ in range(MODELS)]
     everyone = Meeting.of(MODELS, place="commit-version begins")

@@ -61,6 +61,7 @@ def test_a_yes_releases_the_proven_candidate_and_is_on_the_receipt(environment: 
     assert receipt is not None and receipt.approval == "Ada: figures are fine"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.faults
 def test_a_no_leaves_the_live_version(environment: Environment, model_name: str) -> None:
     flow_run = suspended(environment, model_name)
