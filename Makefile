@@ -76,7 +76,7 @@ test-kinds: setup ## Release every kind of model twice, ask from 16 clients at o
 	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,directory_kinds,random_models,exported_models}.py $(WORDS)
 
 .PHONY: test-all
-test-all: setup ## What CI runs: make test, of make test-faults some points, and the benchmarks, small; the stacks are started once
+test-all: setup ## What CI runs: make test, and of make test-faults some points; ARGS="-m benchmark" runs all benchmarks, small
 	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive and not peers" $(WORDS)
 
 .PHONY: coverage

@@ -1,4 +1,4 @@
-"""The size of the benchmarks, which CI runs small so that none of them rots; what they release, they take away."""
+"""The size of the benchmarks, small by `make test-all ARGS="-m benchmark"`; what they release, they take away."""
 
 from collections.abc import Iterator
 
