@@ -7,12 +7,13 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect_aws.credentials import AwsCredentials
 from pydantic import SecretStr, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from blocks.environment import DOCUMENT, Environment, load_block, load_environment
 from blocks.fleet import TritonFleet
 from blocks.registry import ModelRegistry
 from blocks.transport_security import TransportSecurity
-from infra.setup.blocks import Addresses, register_blocks
+from infra.setup.blocks import Addresses, make_schemas_once, register_blocks
 from tests.apparatus.secured_triton import signed
 
 OURS = signed("slipway")
@@ -23,8 +24,9 @@ def restored(environment: Environment) -> Iterator[Environment]:
     """The stack's blocks, which are put back afterwards."""
     credentials = load_block(AwsCredentials)
     yield load_environment()
-    for block in (credentials, environment.registry, environment.fleet):
-        block.save(DOCUMENT, overwrite=True)
+    with make_schemas_once():
+        for block in (credentials, environment.registry, environment.fleet):
+            block.save(DOCUMENT, overwrite=True)
 
 
 def test_setting_up_again_changes_nothing(restored: Environment) -> None:
@@ -87,3 +89,18 @@ def test_a_file_that_is_not_there_is_no_certificate() -> None:
         Addresses(
             mlflow_tracking_uri="http://mlflow", triton_replicas="a:8001", triton_tls_root_certificates="/no/such/file"
         )
+
+
+def test_a_schema_is_made_once_and_is_what_it_always_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = AwsCredentials.model_json_schema()
+    made: list[object] = []
+    generate = GenerateJsonSchema.generate
+    monkeypatch.setattr(GenerateJsonSchema, "generate", lambda *a, **k: made.append(a) or generate(*a, **k))
+
+    with make_schemas_once():
+        AwsCredentials.model_json_schema().clear()
+        assert AwsCredentials.model_json_schema() == expected
+
+    assert len(made) == 1
+    AwsCredentials.model_json_schema()
+    assert len(made) == 2
