@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -92,15 +93,18 @@ def test_a_file_that_is_not_there_is_no_certificate() -> None:
 
 
 def test_a_schema_is_made_once_and_is_what_it_always_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = AwsCredentials.model_json_schema()
-    made: list[object] = []
+    expected, made = AwsCredentials.model_json_schema(), []
     generate = GenerateJsonSchema.generate
-    monkeypatch.setattr(GenerateJsonSchema, "generate", lambda *a, **k: made.append(a) or generate(*a, **k))
 
+    def count(*arguments: Any, **named: Any) -> Any:
+        made.append(arguments)
+        return generate(*arguments, **named)
+
+    monkeypatch.setattr(GenerateJsonSchema, "generate", count)
     with make_schemas_once():
         AwsCredentials.model_json_schema().clear()
         assert AwsCredentials.model_json_schema() == expected
-
     assert len(made) == 1
+
     AwsCredentials.model_json_schema()
     assert len(made) == 2
