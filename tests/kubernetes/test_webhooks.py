@@ -54,7 +54,7 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
     cluster: Cluster, registry: ModelRegistry
 ) -> None:
     prefix = f"down-{uuid.uuid4().hex[:6]}"
-    names = [f"{prefix}-{number}-onnx" for number in range(3)]
+    names = [f"{prefix}-{number}-onnx" for number in range(2)]
     for number, name in enumerate(names):
         if number == 1:
             cluster.kubectl("scale", EVENTS, "--replicas=0")
