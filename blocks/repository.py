@@ -73,10 +73,15 @@ class ModelRepository(RepositoryRecords):
 
     def list_versions(self, model_name: str) -> StoredVersions:
         """Return the version numbers in the repository and in the archive."""
-        return StoredVersions(
-            repository=self._list_numbers(f"{self._root}{model_name}/"),
-            archive=self._list_numbers(f"{self.archive_prefix}/{model_name}/"),
-        )
+        return StoredVersions(repository=self.list_stored(model_name), archive=self.list_archived(model_name))
+
+    def list_stored(self, model_name: str) -> tuple[int, ...]:
+        """Return the version numbers where Triton reads."""
+        return self._list_numbers(f"{self._root}{model_name}/")
+
+    def list_archived(self, model_name: str) -> tuple[int, ...]:
+        """Return the version numbers in the archive."""
+        return self._list_numbers(f"{self.archive_prefix}/{model_name}/")
 
     def is_foreign(self, model_name: str) -> bool:
         """Tell whether something lies under a model's name where Triton reads, and slipway has no record of it."""

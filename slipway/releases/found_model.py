@@ -62,7 +62,7 @@ def find_model(model_name: str, environment: Environment) -> FoundModel:
         raise InvalidInput(f"{reason.split(';')[0]}; keep its files under another name, and load it from there")
     addresses = fleet.check()
     served = _find_served(model_name, addresses, environment)
-    numbers = repository.list_versions(model_name).repository
+    numbers = repository.list_stored(model_name)
     subject = f"model '{model_name}' in {repository.store.address}"
     if missing := [version for version in served if version not in numbers]:
         raise InvalidInput(

@@ -14,9 +14,9 @@ def archive_retired(model_name: str, repository: ModelRepository) -> tuple[int, 
 
     Where nothing is committed nothing is moved. Returns the versions moved.
     """
-    committed, ours = read_committed(repository, model_name), repository.list_recorded(model_name)
-    stored = repository.list_versions(model_name).repository if committed else ()
-    retired = tuple(version for version in stored if version not in committed and version in ours)
+    committed = read_committed(repository, model_name)
+    unserved = set(repository.list_stored(model_name)) - set(committed) if committed else set[int]()
+    retired = tuple(sorted(unserved.intersection(repository.list_recorded(model_name)))) if unserved else ()
     for version in retired:
         repository.archive(model_name, version)
     return retired
@@ -36,10 +36,11 @@ def find_superfluous(
     The newest `keep` stay, those that were rolled back from after all others, and any whose MLflow version has an
     alias, or that MLflow does not know: it would be lost.
     """
-    ours = repository.list_recorded(model_name)
-    archived = [version for version in repository.list_versions(model_name).archive if version in ours]
+    archived = repository.list_archived(model_name)
     if len(archived) <= keep:
         return ()
+    ours = repository.list_recorded(model_name)
+    archived = tuple(version for version in archived if version in ours)
     try:
         aliases = registry.get_aliases(model_name)
         tagged = {

@@ -64,9 +64,8 @@ def _undo(plan: ReleasePlan, environment: Environment) -> None:
     """
     repository, attempts, restored = environment.repository, Attempts(), False
     with attempts.trying():
-        for version in plan.served_before:
-            if version in repository.list_versions(plan.model_name).archive:
-                repository.unarchive(plan.model_name, version)
+        for version in sorted(set(plan.served_before).intersection(repository.list_archived(plan.model_name))):
+            repository.unarchive(plan.model_name, version)
         if plan.live_before is not None:
             repository.share(plan.model_name, plan.live_before)
         restored = restore_pointer(repository, plan)
@@ -94,7 +93,7 @@ def _remove_files(plan: ReleasePlan, repository: ModelRepository) -> None:
         elif not plan.creates_version and plan.version not in plan.served_before:
             repository.archive(plan.model_name, plan.version)
     for version in set(plan.serves) - {plan.version, *plan.served_before, *committed}:
-        if version in repository.list_versions(plan.model_name).repository:
+        if version in repository.list_stored(plan.model_name):
             repository.archive(plan.model_name, version)
     repository.clear_staging(plan.model_name)
 

@@ -58,7 +58,7 @@ def plan_withdrawal(
     if begun and (begun.plan.kind, begun.plan.flow_run_id) == ("withdrawal", owner):
         return begun.plan.model_copy(update={"epoch": environment.epoch})
     config = repository.read_config(model_name)
-    policy, stored = read_policy(config), repository.list_versions(model_name).repository
+    policy, stored = read_policy(config), repository.list_stored(model_name)
     on_replicas = {version for address in replicas for version in fleet.list_ready_versions(address, model_name)}
     aliases = _read_aliases(model_name, policy, environment)
     if not (config or stored or on_replicas or {LIVE, PREVIOUS} & aliases.keys()):

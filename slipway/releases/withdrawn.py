@@ -123,10 +123,10 @@ def _archive(model_name: str, repository: ModelRepository) -> None:
     """Move every version that slipway has a record of, and what lies beside them, out of Triton's sight."""
     repository.clear_staging(model_name)
     recorded = repository.list_recorded(model_name)
-    for version in repository.list_versions(model_name).repository:
+    for version in repository.list_stored(model_name):
         if version in recorded:
             repository.archive(model_name, version)
-    if not repository.list_versions(model_name).repository:
+    if not repository.list_stored(model_name):
         repository.archive_beside(model_name)
 
 

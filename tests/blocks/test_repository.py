@@ -98,8 +98,8 @@ def test_a_version_is_placed_from_staging_or_archive_and_only_when_complete(
     with pytest.raises(IntegrityError, match=r"version 3 in .*: complete neither in the repository nor"):
         repository.place(model_name, 3)
 
-    assert repository.list_versions(model_name).repository == (1, 2)
-    assert repository.list_versions(model_name).archive == ()
+    assert repository.list_stored(model_name) == (1, 2)
+    assert repository.list_archived(model_name) == ()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "metadata.json"])
@@ -112,7 +112,7 @@ def test_archiving_that_broke_off_while_deleting_is_completed(
 
     repository.archive(model_name, 1)
 
-    assert repository.list_versions(model_name).repository == ()
+    assert repository.list_stored(model_name) == ()
     assert [key.rpartition("/")[2] for key in repository.store.list_keys(f"archive/{model_name}/1/")] == [
         "metadata.json",
         "model.onnx",
@@ -125,8 +125,8 @@ def test_archiving_that_broke_off_while_copying_can_be_undone(repository: ModelR
 
     repository.unarchive(model_name, 1)
 
-    assert repository.list_versions(model_name).repository == (1,)
-    assert repository.list_versions(model_name).archive == ()
+    assert repository.list_stored(model_name) == (1,)
+    assert repository.list_archived(model_name) == ()
     assert repository.store.read(f"repository/{model_name}/1/metadata.json") == b"metadata.json"
 
 
@@ -147,7 +147,7 @@ def test_files_in_subfolders_are_staged_placed_and_archived_like_others(
     assert set(repository.store.list_keys(f"archive/{model_name}/1/")) == {
         f"archive/{model_name}/1/{name}" for name in names
     }
-    assert repository.list_versions(model_name).repository == ()
+    assert repository.list_stored(model_name) == ()
 
 
 def test_what_a_version_brings_for_its_whole_model_lies_beside_the_configuration(
@@ -163,4 +163,4 @@ def test_what_a_version_brings_for_its_whole_model_lies_beside_the_configuration
 
     repository.share(model_name, 1)  # a rollback
     assert repository.store.read(f"repository/{model_name}/labels.txt") == b"cat"
-    assert repository.list_versions(model_name).repository == (1, 2)
+    assert repository.list_stored(model_name) == (1, 2)

@@ -116,7 +116,7 @@ def test_what_the_scripts_deployed_is_adopted_released_over_and_rolled_back(
     repository = completing.repository
     assert [match.registry_version for match in outcome.adoption.matches] == [1, 2, 3]  # type: ignore[union-attr]
     assert read_policy(repository.read_config(model_name)) == (3,)
-    assert repository.list_versions(model_name).archive == (1, 2), "what is not served is out of Triton's sight"
+    assert repository.list_archived(model_name) == (1, 2), "what is not served is out of Triton's sight"
     assert aliases(completing.registry, model_name) == {"live": 3, "previous": 2}
     tags = dict(completing.registry.list_versions(model_name))
     assert [tags[number]["triton_version"] for number in (1, 2, 3)] == ["1", "2", "3"]
@@ -169,7 +169,7 @@ def test_what_is_kept_by_hand_is_adopted_as_it_is_served(
 
     repository = environment.repository
     assert read_policy(repository.read_config(model_name)) == serving
-    assert repository.list_versions(model_name).repository == serving
+    assert repository.list_stored(model_name) == serving
     assert aliases(environment.registry, model_name) == {"live": 1}
     for version in serving:
         assert read_proof(repository, model_name, version, batched=True) is not None

@@ -10,7 +10,7 @@ from tests.apparatus.calls import Calls, counted_calls
 from tests.apparatus.given import given
 from tests.conftest import Measured
 
-RELEASE = {"MLflow": 26, "S3": 152, "Triton": 20, "Prefect": 11}
+RELEASE = {"MLflow": 26, "S3": 147, "Triton": 20, "Prefect": 11}
 NO_OP = {"MLflow": 20, "S3": 30, "Triton": 4, "Prefect": 10}
 
 

@@ -70,7 +70,7 @@ def processes_of(flow_run_id: UUID) -> list[psutil.Process]:
 def assert_as_before(environment: Environment, model_name: str) -> None:
     wait_for("the undo", lambda: read_open(environment.repository, model_name) is None)
     assert read_policy(environment.repository.read_config(model_name)) == (1,)
-    assert environment.repository.list_versions(model_name).repository == (1,)
+    assert environment.repository.list_stored(model_name) == (1,)
     assert environment.registry.get_aliases(model_name) == {"deploy": 2, "live": 1}
     assert list_served(environment, model_name) == [
         (1,),

@@ -87,7 +87,7 @@ def test_the_next_release_keeps_the_one_before_loaded_and_archives_what_is_older
 
     def note(request: Request, send: Send) -> Any:
         if (request.method, request.model_name) == ("load_model", model_name):
-            at_loads.append(environment.repository.list_versions(model_name).repository)
+            at_loads.append(environment.repository.list_stored(model_name))
         return send()
 
     with interfering(note):

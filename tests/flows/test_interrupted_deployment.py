@@ -76,7 +76,7 @@ def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_uplo
     assert steps["fetch-model"].state_name == "Cached"
     assert steps["prepare-artifacts"].state_name == "Cached"
     assert environment.repository.store.get_modified(f"repository/{model_name}/1/model.onnx") == written
-    assert environment.repository.list_versions(model_name).repository == (1,)
+    assert environment.repository.list_stored(model_name) == (1,)
     assert list_served(environment, model_name) == [
         (1,),
         (1,),
@@ -98,7 +98,7 @@ def test_a_run_that_dies_half_way_is_undone_by_the_next_one(environment: Environ
         (1,),
     ]
     assert environment.registry.get_aliases(model_name)["live"] == 1
-    assert environment.repository.list_versions(model_name).repository == (1,)
+    assert environment.repository.list_stored(model_name) == (1,)
 
 
 def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: Environment, model_name: str) -> None:
@@ -116,7 +116,7 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: E
 
     assert read_open(environment.repository, model_name) is None
     assert environment.repository.read_config(model_name) is None
-    assert environment.repository.list_versions(model_name).repository == ()
+    assert environment.repository.list_stored(model_name) == ()
 
 
 @pytest.mark.parametrize("step", ["prove_candidate", "reload_triton"])

@@ -118,14 +118,14 @@ def test_an_older_version_is_brought_back_from_the_archive_and_proven_first(
     environment: Environment, model_name: str
 ) -> None:
     given(environment, model_name).released(3)
-    assert environment.repository.list_versions(model_name).archive == (1,)
+    assert environment.repository.list_archived(model_name) == (1,)
 
     outcome = rolled_back(model_name, to="version:1", reason="way back")
 
     assert assert_consistent(environment, model_name) == 1
     assert outcome.receipt is not None and outcome.receipt.candidate is not None
     assert "previous" not in environment.registry.get_aliases(model_name)
-    assert environment.repository.list_versions(model_name).archive == (2, 3)
+    assert environment.repository.list_archived(model_name) == (2, 3)
 
 
 def test_the_same_run_again_changes_nothing_more(environment: Environment, model_name: str) -> None:

@@ -34,7 +34,7 @@ def assert_out_of_service(environment: Environment, model_name: str, archived: t
         (),
     ]
     assert repository.store.list_keys(f"repository/{model_name}/") == {}
-    assert repository.list_versions(model_name).archive == archived
+    assert repository.list_archived(model_name) == archived
     assert environment.registry.get_aliases(model_name) == {}
     assert read_open(repository, model_name) is None
     outcome = reconcile_models([model_name])

@@ -56,7 +56,7 @@ def test_what_is_removed_is_gone_and_its_number_is_not_taken_again(five: Shelf) 
 
     discard_superfluous(five.model_name, 1, five.environment.registry, repository)
 
-    assert repository.list_versions(five.model_name).archive == (3,)
+    assert repository.list_archived(five.model_name) == (3,)
     assert repository.find_next_version(five.model_name) == 6
 
 
@@ -66,7 +66,7 @@ def test_what_the_policy_does_not_name_is_archived_where_there_is_one(five: Shel
     repository.store.write(f"repository/{name}/9/model.onnx", b"somebody's own")
 
     assert archive_retired(name, repository) == (3,)
-    assert repository.list_versions(name).repository == (4, 5, 9)
+    assert repository.list_stored(name) == (4, 5, 9)
 
     repository.store.delete(f"repository/{name}/config.pbtxt")
     assert archive_retired(name, repository) == (), "nothing is committed, so nothing is known to be retired"

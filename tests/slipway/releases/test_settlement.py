@@ -70,7 +70,7 @@ def test_a_release_that_was_begun_is_undone_everywhere(two: Shelf) -> None:
 
     assert (committed(two), served(two)) == ((1, 2), [(1, 2), (1, 2)])
     assert two.environment.registry.get_aliases(two.model_name) == before
-    assert two.environment.repository.list_versions(two.model_name).repository == (1, 2)
+    assert two.environment.repository.list_stored(two.model_name) == (1, 2)
     names = two.environment.repository.store.list_prefixes("repository/")
     assert [name for name in names if two.model_name in name] == [two.model_name], "the candidate is gone"
     assert two.environment.repository.store.list_keys(f"staging/{two.model_name}/") == {}
@@ -136,7 +136,7 @@ def test_a_release_that_is_proven_is_finished(two: Shelf) -> None:
 
     assert (committed(two), served(two)) == ((2, 3), [(2, 3), (2, 3)])
     assert two.environment.registry.get_aliases(two.model_name) == {"deploy": 3, "live": 3, "previous": 2}
-    assert two.environment.repository.list_versions(two.model_name).archive == (1,)
+    assert two.environment.repository.list_archived(two.model_name) == (1,)
     assert read_receipt(two.environment.repository, two.model_name, 3) == receipt
     assert two.environment.registry.get_version(two.model_name, 3).tags["triton_version"] == "3"
 
@@ -169,7 +169,7 @@ def test_a_version_that_the_policy_of_now_names_is_never_removed(two: Shelf) -> 
 
     settle(two.model_name, two.environment)
 
-    assert 3 in two.environment.repository.list_versions(two.model_name).repository
+    assert 3 in two.environment.repository.list_stored(two.model_name)
     assert served(two) == [(3,), (3,)]
 
 

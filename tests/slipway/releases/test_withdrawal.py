@@ -43,7 +43,7 @@ def assert_out_of_service(shelf: Shelf) -> None:
     repository, name = shelf.environment.repository, shelf.model_name
     assert served(shelf) == [(), ()]
     assert keys(shelf, "repository") == set()
-    assert repository.list_versions(name).archive == (1, 2, 3)
+    assert repository.list_archived(name) == (1, 2, 3)
     assert repository.list_recorded(name) == (1, 2, 3)
     assert shelf.environment.registry.get_aliases(name) == {}
     assert read_open(repository, name) is None
