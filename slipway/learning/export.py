@@ -24,6 +24,7 @@ from blocks.labels import (
 )
 from blocks.registry import ModelRegistry, RegisteredVersion
 from blocks.run import say
+from slipway.learning.machine import keep_to_share
 from slipway.learning.parameters import SINGLE_FILE_LIMIT_BYTES
 from slipway.learning.quantization import MadeVariant, count_bytes, load_calibration, make_variant
 from slipway.learning.registration import ONNX_MODEL
@@ -50,6 +51,7 @@ def export(
     weights of `single_file_limit_bytes` and more go to `model.onnx.data` beside it. A variant that cannot be made is
     logged with its reason.
     """
+    keep_to_share()
     parent = registry.get_version(model_name, version)
     model, input_shape = load_weights(parent, registry)
     images = load_calibration(parent, num_workers, seed) if "int8" in variants else None

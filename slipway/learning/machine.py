@@ -3,12 +3,15 @@
 import math
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # what a container may use of the cores: "400000 100000" are four
+# What a container may use of the cores, "400000 100000" are four: of control groups of version 2, and of version 1.
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CPU_QUOTA_AND_PERIOD = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,34 @@ def look_at_machine() -> Machine:
     )
 
 
+def keep_to_share() -> None:
+    """Have PyTorch, and what takes its number, compute in no more threads than this process may use of the cores.
+
+    It begins one for each core that it sees. In a container these may be many more than its quota, which all of them
+    use up in a moment: then each waits for the next period.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
+
+
 def count_cores() -> int:
     """Return how many cores this process may use: those of the machine, or a container's share of them."""
-    try:
-        quota = _CPU_QUOTA.read_text()
-    except OSError:
-        quota = "max"
-    return limit_cores(len(os.sched_getaffinity(0)), quota)
+    return limit_cores(len(os.sched_getaffinity(0)), _read_quota())
 
 
 def limit_cores(cores: int, quota: str) -> int:
-    """Return how many of the cores a control group's quota leaves, `max` or microseconds in a period, at least one."""
+    """Return how many of the cores a control group's quota leaves, at least one.
+
+    `quota` is `max`, or -1 as version 1 writes it, or microseconds in a period, both in microseconds.
+    """
     allowed, *period = quota.split() or ["max"]
-    if allowed == "max":
+    if allowed in ("max", "-1"):
         return cores
     return max(1, min(cores, math.ceil(int(allowed) / int(period[0]))))
+
+
+def _read_quota() -> str:
+    with suppress(OSError):
+        return _CPU_QUOTA.read_text()
+    with suppress(OSError):
+        return " ".join(path.read_text() for path in _CPU_QUOTA_AND_PERIOD)
+    return "max"

@@ -42,6 +42,7 @@ def make_params(settings: TrainingSettings, plan: Plan, images: ImageDataset, ma
         "training.learning_rate": recipe.learning_rate,
         BATCH_SIZE_PARAM: plan.batch_size,
         "training.num_workers": num_workers,
+        "training.threads": torch.get_num_threads(),
         "training.seed": settings.seed,
         "training.optimizer": recipe.optimizer,
         "training.label_smoothing": recipe.label_smoothing,

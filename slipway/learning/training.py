@@ -22,7 +22,7 @@ from slipway.learning.datasets import ImageDataset, load_dataset
 from slipway.learning.evaluation import evaluate
 from slipway.learning.fitting import Fitting
 from slipway.learning.history import EpochFigures
-from slipway.learning.machine import look_at_machine
+from slipway.learning.machine import keep_to_share, look_at_machine
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.planning import Plan, make_plan
 from slipway.learning.pretrained import load_pretrained
@@ -48,6 +48,7 @@ def train(
     Uses a GPU where there is one. Called again in the same flow run, since its process was killed, it goes on after
     the last epoch in `checkpoints`. Raises `UnusableModel`, with nothing registered, when the training diverges.
     """
+    keep_to_share()
     images = load_dataset(settings.dataset, follow_recipe(settings).input_shape, settings.num_workers)
     machine, training = look_at_machine(), name_training(settings, images)
     with (

@@ -26,6 +26,7 @@ from blocks.run import publish_report, say
 from slipway.learning.choice import Choice, JudgedPrecision, choose
 from slipway.learning.comparison import Comparison, compare_models, summarise
 from slipway.learning.inference import Array, open_session, run_onnx, run_pytorch
+from slipway.learning.machine import keep_to_share
 from slipway.learning.parameters import ValidationTerms
 from slipway.learning.registration import ExportRun, download_export, find_export, record_validation, register_export
 from slipway.learning.report import write_report
@@ -50,6 +51,7 @@ def validate(
     in MLflow and nothing registered, if a difference exceeds the tolerance, and `InvalidInput` for a run that is no
     export, or not of that precision.
     """
+    keep_to_share()
     export = find_export(export_run_id, registry)
     _require_exported(export, terms.precision)
     parent = registry.get_version(export.parent_name, export.parent_version)

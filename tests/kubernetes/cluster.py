@@ -22,10 +22,17 @@ from infra.local.settings import ROOT
 T = TypeVar("T")
 REPLICAS = "app.kubernetes.io/instance=triton,app.kubernetes.io/component=server"
 SECRET = "slipway"
+TRAINING_CORES = "1"
 # Two cores for everything: what production asks for would not find room.
 POOLS = {
     "cpu": {"cpu_request": "100m", "memory_request": "256Mi", "finished_job_ttl": 3600},
-    "gpu": {"cpu_request": "100m", "memory_request": "512Mi", "memory_limit": "4Gi", "shm_size": "256Mi"},
+    "gpu": {
+        "cpu_request": "100m",
+        "cpu_limit": TRAINING_CORES,
+        "memory_request": "512Mi",
+        "memory_limit": "4Gi",
+        "shm_size": "256Mi",
+    },
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from blocks.registry import ModelRegistry
 from tests.apparatus.automations import pause_schedules
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.released import DIGITS, POD_S, release_of
+from tests.kubernetes.released import DIGITS, POD_S, TRAINED_S, release_of
 from tests.kubernetes.runs import completed, read_run, watched_pods
 
 
@@ -58,7 +58,7 @@ def trained(cluster: Cluster) -> dict[str, Any]:
     """The first training, from its start by `prefect deployment run` to the release its alias triggers."""
     start = time.monotonic()
     with watched_pods(cluster) as pods:
-        training = completed(cluster.run("train-model/kubernetes", **DIGITS), 1200)
+        training = completed(cluster.run("train-model/kubernetes", **DIGITS), TRAINED_S)
         release = release_of(1)
         completed(release, POD_S)
     return {"training": training, "release": read_run(release), "pods": pods, "total_s": time.monotonic() - start}

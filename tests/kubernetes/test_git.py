@@ -10,7 +10,7 @@ from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S, SERVED
 from tests.kubernetes.runs import completed
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 PATH = "values.yaml"
 VALUES = f"""servers:

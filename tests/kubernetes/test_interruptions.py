@@ -11,7 +11,7 @@ from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S, served_versions
 from tests.kubernetes.runs import children, completed, ended, runs_of, steps, watched_pods
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 
 def kill_pod_of(cluster: Cluster, run_id: UUID) -> None:

@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import FlowRun
 
 from blocks.registry import ModelRegistry
 from tests.conftest import Measured
-from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.released import SERVED, served_versions
+from tests.kubernetes.cluster import TRAINING_CORES, Cluster
+from tests.kubernetes.released import MODEL, SERVED, served_versions
 from tests.kubernetes.runs import children, step_end, steps
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 
 def test_training_and_gate_2_run_on_the_gpu_node_and_nothing_else_does(
@@ -39,6 +39,13 @@ def test_the_gpu_is_free_between_training_and_gate_2_and_after_it(trained: dict[
     assert len(between) == 2
     assert all(start is not None and training.end_time <= start < start_of(gate_2) for start in between)
     assert [pod.phase for pod in trained["pods"].values() if pod.gpus] == ["Succeeded", "Succeeded"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_training_computes_in_as_many_threads_as_its_container_may_use_cores(registry: ModelRegistry) -> None:
+    run = registry.connect().get_run(str(registry.get_version(MODEL, 1).run_id))
+
+    assert run.data.params["training.threads"] == run.data.params["training.num_workers"] == TRAINING_CORES
 
 
 def start_of(run: FlowRun) -> datetime:

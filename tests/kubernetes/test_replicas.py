@@ -12,7 +12,7 @@ from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S, SERVED, findings, served_versions
 from tests.kubernetes.runs import completed, runs_of
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 
 def test_a_replica_that_is_deleted_comes_back_with_what_is_committed(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.kubernetes.cluster import Cluster
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 
 ALLOWED = {("jobs.batch", verb) for verb in ("create", "delete", "get", "list", "watch")} | {

@@ -13,7 +13,7 @@ from tests.kubernetes.cluster import Cluster, eventually
 from tests.kubernetes.released import POD_S
 from tests.kubernetes.runs import completed
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(2700)]
 
 EVENTS, EVENTS_PODS = "deployment/slipway-events", "app.kubernetes.io/component=events"
 

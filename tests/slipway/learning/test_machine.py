@@ -11,6 +11,8 @@ from slipway.learning.machine import count_cores, limit_cores, look_at_machine
         ("max 100000", 16),
         ("max", 16),
         ("", 16),
+        ("-1 100000", 16),
+        ("-1\n 100000\n", 16),
         ("400000 100000", 4),
         ("250000 100000", 3),
         ("10000 100000", 1),
