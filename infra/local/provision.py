@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 from botocore.exceptions import ClientError
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.errors import StackError
 from infra.local.environments import make_setup_environment
@@ -18,7 +18,8 @@ from infra.local.settings import BUCKETS, MODELS_BUCKET, REPOSITORY_PREFIX, ROOT
 from infra.local.supervision import make_mark
 
 COMMAND_TIMEOUT_S = 180
-PREFECT_BUSY_S = 60  # Prefect answers 503 while others write to its SQLite, most of all when all services start
+# Prefect answers late, or 503, while others write to its SQLite, most of all when all services start
+PREFECT_BUSY_S = 120
 SOURCES = ("blocks", "flows", "slipway", "tasks", "infra/setup")
 
 
@@ -57,15 +58,28 @@ def create_work_pool(stack: LocalStack) -> None:
 
 
 def _ask_prefect(stack: LocalStack, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
-    """Return Prefect's answer, which is 503 only if it has been all the time; asking twice changes nothing more."""
+    """Return Prefect's answer, asked again while it is busy: asking twice changes nothing more.
+
+    Returns 503 where it was that all the time. Raises `StackError` where there was no answer all the time.
+    """
     while_busy = Retrying(
-        retry=retry_if_result(lambda answer: answer.status_code == httpx.codes.SERVICE_UNAVAILABLE),
+        retry=retry_if_exception_type(httpx.TransportError) | retry_if_result(_is_busy),
         stop=stop_after_delay(PREFECT_BUSY_S),
         wait=wait_fixed(0.5),
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),
     )
     with make_prefect_client(stack) as client:
-        return while_busy(client.request, method, path, json=body)
+        try:
+            return while_busy(client.request, method, path, json=body)
+        except httpx.TransportError as exc:
+            raise StackError(
+                f"prefect: no answer to {method} {stack.prefect_api_url}{path} within {PREFECT_BUSY_S} s, "
+                f"{type(exc).__name__}; see {stack.log('prefect')}"
+            ) from exc
+
+
+def _is_busy(answer: httpx.Response) -> bool:
+    return answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
 
 def start_commands(stack: LocalStack) -> list[Command]:

@@ -120,11 +120,20 @@ def test_a_killed_server_comes_back_by_itself(stack: LocalStack) -> None:
     assert supervision.list_programs(stack)["triton-0"].alive
 
 
-def test_a_prefect_whose_database_is_locked_for_a_moment_is_asked_again(stack: LocalStack) -> None:
-    with faulty_proxy(stack.prefect_url, Fault("POST", "/work_pools/", times=2, status=503)) as proxy:
+@pytest.mark.parametrize("status", [503, None], ids=["locked", "too busy to answer"])
+def test_a_prefect_that_is_busy_for_a_moment_is_asked_again(stack: LocalStack, status: int | None) -> None:
+    with faulty_proxy(stack.prefect_url, Fault("POST", "/work_pools/", times=2, status=status)) as proxy:
         provision.create_work_pool(stack.model_copy(update={"prefect_port": urlsplit(proxy.url).port}))
 
     assert proxy.faults[0].hits == 2
+
+
+def test_a_prefect_that_never_answers_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision, "PREFECT_BUSY_S", 1)
+    stack = stack_on_free_ports(tmp_path)
+
+    with pytest.raises(StackError, match=f"prefect: no answer to POST {stack.prefect_api_url}/work_pools/ within 1 s"):
+        provision.create_work_pool(stack)
 
 
 def test_status_shows_every_server_with_its_address(stack: LocalStack) -> None:
