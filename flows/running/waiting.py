@@ -40,7 +40,7 @@ class Awaited(NamedTuple):
 
 # A pause within FETCHED_AHEAD_S would give no place back; after ten minutes without an event a run counts as lost.
 LOCK = Awaited("AwaitingLock", first_s=20, most_s=60)
-CHILD = Awaited("AwaitingChild", first_s=20, most_s=300)
+CHILD = Awaited("AwaitingChild", first_s=60, most_s=300)  # it wakes its parent, and each look begins a pod
 
 
 def give_place_back(awaited: Awaited, message: str) -> None:
