@@ -15,12 +15,6 @@ from tests.kubernetes.released import DIGITS, POD_S, TRAINED_S, release_of
 from tests.kubernetes.runs import completed, read_run, watched_pods
 
 
-@pytest.hookimpl(trylast=True)  # after the order that all tests have
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what trains last: the image for it is by far the largest, and may be loaded while the others run."""
-    items.sort(key=lambda item: "trained" in getattr(item, "fixturenames", ()))
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Everything installed, with two Triton replicas; this process' Prefect points there."""
