@@ -73,6 +73,11 @@ def environment(container: Object) -> dict[str, Any]:
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container.get("env", [])}
 
 
+def patience_s(probe: Object) -> int:
+    """Return how long a probe may fail before something comes of it."""
+    return int(probe["periodSeconds"]) * int(probe["failureThreshold"])
+
+
 def server(*files: str, **values: Any) -> Object:
     """Triton's container."""
     found: Object = one(render("triton", values_of("triton", files, **values)), "Deployment")

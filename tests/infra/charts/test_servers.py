@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.setup.pools import TEMPLATES
-from tests.apparatus.charts import containers, environment, one, pods, render, rendered
+from tests.apparatus.charts import containers, environment, one, patience_s, pods, render, rendered
 
 
 def test_have_short_addresses() -> None:
@@ -45,6 +45,10 @@ def container_of(name: str, **values: Any) -> dict[str, Any]:
     found: dict[str, Any]
     (found,) = (item for item in containers(render("servers", values)) if item["name"] == name)
     return found
+
+
+def test_have_minutes_to_be_busy_in() -> None:
+    assert {patience_s(item["livenessProbe"]) for item in containers(rendered("servers"))} == {300}
 
 
 def test_let_nobody_ask_prefect_without_its_auth_string() -> None:

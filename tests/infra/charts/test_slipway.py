@@ -9,6 +9,7 @@ from tests.apparatus.charts import (
     containers,
     environment,
     one,
+    patience_s,
     refusal,
     render,
     rendered,
@@ -40,6 +41,7 @@ def test_runs_one_worker_a_pool_and_one_observer_in_its_own_namespace() -> None:
     assert [environment(item)[f"{prefix}ENABLED"] for item in workers] == ["true", "false"]
     assert {environment(item)[f"{prefix}NAMESPACES"] for item in workers} == {"ours"}
     assert {item["livenessProbe"]["httpGet"]["path"] for item in workers} == {"/health"}
+    assert {patience_s(item["livenessProbe"]) for item in workers} == {300}
 
 
 def test_lets_a_worker_differ_from_the_others() -> None:

@@ -61,7 +61,7 @@ livenessProbe:
   {{- toYaml . | nindent 2 }}
   periodSeconds: 20
   timeoutSeconds: 10
-  failureThreshold: 6
+  failureThreshold: 15 # who is busy for minutes is not dead, and a Prefect that is killed forgets what it has not acted on
 {{- end -}}
 
 {{- define "servers.prefectAuth" -}}
