@@ -2,9 +2,10 @@
 
 import torch
 
+from blocks.cores import count_cores
 from blocks.labels import DATASET_PARAM, INPUT_SHAPE_PARAM, VALIDATION_DIGEST_PARAM
 from slipway.learning.datasets import ImageDataset
-from slipway.learning.machine import Machine, count_cores
+from slipway.learning.machine import Machine
 from slipway.learning.parameters import TrainingSettings
 from slipway.learning.planning import Plan
 from slipway.learning.precision import FULL

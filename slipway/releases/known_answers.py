@@ -5,6 +5,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from blocks.cores import count_cores
 from blocks.errors import InvalidInput, UnusableModel, VerificationFailed, bounded
 from blocks.fleet import Tensors
 from blocks.labels import MODEL_FILE
@@ -82,9 +83,10 @@ def _open_session(fetched: FetchedModel, registry: ModelRegistry) -> Any:
             f"{fetched.subject}: has no golden samples, and there is no onnxruntime here that computes its answers; "
             "install it, or register the version with --golden"
         ) from error
-    return onnxruntime.InferenceSession(
-        str(ensure_files(fetched, registry) / MODEL_FILE), providers=["CPUExecutionProvider"]
-    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = count_cores()  # left to itself it takes the node's, whatever its container may use
+    path = ensure_files(fetched, registry) / MODEL_FILE
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _compute(session: Any, requests: Iterable[Tensors]) -> list[Exchange]:

@@ -1,28 +1,33 @@
 """What a training can use of its machine."""
 
+from collections.abc import Iterator
+
 import pytest
+import torch
 
-from slipway.learning.machine import count_cores, limit_cores, look_at_machine
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"),
-    [
-        ("max 100000", 16),
-        ("max", 16),
-        ("", 16),
-        ("-1 100000", 16),
-        ("-1\n 100000\n", 16),
-        ("400000 100000", 4),
-        ("250000 100000", 3),
-        ("10000 100000", 1),
-        ("9900000 100000", 16),
-    ],
-)
-def test_a_container_uses_its_share_of_the_cores(quota: str, cores: int) -> None:
-    assert limit_cores(16, quota) == cores
+from slipway.learning import machine
+from slipway.learning.machine import keep_to_share, look_at_machine
 
 
-def test_this_machine_has_a_device_and_a_core() -> None:
-    assert count_cores() >= 1
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """PyTorch's number of threads, which is the same again afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_this_machine_has_a_device() -> None:
     assert look_at_machine().device in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 64])
+def test_pytorch_computes_in_no_more_threads_than_there_are_cores_and_never_in_more_than_before(
+    threads: int, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr(machine, "count_cores", lambda: cores)
+
+    keep_to_share()
+
+    assert torch.get_num_threads() == min(threads, cores)
