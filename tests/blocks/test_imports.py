@@ -1,6 +1,9 @@
 """Large imports are made without the garbage collector, which is back afterwards."""
 
 import gc
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -45,3 +48,17 @@ def test_who_had_switched_it_off_keeps_it_off() -> None:
             pass
 
         assert not gc.isenabled()
+
+
+@pytest.mark.parametrize(("chosen", "sends"), [({}, "False"), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, "True")])
+def test_no_thread_of_mlflow_changes_the_environment_of_a_flow_unless_its_owner_says_so(
+    chosen: dict[str, str], sends: str, tmp_path: Path
+) -> None:
+    code = "import flows.deployment, mlflow.telemetry as of_mlflow; print(of_mlflow.get_telemetry_client() is not None)"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | chosen  # in CI and in tests it is off anyway
+
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert said.stdout.split()[-1:] == [sends]
