@@ -17,9 +17,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
     return ModelRepository(models_directory=tmp_path_factory.mktemp("store") / "models")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bucket_repository() -> Iterator[ModelRepository]:
-    """A repository in memory, on a store with AWS' conditional writes."""
+    """A repository in memory, on a store with AWS' conditional writes; other files' `mock_aws` empties that memory."""
     with repository_in_memory() as repository:
         yield repository
 
