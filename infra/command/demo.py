@@ -42,10 +42,10 @@ RECORDED_DEADLINE_S = 30.0
 POLL_INTERVAL_S = 1.0
 
 
-def show_demo(stack: LocalStack) -> None:
+def show_demo(stack: LocalStack, **parameters: Any) -> None:
     """Run the deployment, follow it and show what is live."""
     with get_client(sync_client=True) as client:
-        show_training(client, stack, start(client, stack))
+        show_training(client, stack, start(client, stack, parameters))
     console.print("\ntry next: uv run prefect deployment run train-model/local -p epochs=8 -p learning_rate=0.0005")
 
 
@@ -58,10 +58,10 @@ def show_training(client: SyncPrefectClient, stack: LocalStack, run: FlowRun) ->
     console.print(make_live_table(client, stack, run))
 
 
-def start(client: SyncPrefectClient, stack: LocalStack) -> FlowRun:
-    """Create a run of the training deployment with its default parameters."""
+def start(client: SyncPrefectClient, stack: LocalStack, parameters: dict[str, Any]) -> FlowRun:
+    """Create a run of the training deployment, with its defaults for the parameters that are not given."""
     deployment = client.read_deployment_by_name(DEPLOYMENT)
-    run = client.create_flow_run_from_deployment(deployment.id)
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
     console.print(f"{DEPLOYMENT} runs: {stack.prefect_url}/runs/flow-run/{run.id}")
     return run
 

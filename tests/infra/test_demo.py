@@ -18,7 +18,12 @@ from infra.local.settings import ROOT, LocalStack
 from tests.apparatus.automations import automations_resumed
 from tests.apparatus.models import register_linear
 
-SHOW = "from infra.command.demo import show_demo; from infra.local.stack import find_current; show_demo(find_current())"
+# an epoch less than by default: on two busy cores each takes a minute
+SHOW = """
+from infra.command.demo import show_demo
+from infra.local.stack import find_current
+show_demo(find_current(), epochs=2)
+"""
 
 
 def demo(stack: LocalStack) -> str:
@@ -29,14 +34,14 @@ def demo(stack: LocalStack) -> str:
         env=os.environ | stack.environment() | {"COLUMNS": "300"},
         capture_output=True,
         text=True,
-        timeout=800,
+        timeout=1500,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_demo_ends_with_what_is_live(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
     with automations_resumed():
         shown = demo(stack)

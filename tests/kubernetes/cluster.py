@@ -22,6 +22,7 @@ from infra.local.settings import ROOT
 T = TypeVar("T")
 REPLICAS = "app.kubernetes.io/instance=triton,app.kubernetes.io/component=server"
 SECRET = "slipway"
+LOOK_S = 3.0  # each look is a process of kubectl, or Prefect's to answer, on the cores that the cluster needs
 TRAINING_CORES = "1"
 # Two cores for everything: what production asks for would not find room.
 POOLS = {
@@ -203,7 +204,7 @@ class Cluster:
         os.environ["PREFECT_API_AUTH_STRING"] = self.secret("auth-string", "prefect-auth")
 
 
-def eventually(what: str, found: Callable[[], T], within_s: float, every_s: float = 1.0) -> T:
+def eventually(what: str, found: Callable[[], T], within_s: float, every_s: float = LOOK_S) -> T:
     """Return the first true value found; an AssertionError says what did not come."""
     end = time.monotonic() + within_s
     while not (value := found()):

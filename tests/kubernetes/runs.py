@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
 
-from tests.kubernetes.cluster import Cluster, Ran, eventually
+from tests.kubernetes.cluster import LOOK_S, Cluster, Ran, eventually
 
 
 def read_run(run_id: UUID) -> FlowRun:
@@ -79,7 +79,7 @@ def watched_pods(cluster: Cluster) -> Iterator[dict[str, Ran]]:
         seen.update({pod.uid: pod for pod in cluster.flow_pods() if pod.uid not in before})
 
     def watch() -> None:
-        while not over.wait(1.0):
+        while not over.wait(LOOK_S):
             look()
 
     look()

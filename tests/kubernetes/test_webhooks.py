@@ -68,7 +68,6 @@ def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
         "all releases",
         lambda: all(registry.get_aliases(name).get("live") == 1 for name in names),
         900,
-        every_s=3,
     )
 
 
