@@ -238,5 +238,6 @@ def test_people_are_told_of_what_cannot_wait() -> None:
         "slipway-run-pending",
         "slipway-drift-found",
         "slipway-run-lost",
+        "slipway-run-cancelling",
         "slipway-update-refused",
     }

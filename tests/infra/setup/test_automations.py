@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.states import Cancelled, Completed, Crashed, Pending, Running
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Pending, Running
 from pydantic import SecretStr
 
 from blocks.events import Happened
@@ -77,7 +77,7 @@ def told() -> Iterator[list[str]]:
         apply_automations(client, AlertSettings(alerts_url=SecretStr(url)))
         try:
             with resumed(client, *(automation.name for automation in read_automations())):
-                hurry(client, "slipway-run-pending", "slipway-run-lost")
+                hurry(client, "slipway-run-pending", "slipway-run-lost", "slipway-run-cancelling")
                 await_loaded(client)
                 yield received
         finally:
@@ -138,6 +138,8 @@ def test_runs_that_crash_wait_or_vanish_are_told_and_those_that_end_by_a_name_of
         lost = run_of(client, "train-model/local", Running())
         superseded = run_of(client, "deploy-model/local", Running())
         waiting = run_of(client, "rollback-model/local", Pending())
+        unheard = run_of(client, "train-candidate/local", Running())
+        client.set_flow_run_state(unheard.id, Cancelling())
         client.set_flow_run_state(waiting.id, Pending(name="Submitting"))  # as a worker does
         client.set_flow_run_state(crashed.id, Crashed(message="exit code 137"))
         client.set_flow_run_state(superseded.id, Completed(name="Superseded"))
@@ -146,10 +148,15 @@ def test_runs_that_crash_wait_or_vanish_are_told_and_those_that_end_by_a_name_of
         runs = [run.name for run in (crashed, lost, superseded, waiting)]
         await_texts(texts, 3, *runs)
         time.sleep(2 * SHORTEST.total_seconds())
-        states = {run.name: client.read_flow_run(run.id).state_name for run in (lost, superseded, waiting)}
+        states = {run.name: client.read_flow_run(run.id).state_name for run in (lost, superseded, waiting, unheard)}
         client.set_flow_run_state(waiting.id, Cancelled())
 
-    assert states == {lost.name: "Crashed", superseded.name: "Superseded", waiting.name: "Submitting"}
+    assert states == {
+        lost.name: "Crashed",
+        superseded.name: "Superseded",
+        waiting.name: "Submitting",
+        unheard.name: "Cancelled",
+    }
     about = [(text.splitlines()[0], name) for text in texts for name in runs if name in text]
     assert sorted(about) == sorted(
         [
