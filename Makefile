@@ -76,8 +76,12 @@ test-kinds: setup ## Release every kind of model twice, ask from 16 clients at o
 	@$(call split,ARGS) $(RUN) pytest -m exhaustive tests/flows/test_{model_kinds,directory_kinds,random_models,exported_models}.py $(WORDS)
 
 .PHONY: test-all
-test-all: setup ## What CI runs: make test, and of make test-faults some points; ARGS="-m benchmark" runs all benchmarks, small
+test-all: setup ## What CI runs: make test, and of make test-faults one of each; ARGS="-m benchmark" runs all benchmarks, small
 	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) -m "not kubernetes and not exhaustive and not peers" $(WORDS)
+
+.PHONY: test-rest
+test-rest: setup ## What CI leaves to the night: every point, kind and fault of which it takes one; hours
+	@$(call split,ARGS) $(SHARED) $(RUN) pytest $(SPREAD) -m "exhaustive and not benchmark and not kubernetes and not peers" $(WORDS)
 
 .PHONY: coverage
 coverage: setup ## Run the tests with every process measured; show what share of lines and branches ran

@@ -42,8 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack-state", type=Path, default=None, help=text)
 
 
-# Files of minutes, begun first: otherwise one process is left with them at the end. Two that need no stack come early,
-# so that of three processes one starts its stack, and compiles once what the others' servers import, too.
+# Files of minutes, begun before others of their kind: otherwise one process is left with them at the end.
 LONG = (
     "test_model_kinds",
     "test_survey",
@@ -64,12 +63,18 @@ LONG = (
 
 @pytest.hookimpl(trylast=True)  # after others have been deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first, and give the test that the stack is started for the time that takes.
+    """Put files without servers first, then long ones; give the test that starts the stack the time that takes.
 
+    CI makes its cluster meanwhile: databases would wait a minute for a disk to which 30 GB of images are written.
     Which file a process begins with is known later: the first such test of each may be the one.
     """
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     with_stack = [item for item in items if "stack" in getattr(item, "fixturenames", ())]
+    on_servers = {item.path for item in with_stack} | {i.path for i in items if i.nodeid.startswith("tests/infra/")}
+
+    def turn(item: pytest.Item) -> tuple[bool, int]:
+        return item.path in on_servers, LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=turn)
     for _, of_file in groupby(with_stack, key=lambda item: item.path):
         first = next(of_file)
         own = first.get_closest_marker("timeout")

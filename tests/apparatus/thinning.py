@@ -1,4 +1,4 @@
-"""Cases of which CI runs a part: `make test-faults` and `make test-kinds` run all of them."""
+"""Cases of which CI runs a part: `make test-rest` runs the others."""
 
 from collections.abc import Collection, Iterable, Mapping
 

@@ -134,6 +134,7 @@ def test_what_the_scripts_deployed_is_adopted_released_over_and_rolled_back(
     assert_nothing_drifted(completing, model_name)
 
 
+@pytest.mark.exhaustive  # tests/slipway/releases/test_found_model.py reads what the plugin leaves
 def test_what_the_official_plugin_deployed_is_adopted_and_its_predecessor_brought_back(
     completing: Environment, model_name: str, use: Any
 ) -> None:
@@ -149,6 +150,7 @@ def test_what_the_official_plugin_deployed_is_adopted_and_its_predecessor_brough
     assert (release.plan.serves, back.plan.version) == ((1, 2), 1)
 
 
+@pytest.mark.exhaustive  # one that is killed, below, was kept by hand, too
 @pytest.mark.parametrize(
     ("policy", "serving"),
     keep(
@@ -181,6 +183,7 @@ def test_what_is_kept_by_hand_is_adopted_as_it_is_served(
     assert_nothing_drifted(environment, model_name)
 
 
+@pytest.mark.exhaustive  # the same on paper: tests/slipway/releases/test_adoption.py
 def test_a_version_that_mlflow_does_not_know_is_what_a_rollback_goes_back_to(
     environment: Environment, model_name: str
 ) -> None:
@@ -241,8 +244,8 @@ def test_replicas_that_disagree_are_refused_and_nothing_is_touched(environment: 
 @pytest.mark.faults
 @pytest.mark.parametrize(
     "death",
-    keep_one_in(
-        3,
+    keep_one_in(  # every point, on paper: tests/slipway/releases/test_adoption.py
+        5,
         [
             Death("ObjectStore.replace journal/", nth=1),
             Death("ObjectStore.replace repository/"),

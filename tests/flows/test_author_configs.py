@@ -83,6 +83,7 @@ def test_what_the_author_wrote_is_served_kept_and_gone_back_to(
         np.testing.assert_array_equal(answer, INPUTS * 2)
 
 
+@pytest.mark.exhaustive  # what the author wrote outlives releases, above
 def test_what_was_changed_by_hand_outlives_a_release_with_the_same_config(
     environment: Environment, model_name: str, tmp_path: Path
 ) -> None:

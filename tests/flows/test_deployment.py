@@ -13,6 +13,7 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from blocks.environment import Environment
+from blocks.registry import RegisteredVersion
 from flows.deployment import Deployment, deploy_model
 from infra.local.settings import ROOT
 from slipway.releases.agreement import Comparison
@@ -59,16 +60,13 @@ def test_a_first_release_is_served_and_proven_on_every_replica(environment: Envi
     inputs = np.ones((2, FEATURES), np.float32)
     for answer in answers(environment, model_name, inputs):
         np.testing.assert_allclose(answer, inputs @ random_weights(1), rtol=1e-5)
+    assert_metadata_tells_where_it_came_from(environment, registered)
 
 
-def test_the_metadata_tells_where_a_version_came_from(environment: Environment, model_name: str) -> None:
-    registered = register_linear(environment.registry, model_name, seed=1)
-
-    deploy_model(model_name)
-
-    metadata = json.loads(environment.repository.read_metadata(model_name, 1) or "")
+def assert_metadata_tells_where_it_came_from(environment: Environment, registered: RegisteredVersion) -> None:
+    metadata = json.loads(environment.repository.read_metadata(registered.model_name, 1) or "")
     assert set(metadata) == {"mlflow", "triton", "model", "validation"}
-    assert metadata["mlflow"]["model_name"] == model_name
+    assert metadata["mlflow"]["model_name"] == registered.model_name
     assert metadata["mlflow"]["version"] == str(registered.version)
     assert metadata["mlflow"]["run_id"] == registered.run_id
     assert metadata["mlflow"]["alias_at_deploy"] == "alias:deploy"
@@ -114,6 +112,7 @@ def test_releasing_what_is_live_changes_nothing_and_says_so(environment: Environ
     assert observed(environment, model_name) == before
 
 
+@pytest.mark.exhaustive  # the reconciler, too, gives it back: test_reconciliation.py
 def test_a_replica_that_lost_the_live_version_gets_it_back(environment: Environment, model_name: str) -> None:
     given(environment, model_name).released()
     before = observed(environment, model_name)
@@ -137,6 +136,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_change(environment: Envir
     assert observed(environment, model_name) == before
 
 
+@pytest.mark.exhaustive  # test_withdrawal.py forces one, test_rollback.py brings one back
 def test_a_forced_version_from_the_archive_is_brought_back_and_served_alone(
     environment: Environment, model_name: str
 ) -> None:

@@ -11,11 +11,15 @@ from tests.apparatus.releasing_kinds import (
     is_served_in_batches,
     release_kind,
 )
+from tests.apparatus.thinning import keep
 
 every_export = pytest.mark.parametrize("kind", EXPORTED_KINDS.values(), ids=EXPORTED_KINDS.keys())
+telling_exports = pytest.mark.parametrize(
+    "kind", keep(EXPORTED_KINDS, {"transformer", "Faster R-CNN", "scikit-learn pipeline with a column of text"})
+)
 
 
-@every_export
+@telling_exports
 def test_an_exported_model_is_released_and_answers_every_client_right(
     environment: Environment, model_name: str, kind: ModelKind
 ) -> None:

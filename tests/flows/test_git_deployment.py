@@ -96,6 +96,7 @@ def test_what_replicas_answer_as_is_committed_and_what_they_do_not_is_reverted(m
     assert (record.version, record.commits) == (2, 4)
 
 
+@pytest.mark.exhaustive  # what replicas do not answer is reverted, above, in the same way
 @pytest.mark.timeout(300)
 def test_what_a_run_committed_that_was_cancelled_while_it_waited_is_taken_back(model: Given, record: Record) -> None:
     parameters = {"model_name": model.model_name, "record": record.said.model_dump(), "source": "version:3"}

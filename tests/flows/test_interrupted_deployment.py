@@ -22,6 +22,7 @@ from slipway.releases.settlement import settle
 from tests.apparatus.consistency import assert_consistent, list_served
 from tests.apparatus.given import given
 from tests.apparatus.runs import Step, steps_of
+from tests.apparatus.thinning import keep
 
 # The step named in argv kills its own process, as a lost node would.
 DYING = """
@@ -63,6 +64,7 @@ def retried(flow_run_id: UUID) -> dict[str, Step]:
     return steps_of(flow_run_id)
 
 
+@pytest.mark.exhaustive  # the cluster's tests evict a pod after a step
 def test_a_run_that_dies_after_the_upload_and_is_retried_does_not_fetch_and_upload_again(
     environment: Environment, model_name: str
 ) -> None:
@@ -119,7 +121,7 @@ def test_the_hooks_undo_what_their_own_run_began_and_nothing_else(environment: E
     assert environment.repository.list_stored(model_name) == ()
 
 
-@pytest.mark.parametrize("step", ["prove_candidate", "reload_triton"])
+@pytest.mark.parametrize("step", keep({"prove": "prove_candidate", "reload": "reload_triton"}, {"reload"}))
 def test_a_run_that_was_taken_for_dead_changes_nothing_more(
     environment: Environment, model_name: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

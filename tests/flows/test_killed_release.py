@@ -76,7 +76,7 @@ def test_a_release_has_as_many_points_as_the_tests_below_kill_it_at(environment:
     assert assert_consistent(environment, third.model_name) == third.next
 
 
-@pytest.mark.parametrize("point", keep_one_in(11, range(POINTS)))
+@pytest.mark.parametrize("point", keep_one_in(21, range(POINTS), first=11))
 def test_a_release_killed_at_any_point_is_mended(environment: Environment, third: Given, point: int) -> None:
     ending = release(third.model_name, Death(point))
 
@@ -84,7 +84,7 @@ def test_a_release_killed_at_any_point_is_mended(environment: Environment, third
     MENDING[point % 2](environment, third)
 
 
-@pytest.mark.parametrize("death", keep_one_in(4, WITHIN, first=1), ids=str)
+@pytest.mark.parametrize("death", keep_one_in(7, WITHIN, first=5), ids=str)
 def test_a_release_killed_while_a_server_works_for_it_is_mended_by_the_next_run(
     environment: Environment, third: Given, death: Death
 ) -> None:
@@ -99,7 +99,7 @@ CANCELLED = [
 ]
 
 
-@pytest.mark.parametrize("death", keep_one_in(8, CANCELLED, first=1), ids=str)
+@pytest.mark.parametrize("death", keep_one_in(18, CANCELLED, first=9), ids=str)
 def test_a_cancelled_release_is_finished_or_undone_when_its_hooks_have_run(
     environment: Environment, third: Given, death: Death
 ) -> None:

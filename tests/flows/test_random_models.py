@@ -38,7 +38,7 @@ def assert_answers_every_client_right(environment: Environment, plan: Plan) -> N
     assert is_batched == kind.is_batched
 
 
-@on_servers(4)
+@on_servers(2)
 @given(plan=plans())
 def test_a_random_model_answers_every_client_right(environment: Environment, plan: Plan) -> None:
     assert_answers_every_client_right(environment, plan)

@@ -49,7 +49,7 @@ def written(environment: Environment, model_name: str) -> dict[str, object]:
     }
 
 
-def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_aliases(
+def test_a_rollback_serves_the_previous_version_moves_the_aliases_and_says_why(
     environment: Environment, model_name: str
 ) -> None:
     given(environment, model_name).released(3)
@@ -67,6 +67,9 @@ def test_a_rollback_serves_the_previous_version_on_every_replica_and_moves_the_a
     for address in environment.fleet.list_addresses():
         answer = environment.fleet.infer(address, model_name, {"input": inputs}, ["output"], None)["output"]
         np.testing.assert_allclose(answer, inputs @ random_weights(2), rtol=1e-5)
+    tags = dict(environment.registry.list_versions(model_name))
+    assert tags[3]["rolled_back"] == "too many cats" and tags[3]["rolled_back_at"]
+    assert json.loads(tags[2]["receipt"])["kind"] == "rollback"
 
 
 def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -> None:
@@ -80,16 +83,6 @@ def test_a_rollback_reloads_nothing(environment: Environment, model_name: str) -
 
     after = [answered_since_loaded(address, model_name) for address in addresses]
     assert all(now > then > 0 for now, then in zip(after, before, strict=True)), "a load would start at zero"
-
-
-def test_the_version_rolled_back_from_is_marked_with_the_reason(environment: Environment, model_name: str) -> None:
-    given(environment, model_name).released(2)
-
-    rolled_back(model_name, reason="too many cats")
-
-    tags = dict(environment.registry.list_versions(model_name))[2]
-    assert tags["rolled_back"] == "too many cats" and tags["rolled_back_at"]
-    assert json.loads(dict(environment.registry.list_versions(model_name))[1]["receipt"])["kind"] == "rollback"
 
 
 def test_a_version_rolled_back_from_can_be_released_anew_and_its_mark_goes(

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.faults
 Registering = Callable[[ModelRegistry, str], None]
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
 @pytest.mark.timeout(1800)
 def test_no_request_fails_while_versions_are_released_and_rolled_back(
     stack: LocalStack, environment: Environment, model_name: str, measured: Measured, rounds: int
@@ -69,7 +69,7 @@ BAD_MODELS: dict[str, tuple[Registering, type[SlipwayError]]] = {
     "NaN": (not_a_number, VerificationFailed),
     "does not load": (does_not_load, LoadFailed),
 }
-WITH_TWO = pytest.mark.parametrize(("bad", "error"), keep(BAD_MODELS, {"wrong outputs", "does not load"}))
+WITH_TWO = pytest.mark.parametrize(("bad", "error"), keep(BAD_MODELS, {"wrong outputs"}))
 WITH_ONE = pytest.mark.parametrize(("bad", "error"), keep(BAD_MODELS, {"wrong outputs"}))
 
 
@@ -115,6 +115,7 @@ def test_a_model_too_slow_answers_no_client(stack: LocalStack, environment: Envi
     assert traffic.failures == []
 
 
+@pytest.mark.exhaustive  # of two replicas it answers none either, above
 @WITH_ONE
 def test_a_bad_model_answers_no_client_of_a_single_replica(
     stack: LocalStack,

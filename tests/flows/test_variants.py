@@ -18,6 +18,7 @@ from slipway.learning.samples import make_input
 from slipway.releases.explanation import explain_live
 from tests.apparatus.networks import ConvolutionalNetwork
 from tests.apparatus.runs import tasks_of
+from tests.apparatus.thinning import keep
 from tests.apparatus.trained_candidates import digits, registered_names, unused_name
 
 QUICK: dict[str, Any] = {
@@ -53,7 +54,9 @@ def run(model_name: str, **changed: Any) -> State[Any]:
     return state
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("int8", "5e-02"), ("fp16", "2e-02")])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), keep({"int8": ("int8", "5e-02"), "fp16": ("fp16", "2e-02")}, {"int8"})
+)
 def test_a_variant_that_is_asked_for_passes_the_gates_and_is_released(
     environment: Environment, precision: str, tolerance: str
 ) -> None:
@@ -86,6 +89,7 @@ def assert_served_as_judged(environment: Environment, model_name: str, validated
         assert (predicted == images.labels).mean() == pytest.approx(validated.figures.accuracy, abs=0.003)
 
 
+@pytest.mark.exhaustive  # tests/slipway/learning/test_variant_gate.py refuses it, too
 @pytest.mark.usefixtures("_calibrated_on_black_images")
 def test_a_refused_variant_that_is_asked_for_ends_the_run_visibly_and_another_one_can_be_asked_for(
     registry: ModelRegistry,

@@ -89,7 +89,7 @@ def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(
 @pytest.mark.parametrize(
     "death",
     keep_one_in(
-        3,
+        5,
         [
             Death("take-out begins"),
             Death("ObjectStore.delete_if"),
@@ -97,6 +97,7 @@ def test_what_an_ensemble_calls_stays_in_service_as_long_as_the_ensemble(
             Death("ObjectStore.copy", nth=3),
             Death("ModelRegistry.remove_alias", nth=2, within=True),
         ],
+        first=3,
     ),
     ids=str,
 )

@@ -62,6 +62,7 @@ def read_file(cluster: Cluster) -> str:
     return cluster.kubectl("exec", "git", "--", "git", "-C", "/tmp/record.git", "show", f"main:{PATH}", check=False)
 
 
+@pytest.mark.exhaustive  # tests/flows/test_git_deployment.py commits from no pod
 def test_a_version_is_committed_from_a_pod_and_proven_on_every_replica(
     cluster: Cluster, registry: ModelRegistry, git_server: str, trained: dict[str, Any]
 ) -> None:

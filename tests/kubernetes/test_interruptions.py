@@ -26,6 +26,7 @@ def evict_pod_of(cluster: Cluster, run_id: UUID) -> None:
     cluster.kubectl("delete", "pod", pod.name, "--wait=false")
 
 
+@pytest.mark.exhaustive  # tests/flows/test_killed_training.py kills one that is no pod
 @pytest.mark.usefixtures("trained")
 def test_a_training_pod_that_is_killed_goes_on_at_its_last_epoch(cluster: Cluster, registry: ModelRegistry) -> None:
     name = f"killed-{uuid.uuid4().hex[:6]}"
@@ -68,6 +69,7 @@ def test_a_deployment_pod_that_ends_goes_on_at_its_last_cached_step(cluster: Clu
     assert "Cached" in {step.state_name for step in steps(run.id) if step.name.startswith("fetch-model")}
 
 
+@pytest.mark.exhaustive  # tests/flows/test_cancelled_deployment.py cancels a run of a worker
 @pytest.mark.usefixtures("trained")
 def test_a_training_that_is_cancelled_frees_the_gpu(cluster: Cluster) -> None:
     run_id = cluster.run("train-model/kubernetes", model_name="cancelled", epochs=200)

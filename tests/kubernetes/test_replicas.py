@@ -36,6 +36,7 @@ def test_a_replica_that_is_deleted_comes_back_with_what_is_committed(
     assert [run.name for run in runs_of("deploy-model", model_name=SERVED)] == [trained["release"].name]
 
 
+@pytest.mark.exhaustive  # one that was deleted comes back as new, above
 def test_a_third_replica_serves_the_live_version_without_a_release(cluster: Cluster, trained: dict[str, Any]) -> None:
     cluster.scale_triton(3)
 

@@ -14,6 +14,7 @@ from tests.kubernetes.cluster import Cluster, eventually
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 
+@pytest.mark.exhaustive  # Prefect runs schedules, and tests/infra/test_prefect_yaml.py reads ours
 def test_the_poll_is_run_by_its_schedule(cluster: Cluster) -> None:
     with get_client(sync_client=True) as client:
         polling = client.read_deployment_by_name("poll-aliases/kubernetes")

@@ -50,6 +50,7 @@ def test_a_burst_of_aliases_loses_none(cluster: Cluster, registry: ModelRegistry
     assert aliases == {"deploy", *(f"alias-{number}" for number in range(100))}
 
 
+@pytest.mark.exhaustive  # tests/flows/test_alias_updates.py stops one that is no pod
 def test_what_was_set_while_the_service_was_down_is_found_by_the_poll(
     cluster: Cluster, registry: ModelRegistry
 ) -> None:

@@ -206,6 +206,7 @@ def delay_s(client: SyncPrefectClient, flow_run_id: UUID) -> float:
     return (running.timestamp - first.timestamp).total_seconds()
 
 
+@pytest.mark.exhaustive  # a parent, above, is woken by its child
 @pytest.mark.timeout(300)
 def test_a_run_that_is_woken_goes_on_before_its_time_and_a_retry_is_left_to_it(
     client: SyncPrefectClient, start: Start, notes: Path

@@ -6,6 +6,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prefect import Flow
 
 from blocks.environment import Environment
@@ -42,6 +43,7 @@ def test_the_commands_of_the_workflow_template_release_a_model(
     assert served == {(3,)}
 
 
+@pytest.mark.exhaustive  # tests/flows/test_training.py runs the same steps, test_scripts_page.py others by commands
 def test_the_commands_of_the_training_template_train_promote_export_and_validate(
     tmp_path: Path, shell: Shell, call: Call
 ) -> None:

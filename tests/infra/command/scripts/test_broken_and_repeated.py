@@ -63,6 +63,7 @@ def test_a_broken_model_is_undone_and_a_way_back_is_a_command(
     assert json.loads(shell.read("out/alias_updates.json"))["changes"] == {}
 
 
+@pytest.mark.exhaustive  # test_concurrent_releases.py releases at once by the flow
 def test_of_two_at_once_one_releases_and_the_other_finds_it_done_or_its_number_taken(
     environment: Environment, model_name: str, shell: Shell, call: Call, triton_url: str
 ) -> None:
