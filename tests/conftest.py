@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,9 @@ TRITON_STARTED_OTHERWISE = os.environ.get("SLIPWAY_TRITON_REPLICAS")
 FREE_PORT_RANGE = range(20_000, 32_000)  # below those the kernel gives to outgoing connections
 # asked every second, Prefect's server is busy with that alone for a twentieth of a processor
 WORKER_QUERY_S = 3
+# CI writes 30 GB of images, and then this file: databases that had to wait for the same disk would answer a minute late
+SERVERS_AFTER = os.environ.get("SLIPWAY_SERVERS_AFTER")
+SERVERS_AFTER_S = 1500
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
@@ -65,10 +69,9 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files without servers first, then long ones; give the test that starts the stack the time that takes.
 
-    CI makes its cluster meanwhile: databases would wait a minute for a disk to which 30 GB of images are written.
     Which file a process begins with is known later: the first such test of each may be the one.
     """
-    with_stack = [item for item in items if "stack" in getattr(item, "fixturenames", ())]
+    with_stack = [i for i in items if "stack" in getattr(i, "fixturenames", ()) or "[embedded" in i.name]
     on_servers = {item.path for item in with_stack} | {i.path for i in items if i.nodeid.startswith("tests/infra/")}
 
     def turn(item: pytest.Item) -> tuple[bool, int]:
@@ -78,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for _, of_file in groupby(with_stack, key=lambda item: item.path):
         first = next(of_file)
         own = first.get_closest_marker("timeout")
-        longest = max(900, *(own.args if own else ()), 0)
+        longest = max(900, *(own.args if own else ()), 0) + (SERVERS_AFTER_S if SERVERS_AFTER else 0)
         first.add_marker(pytest.mark.timeout(longest), append=False)
 
 
@@ -107,10 +110,17 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         else:
             stack = stack_on_free_ports(tmp_path_factory.mktemp("stack"))
             cleanup.enter_context(_stopped_afterwards(stack))
+            _await_disk()
             local.up(stack, lambda line: None)
         cleanup.enter_context(pointed_at(stack))
         _pause_what_acts_by_itself()
         yield stack
+
+
+def _await_disk() -> None:
+    end = time.monotonic() + SERVERS_AFTER_S
+    while SERVERS_AFTER and not Path(SERVERS_AFTER).exists() and time.monotonic() < end:
+        time.sleep(1)
 
 
 def _pause_what_acts_by_itself() -> None:
