@@ -11,7 +11,7 @@ from tests.kubernetes.runs import runs_of
 MODEL, SERVED = "resnet18-digits", "resnet18-digits-onnx"
 POD_S = 300  # a pod's start, its imports and a short flow on two busy cores
 TRAINED_S = 1800  # six pods one after the other, while all other tests run on the same two cores
-DIGITS = {"model_name": MODEL, "epochs": 2, "metric_threshold": 0.5}
+DIGITS = {"model_name": MODEL, "epochs": 1, "metric_threshold": 0.5}
 
 
 def release_of(version: int) -> UUID:
