@@ -21,9 +21,13 @@ DEPTH = Depth(ask_replicas=False)
 
 
 @pytest.fixture
-def repository(bucket_repository: ModelRepository) -> ModelRepository:
-    """A repository in a bucket, whose listings tell what files are like."""
-    return bucket_repository
+def repository(request: pytest.FixtureRequest, repository: ModelRepository) -> ModelRepository:
+    """A repository in a directory; for tests `in_a_bucket` in one, whose listings tell what files are like."""
+    found: ModelRepository = request.getfixturevalue("bucket_repository") if hasattr(request, "param") else repository
+    return found
+
+
+in_a_bucket = pytest.mark.parametrize("repository", ["bucket"], indirect=True)
 
 
 @pytest.fixture
@@ -151,6 +155,7 @@ FOR_PEOPLE = {
 }
 
 
+@in_a_bucket
 def test_a_model_that_is_as_it_ought_to_be_has_no_drift(three: Shelf) -> None:
     state = look(three)
 
@@ -203,6 +208,7 @@ def test_a_replica_that_does_not_answer_is_silent_and_every_other_one_is_looked_
     assert [(drift.kind, drift.address) for drift in state.drift] == [(Kind.REPLICA_SILENT, ADDRESSES[0])]
 
 
+@in_a_bucket
 def test_files_that_are_not_what_was_committed_are_told_file_by_file(three: Shelf, repository: ModelRepository) -> None:
     record_files(repository, three.model_name, 3)
     assert look(three).drift == ()
@@ -216,6 +222,7 @@ def test_files_that_are_not_what_was_committed_are_told_file_by_file(three: Shel
     assert [drift.observed for drift in look(three).drift] == [f"repository/{three.model_name}/3/model.onnx is gone"]
 
 
+@in_a_bucket
 def test_what_is_released_after_all_was_listed_is_listed_anew(three: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = three.environment.repository
     before = repository.list_all()
