@@ -52,7 +52,6 @@ LONG = (
     "test_survey",
     "test_quantization",
     "test_directory_kinds",
-    "test_large_model",
     "test_demo",
     "test_traffic",
     "test_faulty_servers",
@@ -62,6 +61,7 @@ LONG = (
     "test_adoption",
     "test_alias_updates",
     "test_approval",
+    "test_large_model",  # when the cluster does not write any more
 )
 
 
