@@ -35,9 +35,13 @@ TELLING = (
 )
 telling_kinds = pytest.mark.parametrize("kind", [SERVED_KINDS[name] for name in TELLING], ids=TELLING)
 every_kind = pytest.mark.parametrize("kind", SERVED_KINDS.values(), ids=SERVED_KINDS.keys())
-# of its format, its samples and what is said of it one each: tests/slipway refuses every one without servers
+# the others are refused without servers: tests/slipway/formats, tests/slipway/releases/test_golden.py
 refused_kinds = pytest.mark.parametrize(
-    "kind", keep(REFUSED_KINDS, {"ZipMap", "golden samples of different counts", "scores said to be probabilities"})
+    "kind",
+    keep(
+        REFUSED_KINDS,
+        {"ZipMap", "no inputs", "BF16 inputs", "golden samples of different counts", "scores said to be probabilities"},
+    ),
 )
 
 
