@@ -64,6 +64,16 @@ LONG = (
     "test_large_model",  # when the cluster does not write any more
 )
 
+# Of tests/infra, where tests start servers without the stack, what starts none.
+WITHOUT_SERVERS = (
+    "tests/infra/charts/",
+    "tests/infra/prediction/",
+    "tests/infra/mlflow_deployments/test_decisions.py",
+    "tests/infra/command/scripts/test_decisions.py",
+    "tests/infra/test_dockerfiles.py",
+    "tests/infra/test_images.py",
+)
+
 
 @pytest.hookimpl(trylast=True)  # after others have been deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,7 +82,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Which file a process begins with is known later: the first such test of each may be the one.
     """
     with_stack = [i for i in items if "stack" in getattr(i, "fixturenames", ()) or "[embedded" in i.name]
-    on_servers = {item.path for item in with_stack} | {i.path for i in items if i.nodeid.startswith("tests/infra/")}
+    with_others = [i for i in items if i.nodeid.startswith("tests/infra/") and not i.nodeid.startswith(WITHOUT_SERVERS)]
+    on_servers = {item.path for item in with_stack + with_others}
 
     def turn(item: pytest.Item) -> tuple[bool, int]:
         return item.path in on_servers, LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
