@@ -13,6 +13,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, PrivateAttr, SecretStr
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from blocks.apart import run_apart
 from blocks.errors import InvalidInput, LoadFailed, ServiceUnavailable, VerificationFailed
 from blocks.fence import Fenced
 from blocks.load_refusals import explain_load
@@ -232,8 +233,9 @@ class TritonFleet(Fenced, Block):
         """Return the answer to one batch; what it was sent as is let go again, however large it was."""
         tensors = [_as_input(name, array) for name, array in batch.items()]
         requested = [triton.InferRequestedOutput(name) for name in asked.outputs]
-        start = time.perf_counter()
-        try:
+
+        def infer() -> tuple[triton.InferResult, float]:
+            start = time.perf_counter()
             result = client.infer(
                 asked.model_name,
                 tensors,
@@ -241,6 +243,10 @@ class TritonFleet(Fenced, Block):
                 outputs=requested,
                 client_timeout=self.call_timeout_s,
             )
+            return result, (time.perf_counter() - start) * 1000
+
+        try:
+            result, elapsed_ms = run_apart(infer)
         except InferenceServerException as error:
             if classify_error(error) is not None:
                 raise
@@ -250,7 +256,6 @@ class TritonFleet(Fenced, Block):
                 version=asked.version,
                 address=asked.address,
             ) from error
-        elapsed_ms = (time.perf_counter() - start) * 1000
         arrays = {name: result.as_numpy(name) for name in asked.outputs}
         return Answer(int(result.get_response().model_version), arrays, elapsed_ms)
 

@@ -7,14 +7,16 @@ reached at once, without gRPC's pause before it tries again (up to two minutes b
 import atexit
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 import tritonclient.grpc as triton
 from cachetools import LRUCache
 from tritonclient.utils import InferenceServerException
 
+from blocks.apart import run_apart
 from blocks.replica_errors import classify_error
 from blocks.transport_security import TransportSecurity
 
@@ -97,11 +99,24 @@ class KeptChannels:
         route = _Route(address, self._tls)
         client = _channels.take(route)
         try:
-            yield client
+            yield cast(triton.InferenceServerClient, _Uninterrupted(client))
         except InferenceServerException as error:
             if classify_error(error) is not None:
                 _channels.give_up(route, client)
             raise
+
+
+class _Uninterrupted:
+    """A client whose calls no signal breaks off, which would leave its channel locked for every other thread."""
+
+    def __init__(self, client: triton.InferenceServerClient) -> None:
+        self._client = client
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return run_apart(partial(getattr(self._client, method), *args, **kwargs))
+
+        return call
 
 
 def _open_client(route: _Route) -> triton.InferenceServerClient:

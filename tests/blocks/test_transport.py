@@ -4,9 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
+from queue import Queue
+from types import FrameType
 
 import pytest
 from tritonclient.utils import InferenceServerException
@@ -31,6 +36,29 @@ if not child:
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 sys.exit(status or told_connection(fleet, sys.argv[1]) != before)
 """
+
+
+class Interrupted(Exception):
+    """What a signal's handler raises."""
+
+
+@contextmanager
+def interrupted_at_lock(number: int) -> Iterator[None]:
+    """Raise in this thread where it has just locked a condition for the nth time, as a signal's exception may be."""
+    locked = 0
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        nonlocal locked
+        if event == "c_return" and frame.f_code is threading.Condition.__enter__.__code__:
+            locked += 1
+            if locked == number:
+                raise Interrupted
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
 
 
 @pytest.fixture
@@ -177,3 +205,24 @@ def test_a_fault_is_an_argument_of_the_fleet(server: TellingServer, fleet: Trito
         Request(server.address, "load_model", "m"),
         Request(server.address, "get_model_repository_index", None),
     ]
+
+
+def test_whatever_interrupts_the_main_thread_leaves_the_connection_to_others(
+    server: TellingServer, fleet: TritonFleet
+) -> None:
+    told: Queue[object] = Queue()
+    interruptions = 0
+
+    for number in count(1):
+        try:
+            with interrupted_at_lock(number):
+                fleet.read_index(server.address)
+        except Interrupted:
+            interruptions += 1
+            # no pool, whose end would wait for a thread that hangs
+            threading.Thread(target=lambda: told.put(told_connection(fleet, server.address)), daemon=True).start()
+            assert told.get(timeout=20)
+        else:
+            break
+
+    assert interruptions > 0
