@@ -20,6 +20,7 @@ from blocks.fence import Fenced
 from blocks.imports import keep_what_is_made
 from blocks.originals import find_bucket_uri
 from blocks.registry_errors import explain_silence, is_absent
+from blocks.registry_limits import allow_transfers, limit_requests
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -67,8 +68,8 @@ class RegisteredModel(BaseModel):
 class ModelRegistry(Fenced, Block):
     """A typed client of the MLflow tracking server and its model registry.
 
-    Every call is bounded by `request_timeout_s` and `max_retries`. A server that cannot be reached raises
-    `ServiceUnavailable`, which is never confused with a model or alias that does not exist.
+    Every call is bounded by `request_timeout_s`, or `transfer_timeout_s` a file, and `max_retries`. A server that
+    cannot be reached raises `ServiceUnavailable`, which is never confused with a model or alias that does not exist.
     """
 
     _block_type_name = "MLflow Model Registry"
@@ -80,6 +81,11 @@ class ModelRegistry(Fenced, Block):
     password: SecretStr | None = Field(default=None, description="Password of that user.")
     token: SecretStr | None = Field(default=None, description="Bearer token, where the server asks for one instead.")
     request_timeout_s: int = Field(default=20, ge=1, description="Seconds one HTTP request may take.")
+    transfer_timeout_s: int = Field(
+        default=600,
+        ge=1,
+        description="Seconds the server may take to move one file to its store, or from there: it answers afterwards.",
+    )
     max_retries: int = Field(
         default=2, ge=0, description="Repetitions of a request that failed in transit or with 5xx."
     )
@@ -120,7 +126,7 @@ class ModelRegistry(Fenced, Block):
         """
         from blocks.registry_access import identify_at
 
-        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(self.request_timeout_s)
+        limit_requests(self.request_timeout_s)
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = str(self.max_retries)
         os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "1"
         os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = str(self.presigned_downloads).lower()
@@ -138,13 +144,25 @@ class ModelRegistry(Fenced, Block):
     @contextmanager
     def reaching(self, subject: str) -> Iterator[None]:
         """Translate what MLflow raises while `subject` is asked for."""
+        with self._explaining(subject, self.request_timeout_s):
+            yield
+
+    @contextmanager
+    def transferring(self, subject: str) -> Iterator[None]:
+        """Translate what MLflow raises while files are moved to or from its server, which takes longer than to ask."""
+        limits = allow_transfers(self.transfer_timeout_s, self.request_timeout_s)
+        with self._explaining(subject, self.transfer_timeout_s), limits:
+            yield
+
+    @contextmanager
+    def _explaining(self, subject: str, timeout_s: int) -> Iterator[None]:
         with keep_what_is_made():
             from mlflow.exceptions import MlflowException
 
         try:
             yield
         except (MlflowException, OSError) as error:
-            patience = f"{self.max_retries} retries of {self.request_timeout_s} s"
+            patience = f"{self.max_retries} retries of {timeout_s} s"
             raise explain_silence(error, self.tracking_uri, subject, patience) from error
 
     def get_version(self, model_name: str, version: int) -> RegisteredVersion:
@@ -242,7 +260,7 @@ class ModelRegistry(Fenced, Block):
     def register(self, model_name: str, directory: Path, tags: dict[str, str]) -> RegisteredVersion:
         """Upload a directory, whose MLmodel says what it holds, as a new version of a model, created where missing."""
         client = self.connect()
-        with self.reaching(f"registration of model '{model_name}'"):
+        with self.transferring(f"registration of model '{model_name}'"):
             experiment = client.get_experiment_by_name(_PUBLISHED)
             experiment_id = experiment.experiment_id if experiment else client.create_experiment(_PUBLISHED)
             logged = client.create_logged_model(experiment_id, name="model")
@@ -263,7 +281,7 @@ class ModelRegistry(Fenced, Block):
         client = self._make_client()
         os.environ.setdefault("MLFLOW_MULTIPART_DOWNLOAD_CHUNK_SIZE", str(choose_chunk_bytes()))
         into.mkdir(parents=True, exist_ok=True)
-        with self.reaching(f"files of model '{version.model_name}' version {version.version}"):
+        with self.transferring(f"files of model '{version.model_name}' version {version.version}"):
             # of models:/… MLflow asks the server that the process names, or a database of its own, whatever it is told
             stored = client.get_model_version_download_uri(version.model_name, str(version.version))
             found = download_artifacts(artifact_uri=stored, dst_path=str(into), tracking_uri=self.tracking_uri)

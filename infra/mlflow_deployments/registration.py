@@ -82,7 +82,7 @@ def _register_files(name: str, uri: str, registry: ModelRegistry) -> RegisteredV
         return known
     registry.connect()
     with TemporaryDirectory() as temporary:
-        with registry.reaching(f"files at {uri}"):
+        with registry.transferring(f"files at {uri}"):
             found = download_artifacts(artifact_uri=uri, dst_path=temporary)
         return registry.register(name, Path(found), {COPIED_FROM_TAG: uri})
 

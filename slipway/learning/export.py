@@ -130,7 +130,7 @@ def _log(
 def _log_model(
     path: Path, name: str, signature: ModelSignature, external: bool, run_id: str, registry: ModelRegistry
 ) -> str:
-    with registry.reaching(f"ONNX model of run {run_id}"):
+    with registry.transferring(f"ONNX model of run {run_id}"):
         logged = mlflow.onnx.log_model(
             # MLflow's external-data save empties the tensors of the model it is given: it is used for nothing else.
             onnx.load(str(path)),

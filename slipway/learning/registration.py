@@ -85,7 +85,7 @@ def download_export(export: ExportRun, precision: Precision, into: Path, registr
     registry.connect()
     directory = into / precision
     directory.mkdir()
-    with registry.reaching(f"ONNX model of run {export.run_id}"):
+    with registry.transferring(f"ONNX model of run {export.run_id}"):
         model_id = export.model_ids[precision]
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(directory)))
 
@@ -120,7 +120,7 @@ def register_export(
     for version in known:
         if version.name == export.onnx_name and version.tags.get(PRECISION_TAG, FULL) == precision:
             return int(version.version)
-    with registry.reaching(f"golden samples of run {export.run_id}"):
+    with registry.transferring(f"golden samples of run {export.run_id}"):
         client.log_model_artifact(model_id, str(files / GOLDEN_FILE))
     trace = _make_trace(parent) | _name_siblings(export, precision)
     with registry.reaching(f"registration of model '{export.onnx_name}'"):

@@ -120,7 +120,7 @@ class TrackedRun:
 
     def log_file(self, path: Path) -> None:
         """Store a file with the run."""
-        with self._registry.reaching(f"file {path.name} of run {self.run_id}"):
+        with self._registry.transferring(f"file {path.name} of run {self.run_id}"):
             mlflow.log_artifact(str(path))
 
 

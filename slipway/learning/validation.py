@@ -132,7 +132,7 @@ def _fetch_validation_images(parent: RegisteredVersion, registry: ModelRegistry)
     """Return the validation images that the training run kept, so that no dataset is needed here."""
     registry.connect()
     with tempfile.TemporaryDirectory(prefix="slipway-") as directory:
-        with registry.reaching(f"{SAMPLES_FILE} of training run {parent.run_id}"):
+        with registry.transferring(f"{SAMPLES_FILE} of training run {parent.run_id}"):
             path = mlflow.artifacts.download_artifacts(
                 run_id=parent.run_id, artifact_path=SAMPLES_FILE, dst_path=directory
             )

@@ -26,7 +26,7 @@ def register_weights(
     check_weights(model, model_name)
     model.cpu().eval()
     model.to(memory_format=torch.contiguous_format)
-    with registry.reaching(f"registration of model '{model_name}'"):
+    with registry.transferring(f"registration of model '{model_name}'"):
         logged = mlflow.pytorch.log_model(
             model,
             name="model",

@@ -46,7 +46,7 @@ def publish_champion(
         )
     registry.connect()
     with tempfile.TemporaryDirectory(prefix="slipway-champion-") as directory:
-        with registry.reaching(f"folder {folder} of run {run_id}"):
+        with registry.transferring(f"folder {folder} of run {run_id}"):
             found = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=folder, dst_path=directory)
         for name, expected in sha256.items():
             if FileDigest.of(Path(found) / name).sha256 != expected:

@@ -67,8 +67,8 @@ def answering_server(body: bytes) -> Iterator[str]:
 class Fault:
     """What happens to requests of one method whose target contains `path`: those after the first `skip`, `times` times.
 
-    Without any of `status`, `cut_after_bytes`, `bytes_per_s` and `answered_bytes` the connection is closed and nothing
-    answered.
+    Without any of `status`, `cut_after_bytes`, `bytes_per_s`, `answered_bytes` and `delay_s` the connection is closed
+    and nothing answered.
     """
 
     method: str = ""  # any
@@ -81,6 +81,7 @@ class Fault:
     cut_after_bytes: int | None = None  # of the request's body, then the connection is closed
     bytes_per_s: float | None = None  # of the request's body; the request arrives
     answered_bytes: int | None = None  # of the answer's body, then the connection is closed
+    delay_s: float | None = None  # from the server's answer to its passing on
     matches: int = 0
     hits: int = 0
 
@@ -185,7 +186,9 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
             self._pass_on(self._body(cut_after_bytes=fault.cut_after_bytes))
         elif fault.answered_bytes is not None:
             self._pass_on(self._body(), fault.answered_bytes)
-        return fault.status is not None
+        elif fault.delay_s is not None:
+            self._pass_on(self._body(), delay_s=fault.delay_s)
+        return fault.status is not None or fault.delay_s is not None
 
     def _body(self, bytes_per_s: float | None = None, cut_after_bytes: int | None = None) -> Iterator[bytes]:
         passed_bytes = 0
@@ -210,7 +213,7 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
             left -= len(block)
             yield block
 
-    def _pass_on(self, body: Iterator[bytes], answered_bytes: int | None = None) -> None:
+    def _pass_on(self, body: Iterator[bytes], answered_bytes: int | None = None, delay_s: float = 0) -> None:
         server = HTTPConnection(urlsplit(self.proxy.server_url).netloc, timeout=UPSTREAM_TIMEOUT_S)
         try:
             server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -225,7 +228,9 @@ class _PassingOn(http.server.BaseHTTPRequestHandler):
                 server.send(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
             if chunked:
                 server.send(b"0\r\n\r\n")
-            self._answer(server.getresponse(), answered_bytes)
+            response = server.getresponse()
+            time.sleep(delay_s)
+            self._answer(response, answered_bytes)
         finally:
             server.close()
 

@@ -74,7 +74,8 @@ def register_directory(registry: ModelRegistry, model_name: str, directory: Path
     experiment = mlflow.set_experiment("slipway-tests").experiment_id
     with mlflow.start_run(experiment_id=experiment, run_name=f"register {model_name}") as run:
         logged = mlflow.initialize_logged_model(name="model", source_run_id=run.info.run_id)
-        client.log_model_artifacts(logged.model_id, str(directory))
+        with registry.transferring(f"files of model '{model_name}'"):
+            client.log_model_artifacts(logged.model_id, str(directory))
         client.finalize_logged_model(logged.model_id, "READY")
         mlflow.log_metric("validation_max_diff", 0.0)
     tags = {f"sha256/{p.name}": hashlib.sha256(p.read_bytes()).hexdigest() for p in directory.glob("*.onnx")}

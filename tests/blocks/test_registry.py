@@ -13,7 +13,7 @@ from blocks.environment import Environment
 from blocks.errors import NotRegistered, ServiceUnavailable
 from blocks.registry import ModelRegistry
 from infra.local.settings import ROOT
-from tests.apparatus.faults import failing_server, silent_server
+from tests.apparatus.faults import Fault, failing_server, faulty_proxy, silent_server
 from tests.apparatus.models import register_linear
 from tests.apparatus.ports import free_port
 
@@ -58,6 +58,18 @@ def test_files_are_downloaded_where_no_variable_names_the_server_and_nothing_can
     assert files.is_relative_to(into)
     assert {path.name for path in files.iterdir()} == {"MLmodel", "golden.npz", "model.onnx"}
     assert list(elsewhere.iterdir()) == [], "MLflow has made a database of its own"
+
+
+def test_a_file_may_take_longer_to_store_than_a_question_to_answer(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {}")
+    slow = Fault("PUT", "/mlflow-artifacts/", delay_s=11)
+    with faulty_proxy(environment.registry.tracking_uri, slow) as proxy:
+        registry = ModelRegistry(tracking_uri=proxy.url, request_timeout_s=10, max_retries=0)
+
+        registered = registry.register("registry-slow-store-onnx", tmp_path, {})
+
+    assert registered.version == 1
+    assert slow.hits == 1
 
 
 def test_a_version_whose_run_was_removed_for_good_is_still_found(environment: Environment) -> None:

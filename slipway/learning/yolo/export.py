@@ -71,7 +71,7 @@ def export_detector(
 def download_checked(run_id: str, path: str, digest: str, into: Path, registry: ModelRegistry) -> Path:
     """Download a file of a run; `IntegrityError` where it is not the one of this SHA-256."""
     registry.connect()
-    with registry.reaching(f"file {path} of run {run_id}"):
+    with registry.transferring(f"file {path} of run {run_id}"):
         found = Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=str(into)))
     observed = FileDigest.of(found).sha256
     if observed != digest:
@@ -119,6 +119,6 @@ def _report(trained: TrainedDetector, max_diff: float, tolerance: float, samples
 
 def _log(run_id: str, files: Path, max_diff: float, registry: ModelRegistry) -> None:
     client = registry.connect()
-    with registry.reaching(f"ONNX model of run {run_id}"):
+    with registry.transferring(f"ONNX model of run {run_id}"):
         client.log_artifacts(run_id, str(files), EXPORT_FOLDER)
         client.log_metric(run_id, VALIDATION_MAX_DIFF_TAG, max_diff)
