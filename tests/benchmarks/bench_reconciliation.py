@@ -77,7 +77,7 @@ def test_200_models_are_surveyed_and_reconciled_in_20_seconds(environment: Envir
     assert isinstance(outcome, Reconciliation)
     assert outcome.models >= len(names) and outcome.found == ()
     assert sum(name in shown.stdout for name in names) == len(names)
-    assert max(reconcile_s, status_s) <= size.most(LIMIT_S)
+    assert max(reconcile_s, status_s) <= size.within(LIMIT_S)
     _look_after_the_others(environment, names, size.choose(DAMAGED, len(DAMAGES)), asked)
 
 

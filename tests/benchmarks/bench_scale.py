@@ -34,6 +34,13 @@ GOAL_S, LIMIT_MB = 10.0, 500.0
 LIMITS_S = {"status": GOAL_S, "reconcile": 25.0}
 STUB_MB = 35  # what one more served model takes of a local replica, which computes each in a process
 MB = 1024**2
+# A process is said to have held what the one that forked it did, and pytest may hold gigabytes: this one holds little.
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)
+"""
 # tests/slipway/releases/test_survey.py and tests/flows/test_reconciliation.py survey and reconcile
 pytestmark = [pytest.mark.benchmark, pytest.mark.exhaustive]
 
@@ -72,7 +79,7 @@ def test_1000_models_on_16_replicas_are_shown_in_10_seconds_and_reconciled_in_50
     assert sum(line.rstrip().endswith("none") for line in lines) == len(served)
     assert sum("withdrawn" in line for line in lines) == len(names) - len(served)
     assert "bench-scale-" not in taken["reconcile"].output
-    assert all(of_command.seconds <= size.most(LIMITS_S[name]) for name, of_command in taken.items())
+    assert all(of_command.seconds <= size.within(LIMITS_S[name]) for name, of_command in taken.items())
     assert max(of_command.memory_mb for of_command in taken.values()) <= size.most(LIMIT_MB)
 
 
@@ -108,16 +115,10 @@ def _load(fleet: TritonFleet, address: str, names: list[str]) -> None:
 
 def _run(*arguments: str) -> Taken:
     start = time.perf_counter()
-    command = [sys.executable, "-m", "infra", *arguments]
+    command = [sys.executable, "-c", MEASURE, sys.executable, "-m", "infra", *arguments]
     variables = os.environ | {"COLUMNS": "400"}  # readline, which pytest imports, has set 80 for children
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stderr is not None
-    with ThreadPoolExecutor(1) as beside:
-        errors = beside.submit(process.stderr.read)
-        output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert output, errors.result()
-    return Taken(output, time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    assert ended.stdout, ended.stderr
+    cpu_s, memory_kb = map(float, ended.stderr.splitlines()[-1].split())
+    return Taken(ended.stdout, seconds, cpu_s, memory_kb / 1024)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Console
 
+from tests.benchmarks.pace import measure_pace
 from tests.benchmarks.size import Size
 
 OURS = "bench-"
@@ -12,7 +14,11 @@ OURS = "bench-"
 
 @pytest.fixture(scope="session")
 def size(request: pytest.FixtureRequest) -> Size:
-    return Size(full=request.config.getoption("--full-size"))
+    if not request.config.getoption("--full-size"):
+        return Size(full=False)
+    pace = measure_pace()
+    Console(highlight=False).print(f"\nlimits in seconds are {pace:.1f} times those of docs/performance.md's machine")
+    return Size(full=True, pace=pace)
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +32,6 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         withdraw(environment, OURS)
         for prefix in ("journal", "archive", "records"):
             environment.repository.store.delete_all(list(environment.repository.store.list_keys(f"{prefix}/{OURS}")))
+        for model in environment.registry.list_models():
+            for alias in model.aliases if model.name.startswith(OURS) else ():
+                environment.registry.remove_alias(model.name, alias)
